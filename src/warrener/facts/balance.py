@@ -1,0 +1,71 @@
+"""What the balancer is told about nodes and what it tells about itself."""
+
+from dataclasses import dataclass
+
+from warrener.facts.ids import NodeName, SessionId
+from warrener.facts.reasons import Unfit
+from warrener.facts.settings import PolicyName
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """Where a node serves AMQP 0-9-1."""
+
+    name: NodeName
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class BackendStatistics:
+    """One node as the balancer sees it. ``unfit`` is None while new sessions may go there."""
+
+    name: NodeName
+    host: str
+    port: int
+    weight: int
+    unfit: Unfit | None
+    unfit_detail: str  # for people; empty while fit
+    sessions: int  # open now
+    sessions_total: int
+    failures_total: int  # connects and handshakes that failed
+    probes_total: int
+    probes_failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStatistics:
+    """One session. Byte counts are what was received from either side."""
+
+    id: SessionId
+    client: str  # address:port of the client
+    user: str
+    vhost: str
+    name: str  # connection_name from the client's properties; may be empty
+    node: NodeName | None
+    state: str
+    channels: int
+    opened_at: float  # the balancer's clock, seconds
+    bytes_in: int  # from the client
+    bytes_out: int  # to the client
+    published: int
+    delivered: int
+
+
+@dataclass(frozen=True, slots=True)
+class BalancerStatistics:
+    """The balancer as a whole, since it started."""
+
+    host: str
+    port: int
+    policy: PolicyName
+    locality: bool
+    sessions: int
+    sessions_total: int
+    sessions_ended: tuple[tuple[str, int], ...]  # (SessionEnd value, count), sorted
+    rejected_total: int  # clients that never got a session: no fit node, limit, bad handshake
+    bytes_in: int
+    bytes_out: int
+    published: int
+    delivered: int
+    backends: tuple[BackendStatistics, ...]

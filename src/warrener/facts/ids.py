@@ -1,0 +1,17 @@
+"""Identifiers, each kind a type of its own so that no two can be mixed up."""
+
+from typing import NewType
+
+NodeName = NewType("NodeName", str)
+"""A node's name as RabbitMQ itself spells it, such as ``n1@localhost``. Unique in a cluster."""
+
+SessionId = NewType("SessionId", int)
+"""One client connection as the client sees it; counted from 1 for the life of the balancer."""
+
+ChannelNumber = NewType("ChannelNumber", int)
+"""An AMQP channel number, 0 to 65535; the same on the client's side and on every link."""
+
+
+def short_name(name: NodeName) -> str:
+    """The part before ``@``, as people say it (``n1`` for ``n1@localhost``)."""
+    return name.partition("@")[0]
