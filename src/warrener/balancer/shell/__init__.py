@@ -1,0 +1,1 @@
+"""Every wait of the balancer: listener, transports, timers, probes. Decides nothing."""
