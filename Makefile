@@ -1,0 +1,46 @@
+# The ways into Warrener. `make up` is all a user needs; the rest is for working on Warrener.
+# tools/setup is idempotent and takes a fraction of a second once everything is there.
+
+SHELL := /bin/bash
+BIN := .venv/bin
+PYTEST := $(BIN)/pytest
+
+.PHONY: help up test test-fast lint bench clean setup setup-dev
+
+help:
+	@echo 'make up [ARGS="-d --nodes 3"]  set up what is missing, then start a cluster and its balancer'
+	@echo 'make test                      lint, types, imports, unit tests, tests on a real cluster'
+	@echo 'make test-fast                 the same without a broker'
+	@echo 'make lint                      ruff, mypy, import-linter'
+	@echo 'make bench [ARGS=...]          Warrener, HAProxy and straight connections side by side'
+	@echo 'make clean                     remove what was built (never .warrener, which has your data)'
+
+up: setup
+	@exec $(BIN)/warrener up $(ARGS)
+
+setup:
+	@tools/setup runtime
+
+setup-dev:
+	@tools/setup dev
+
+lint: setup-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test-fast: lint
+	$(PYTEST) tests/unit
+
+test: lint
+	@tools/setup integration
+	$(PYTEST) tests/unit tests/integration
+
+bench: setup
+	@exec $(BIN)/warrener bench compare $(ARGS)
+
+clean:
+	rm -rf .venv .setup build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	    .import_linter_cache tests/integration/node/node_modules
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
