@@ -1,0 +1,119 @@
+"""What a client has said in its handshake, kept so that it can be said again to another node.
+
+A link is opened in the client's name: its own mechanism, user and password, its vhost, the limits
+it agreed to. Two things differ from what the client sent:
+
+* ``authentication_failure_close`` is announced always. Without it a broker answers a wrong password
+  by closing the socket, and that can't be told from a node that dies. The client gets what it
+  asked for itself: a connection.close only if it announced the capability.
+* ``warrener_client``, the client's own address, is added to the client properties, because the
+  broker sees only the balancer's.
+
+The response holds the password. It stays in memory and out of every ``repr``.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from warrener.amqp.constants import FRAME_MIN_SIZE, FRAME_OVERHEAD
+from warrener.amqp.errors import ProtocolViolation
+from warrener.amqp.methods import (
+    ConnectionOpen,
+    ConnectionStartOk,
+    ConnectionTune,
+    ConnectionTuneOk,
+    encode_method,
+)
+from warrener.amqp.tables import Table, decode_table
+
+REPLAYABLE: Final = frozenset({"PLAIN", "AMQPLAIN"})
+"""Mechanisms whose response can be given to another node. EXTERNAL belongs to one TLS session,
+challenges to one conversation."""
+
+NAME_LIMIT: Final = 128
+"""Characters kept of names that clients give themselves; they go to status and logs."""
+
+
+@dataclass(slots=True)
+class Agreement:
+    """Grows as the client's handshake goes on."""
+
+    client: str  # address:port
+    announces_auth_close: bool = False  # the client itself does
+    link_start_ok: bytes = field(default=b"", repr=False)  # payload for links
+    tells_auth_failures: bool = False  # a link's broker answers a wrong password with a close
+    replayable: bool = True
+    user: str = ""
+    name: str = ""
+    tune: ConnectionTune | None = None  # as the client was told
+    tune_ok: ConnectionTuneOk | None = None
+    open: ConnectionOpen | None = None
+
+    def take_start_ok(self, method: ConnectionStartOk, payload: bytes) -> None:
+        """The client's start-ok; ``payload`` is its frame's payload as it came."""
+        properties = method.client_properties
+        capabilities = properties.get("capabilities")
+        if not isinstance(capabilities, dict):
+            capabilities = {}
+        self.announces_auth_close = capabilities.get("authentication_failure_close") is True
+        self.replayable = method.mechanism in REPLAYABLE
+        self.user = _user(method)[:NAME_LIMIT]
+        name = properties.get("connection_name")
+        self.name = name[:NAME_LIMIT] if isinstance(name, str) else ""
+        self.link_start_ok = self._for_links(method, capabilities, payload)
+
+    def _for_links(self, method: ConnectionStartOk, capabilities: Table, payload: bytes) -> bytes:
+        changed = {
+            **method.client_properties,
+            "capabilities": {**capabilities, "authentication_failure_close": True},
+        }
+        for properties in ({**changed, "warrener_client": self.client}, changed):
+            try:
+                encoded = encode_method(
+                    ConnectionStartOk(properties, method.mechanism, method.response, method.locale)
+                )
+            except ValueError:
+                continue  # holds a value that we can read but not write
+            # Brokers limit frames before tune; what fitted must still fit.
+            if len(encoded) <= max(FRAME_MIN_SIZE - FRAME_OVERHEAD, len(payload)):
+                self.tells_auth_failures = True
+                return encoded
+        self.tells_auth_failures = self.announces_auth_close
+        return payload
+
+    def fits(self, tune: ConnectionTune) -> bool:
+        """Whether a broker that offers ``tune`` can keep what the client has agreed to."""
+        agreed = self.tune_ok
+        if agreed is None:
+            return True
+        return _within(agreed.channel_max, tune.channel_max) and _within(
+            agreed.frame_max, tune.frame_max
+        )
+
+    def link_tune_ok(self, heartbeat: int) -> bytes:
+        """The payload of tune-ok for a link: the client's limits, the link's own heartbeat (s)."""
+        agreed = self.tune_ok
+        if agreed is None:
+            raise AssertionError("the client has agreed to nothing yet")
+        return encode_method(ConnectionTuneOk(agreed.channel_max, agreed.frame_max, heartbeat))
+
+
+def _within(agreed: int, offered: int) -> bool:
+    """Zero means no limit on either side."""
+    return offered == 0 or 0 < agreed <= offered
+
+
+def _user(method: ConnectionStartOk) -> str:
+    """The user name in the response, if the mechanism has one in clear; empty if not."""
+    if method.mechanism == "PLAIN":
+        parts = method.response.split(b"\0")
+        return parts[1].decode("utf-8", "replace") if len(parts) == 3 else ""
+    if method.mechanism == "AMQPLAIN":
+        response = method.response
+        try:
+            table, _ = decode_table(len(response).to_bytes(4) + response, 0)
+        except ProtocolViolation:
+            return ""
+        login = table.get("LOGIN")
+        return login if isinstance(login, str) else ""
+    return ""

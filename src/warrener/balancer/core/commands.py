@@ -1,0 +1,82 @@
+"""What a session asks its shell to do. Orders between commands of one batch are kept."""
+
+from dataclasses import dataclass
+
+from warrener.facts.balance import Backend
+from warrener.facts.reasons import SessionEnd
+
+
+@dataclass(frozen=True, slots=True)
+class SendClient:
+    """Write to the client."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SendLink:
+    """Write to a link."""
+
+    link: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Open a link: a TCP connection to ``backend``. Answered by ``link_connected`` or
+    ``link_lost``."""
+
+    link: int
+    backend: Backend
+
+
+@dataclass(frozen=True, slots=True)
+class CloseLink:
+    """Write what is left, then close the link."""
+
+    link: int
+
+
+@dataclass(frozen=True, slots=True)
+class AbortLink:
+    """Drop the link and what is left to write."""
+
+    link: int
+
+
+@dataclass(frozen=True, slots=True)
+class HoldClient:
+    """Stop reading from the client, or go on: its next bytes can't be used yet."""
+
+    hold: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CloseClient:
+    """Write what is left, then close the client's connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class AbortClient:
+    """Drop the client's connection and what is left to write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The session is over; the last command a session ever gives."""
+
+    reason: SessionEnd
+    detail: str
+
+
+Command = (
+    SendClient
+    | SendLink
+    | Connect
+    | CloseLink
+    | AbortLink
+    | HoldClient
+    | CloseClient
+    | AbortClient
+    | Finished
+)

@@ -1,0 +1,52 @@
+"""One connection from a session to one node."""
+
+from warrener.amqp.frames import Reassembly
+from warrener.balancer.core.states import LINK, LinkMove, LinkState, follow
+from warrener.facts.balance import Backend
+
+
+class Link:
+    """State and counters of a link; the session drives it.
+
+    Times are the shell's clock, seconds. ``deadline`` is when the step under way must be done, or
+    None while the broker owes nothing.
+    """
+
+    __slots__ = (
+        "backend",
+        "deadline",
+        "heard_at",
+        "heartbeat",
+        "id",
+        "inbox",
+        "sent_at",
+        "state",
+        "writable",
+    )
+
+    def __init__(self, id_: int, backend: Backend, now: float, timeout: float) -> None:
+        self.id = id_
+        self.backend = backend
+        self.state = LinkState.CONNECTING
+        self.inbox = Reassembly()
+        self.heartbeat = 0  # s; 0: none agreed
+        self.heard_at = now
+        self.sent_at = now
+        self.deadline: float | None = now + timeout
+        self.writable = True  # the node takes what is written to it
+
+    def follow(self, move: LinkMove) -> None:
+        """Take a step of the table. Raises IllegalMove."""
+        self.state = follow(LINK, self.state, move)
+
+    def silent_since(self, now: float, suspected: bool) -> float | None:
+        """For how long (s) the node has been silent, if that is too long; else None.
+
+        Two heartbeat intervals, as everywhere in AMQP. When probes say that the node hangs, one
+        missed heartbeat is enough: brokers send them twice an interval.
+        """
+        if self.heartbeat == 0:
+            return None
+        patience = self.heartbeat / 2 + 1.5 if suspected else 2.0 * self.heartbeat
+        silence = now - self.heard_at
+        return silence if silence > patience else None

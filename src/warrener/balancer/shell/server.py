@@ -1,0 +1,303 @@
+"""The balancer as a whole: one listening port, its sessions, the probes, the clock.
+
+One process and one event loop. The loop must never wait for anything else: whoever owns the server
+runs slow work elsewhere.
+"""
+
+import asyncio
+import random
+import resource
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from itertools import count
+from typing import Final
+
+from warrener.balancer.core.commands import Finished
+from warrener.balancer.core.nodes import NodeTable
+from warrener.balancer.core.policies import make_policy
+from warrener.balancer.core.session import Session
+from warrener.balancer.shell.ports import SessionPorts
+from warrener.balancer.shell.probe import ProbeLogin, probe
+from warrener.facts.balance import Backend, BalancerStatistics, SessionStatistics
+from warrener.facts.happenings import Event, EventSink
+from warrener.facts.ids import NodeName, SessionId
+from warrener.facts.reasons import SessionEnd, Unfit
+from warrener.facts.settings import BalancerSettings, PolicyName
+from warrener.facts.snapshot import ClusterSnapshot
+
+SLICES: Final = 10
+"""Sessions are looked after in this many groups, one after the other, so that thousands of them
+never make the loop wait noticeably at once."""
+
+SWEEP: Final = 0.5
+"""Seconds for all groups: how exact deadlines and heartbeats are."""
+
+_ORDINARY: Final = frozenset({SessionEnd.CLIENT_CLOSED, SessionEnd.CLIENT_LOST})
+
+_SPARE_FILES: Final = 256
+"""File descriptors kept for everything but sessions."""
+
+
+class BalancerServer:
+    """Balances AMQP connections over ``backends``. Made and used in one event loop."""
+
+    def __init__(
+        self,
+        settings: BalancerSettings,
+        backends: Sequence[Backend],
+        *,
+        probe_login: ProbeLogin | None = None,
+        on_event: EventSink = lambda event: None,
+        random_seed: int | None = None,
+    ) -> None:
+        self._settings = settings
+        self._login = probe_login
+        self._on_event = on_event
+        randomness = random.Random(random_seed)  # noqa: S311 - spreads load, guards nothing
+        self._table = NodeTable(
+            backends,
+            settings.policy,
+            lambda name: make_policy(name, randomness),
+            weights=dict(settings.weights),
+            rise=settings.probe_rise,
+            fall=settings.probe_fall,
+            on_event=self._event,
+        )
+        self.high_water = settings.high_water
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self._server: asyncio.Server | None = None
+        self._address = (settings.host, settings.port)
+        self._ids = count(1)
+        self._slices: list[dict[SessionId, SessionPorts]] = [{} for _ in range(SLICES)]
+        self._open = 0
+        self._total = 0
+        self._rejected = 0
+        self._ended: Counter[SessionEnd] = Counter()
+        self._to_tell: Counter[tuple[SessionEnd, str]] = Counter()  # ends not yet told as events
+        self._past = [0, 0, 0, 0]  # bytes in, out, messages in, out of sessions that ended
+        self._max_sessions = settings.max_sessions
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._probes: dict[NodeName, tuple[Backend, asyncio.Task[None]]] = {}
+        self._changed = asyncio.Event()  # a node got fit or unfit
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    # -- life -----------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Listen and probe. OSError (EADDRINUSE) if the port is taken."""
+        self._max_sessions = min(self._max_sessions, _files_for_sessions())
+        self._server = await self.loop.create_server(
+            lambda: SessionPorts(self),
+            self._settings.host,
+            self._settings.port,
+            backlog=self._settings.backlog,
+            reuse_address=True,
+        )
+        self._address = self._server.sockets[0].getsockname()[:2]
+        self._spawn(self._clock(), "balancer clock")
+        self._start_probes()
+
+    async def close(self, grace: float = 2.0) -> None:
+        """Close the port, then the sessions with 320; cut off what remains after ``grace`` s."""
+        if self._server is not None:
+            self._server.close()
+        now = self.loop.time()
+        for ports in self._all():
+            ports.run(ports.session.shut_down(now, "the balancer is shutting down"))
+        try:
+            async with asyncio.timeout(grace):
+                await self._empty.wait()
+        except TimeoutError:
+            for ports in self._all():
+                ports.abandon()
+        for _, task in self._probes.values():
+            task.cancel()
+        self._probes.clear()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._server is not None:
+            await self._server.wait_closed()
+        self._tell_ends()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port that the server listens on."""
+        return self._address
+
+    async def wait_ready(self, nodes: int, timeout: float) -> bool:
+        """Wait until at least ``nodes`` nodes are fit; False if they aren't after ``timeout`` s."""
+        try:
+            async with asyncio.timeout(timeout):
+                while self._table.fit_count() < nodes:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    # -- settings while it runs -----------------------------------------------------------------
+
+    def set_backends(self, backends: Sequence[Backend]) -> None:
+        """Replace the list of nodes. Sessions on a node that goes away stay until they end."""
+        self._table.set_backends(backends)
+        self._start_probes()
+
+    def set_policy(self, policy: PolicyName) -> None:
+        """Use another policy for new sessions."""
+        self._table.set_policy(policy)
+
+    def set_weight(self, node: NodeName, weight: int) -> None:
+        """KeyError if there is no such node, ValueError outside 0..1000."""
+        self._table.set_weight(node, weight)
+
+    def apply_snapshot(self, snapshot: ClusterSnapshot | None) -> None:
+        """Take the cluster's own view of its nodes; None when there is none to rely on."""
+        self._table.apply_snapshot(snapshot)
+
+    # -- what can be asked ----------------------------------------------------------------------
+
+    def sessions(self) -> tuple[SessionStatistics, ...]:
+        """Every session there is, oldest first."""
+        found = [ports.session.statistics() for ports in self._all()]
+        return tuple(sorted(found, key=lambda session: session.id))
+
+    def statistics(self) -> BalancerStatistics:
+        """The balancer since it started."""
+        totals = list(self._past)
+        for ports in self._all():
+            _add(totals, ports.session)
+        host, port = self._address
+        return BalancerStatistics(
+            host=host,
+            port=port,
+            policy=self._table.policy,
+            locality=False,
+            sessions=self._open,
+            sessions_total=self._total,
+            sessions_ended=tuple(sorted((str(why), n) for why, n in self._ended.items())),
+            rejected_total=self._rejected,
+            bytes_in=totals[0],
+            bytes_out=totals[1],
+            published=totals[2],
+            delivered=totals[3],
+            backends=self._table.statistics(),
+        )
+
+    # -- for the sessions' sockets --------------------------------------------------------------
+
+    def new_session(self, ports: SessionPorts, client: str, source: str) -> Session | None:
+        """A session for a client that connected; None if there are too many."""
+        if self._open >= self._max_sessions:
+            self._rejected += 1
+            self._to_tell[SessionEnd.LIMIT, ""] += 1
+            return None
+        id_ = SessionId(next(self._ids))
+        session = Session(id_, client, source, self._table, self._settings, self.loop.time())
+        self._slices[id_ % SLICES][id_] = ports
+        self._open += 1
+        self._total += 1
+        self._empty.clear()
+        return session
+
+    def session_finished(self, ports: SessionPorts, finished: Finished) -> None:
+        """A session ended."""
+        session = ports.session
+        if self._slices[session.id % SLICES].pop(session.id, None) is None:
+            raise AssertionError(f"session {session.id} ended twice")
+        self._open -= 1
+        self._ended[finished.reason] += 1
+        self._rejected += not session.was_open
+        _add(self._past, session)
+        if finished.reason not in _ORDINARY:
+            self._to_tell[finished.reason, finished.detail] += 1
+        if self._open == 0:
+            self._empty.set()
+
+    def own(self, task: "asyncio.Task[None]") -> None:
+        """Keep a task until it is done; ``close`` ends it."""
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _all(self) -> list[SessionPorts]:
+        return [ports for group in self._slices for ports in group.values()]
+
+    def _event(self, event: Event) -> None:
+        if event.kind in ("node.fit", "node.unfit"):
+            self._changed.set()
+        self._on_event(event)
+
+    def _spawn(self, coroutine: Coroutine[object, object, None], name: str) -> "asyncio.Task[None]":
+        task: asyncio.Task[None] = self.loop.create_task(coroutine, name=name)
+        self.own(task)
+        return task
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (problem := task.exception()) is not None:
+            # Our bug; the other sessions go on. The daemon's log shows the traceback.
+            self._on_event(Event("balancer.bug", task.get_name(), "internal", _trace(problem)))
+
+    async def _clock(self) -> None:
+        """Look after one group of sessions at a time."""
+        while True:
+            for group in self._slices:
+                await asyncio.sleep(SWEEP / SLICES)
+                now = self.loop.time()
+                for ports in list(group.values()):
+                    commands = ports.session.tick(now)
+                    if commands:
+                        ports.run(commands)
+            self._tell_ends()
+
+    def _tell_ends(self) -> None:
+        """One event for all sessions that ended for the same reason: a dead node ends thousands."""
+        told, self._to_tell = self._to_tell, Counter()
+        for (reason, detail), number in told.items():
+            self._on_event(
+                Event("sessions.ended", "", reason, {"sessions": number, "detail": detail})
+            )
+
+    def _start_probes(self) -> None:
+        wanted = {backend.name: backend for backend in self._table.backends()}
+        for name, (backend, task) in list(self._probes.items()):
+            if wanted.get(name) != backend:
+                task.cancel()
+                del self._probes[name]
+        for name, backend in wanted.items():
+            if name not in self._probes:
+                task = self._spawn(self._probe(backend), f"probe {name}")
+                self._probes[name] = backend, task
+
+    async def _probe(self, backend: Backend) -> None:
+        settings = self._settings
+        await probe(
+            backend,
+            self._login,
+            self._reporter(backend.name),
+            interval=settings.probe_interval,
+            timeout=settings.probe_timeout,
+        )
+
+    def _reporter(self, name: NodeName) -> Callable[[Unfit | None, str], None]:
+        return lambda why, detail: self._table.probed(name, why, detail)
+
+
+def _add(totals: list[int], session: Session) -> None:
+    totals[0] += session.bytes_in
+    totals[1] += session.bytes_out
+    totals[2] += session.published
+    totals[3] += session.delivered
+
+
+def _files_for_sessions() -> int:
+    """How many sessions the open-file limit allows: two descriptors each."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max((soft - _SPARE_FILES) // 2, 16)
+
+
+def _trace(problem: BaseException) -> dict[str, str | int | float | bool]:
+    return {"problem": f"{type(problem).__name__}: {problem}"}
