@@ -24,10 +24,17 @@ class ProtocolViolation(Exception):
 
 
 class FrameError(ProtocolViolation):
-    """A frame that can't be one: too large, or without its end octet. The stream is lost."""
+    """A frame that can't be one: too large, or without its end octet. The stream is lost.
 
-    def __init__(self, text: str) -> None:
+    ``at`` is the offset at which the frame begins in the bytes that were scanned; what lies
+    before it is good.
+    """
+
+    at: Final[int]
+
+    def __init__(self, text: str, at: int) -> None:
         super().__init__(ReplyCode.FRAME_ERROR, text)
+        self.at = at
 
 
 class SyntaxViolation(ProtocolViolation):

@@ -80,12 +80,12 @@ def scan(data: bytes, start: int, limit: int, passing: Container[int]) -> Scan:
     while pos <= last:
         kind, channel, size, method = unpack(data, pos)
         if size > limit:
-            raise _too_large(kind, size, limit)
+            raise _too_large(pos, kind, size, limit)
         next_pos = pos + size + 8
         if next_pos > stop:
             return Scan(pos, Verdict.MORE, next_pos, kind, channel, NO_METHOD, contents)
         if data[next_pos - 1] != FRAME_END:
-            raise _no_end(kind, channel, size, data[next_pos - 1])
+            raise _no_end(pos, data[pos:next_pos])
         if kind == FRAME_BODY:
             pass
         elif kind == FRAME_HEADER:
@@ -100,27 +100,30 @@ def scan(data: bytes, start: int, limit: int, passing: Container[int]) -> Scan:
             return Scan(pos, Verdict.MORE, pos + FRAME_OVERHEAD, 0, 0, NO_METHOD, contents)
         kind, channel, size = _HEAD.unpack_from(data, pos)
         if size > limit:
-            raise _too_large(kind, size, limit)
+            raise _too_large(pos, kind, size, limit)
         next_pos = pos + size + FRAME_OVERHEAD
         if next_pos > stop:
             return Scan(pos, Verdict.MORE, next_pos, kind, channel, NO_METHOD, contents)
         if data[next_pos - 1] != FRAME_END:
-            raise _no_end(kind, channel, size, data[next_pos - 1])
+            raise _no_end(pos, data[pos:next_pos])
         if kind not in (FRAME_BODY, FRAME_HEADER):
             return Scan(pos, Verdict.DECIDE, next_pos, kind, channel, NO_METHOD, contents)
         contents += kind == FRAME_HEADER
         pos = next_pos
 
 
-def _too_large(kind: int, size: int, limit: int) -> FrameError:
-    return FrameError(f"type {kind}, frame payload of {size} bytes is over the limit of {limit}")
+def _too_large(at: int, kind: int, size: int, limit: int) -> FrameError:
+    text = f"type {kind}, frame payload of {size} bytes is over the limit of {limit}"
+    return FrameError(text, at)
 
 
-def _no_end(kind: int, channel: int, size: int, found: int) -> FrameError:
-    return FrameError(
+def _no_end(at: int, frame: bytes) -> FrameError:
+    kind, channel, size = _HEAD.unpack_from(frame)
+    text = (
         f"type {kind} on channel {channel}, {size} bytes: "
-        f"frame end should be {FRAME_END:#x}, is {found:#x}"
+        f"frame end should be {FRAME_END:#x}, is {frame[-1]:#x}"
     )
+    return FrameError(text, at)
 
 
 class Reassembly:

@@ -35,7 +35,7 @@ from warrener.amqp.constants import (
     PROTOCOL_HEADER_SIZE,
     ReplyCode,
 )
-from warrener.amqp.errors import ProtocolViolation, SyntaxViolation
+from warrener.amqp.errors import FrameError, ProtocolViolation, SyntaxViolation
 from warrener.amqp.frames import Reassembly, Scan, Verdict, is_heartbeat, payload_of, scan
 from warrener.amqp.methods import (
     BY_ID,
@@ -372,7 +372,8 @@ class Session:
         while True:
             try:
                 found = scan(data, pos, self._limit, PASSING)
-            except ProtocolViolation as violation:
+            except FrameError as violation:
+                self._send_link(home, data[start : violation.at], now)
                 self._client_violation(violation, now)
                 return
             self.published += found.contents
@@ -406,7 +407,9 @@ class Session:
                 found = scan(data, pos, limit, PASSING)
                 if found.verdict is Verdict.MORE:
                     break
-                if home.state is not LinkState.OPEN:
+                if is_heartbeat(found.kind):
+                    handling = _Handling.SWALLOW
+                elif home.state is not LinkState.OPEN:
                     self._link_method_in_handshake(found, data, home, now)
                     handling = _Handling.SWALLOW
                 elif found.channel == 0:
@@ -416,6 +419,8 @@ class Session:
                     self._channels.move(ChannelNumber(found.channel), move)
                     handling = _Handling.FORWARD
             except ProtocolViolation as violation:
+                if home.state is LinkState.OPEN and isinstance(violation, FrameError):
+                    self._send_client(data[start : violation.at], now)
                 self._node_failed(home, Unfit.NOT_AMQP, violation.text, now)
                 return
             self.delivered += found.contents
@@ -762,9 +767,6 @@ class Session:
                 self.blocked = True
             case ConnectionUnblocked.ID:
                 self.blocked = False
-            case _:
-                if is_heartbeat(found.kind):
-                    return _Handling.SWALLOW
         return _Handling.FORWARD
 
     def _last_link_frame(self, home: Link, now: float) -> None:
@@ -878,7 +880,8 @@ class Session:
             if silence is not None:
                 self._node_failed(home, Unfit.HANGS, f"silent for {silence:.0f} s", now)
                 return
-        if home.heartbeat and home.writable and now - home.sent_at >= home.heartbeat / 2 - 0.5:
+        due = home.heartbeat and now - home.sent_at >= home.heartbeat / 2 - 0.5
+        if due and home.writable and self._state is ClientState.OPEN:
             self._send_link(home, HEARTBEAT, now)
 
     def _check_client(self, now: float) -> None:
