@@ -163,6 +163,8 @@ def _encode_value(value: object) -> bytes:
         case float():
             return b"d" + _F64.pack(value)
         case Timestamp():
+            if not 0 <= value.seconds < 2**64:
+                raise ValueError(f"{value.seconds} s doesn't fit a timestamp field")
             return b"T" + _U64.pack(value.seconds)
         case Decimal():
             return _encode_decimal(value)
