@@ -1,0 +1,57 @@
+"""What the service needs of the rooms it wires, so that its tests can use small stand-ins."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from warrener.control.operations import StatusAnswer, UrlAnswer
+from warrener.daemon.report import DrivenNode
+from warrener.facts.balance import Backend, BalancerStatistics, SessionStatistics
+from warrener.facts.happenings import Progress
+from warrener.facts.ids import NodeName
+from warrener.facts.settings import PolicyName
+from warrener.facts.snapshot import ClusterSnapshot
+
+
+class Cluster(Protocol):
+    """A cluster that is driven: ``cluster.drivers.local`` behind ``wiring.Local``."""
+
+    async def start(self) -> None:
+        """Nothing is left running if this raises or is cancelled."""
+
+    async def stop(self) -> None:
+        """Orderly and bounded; cancelling it means: at once, by force."""
+
+    def nodes(self) -> Sequence[DrivenNode]: ...
+    def backends(self) -> tuple[Backend, ...]: ...
+    def credentials(self) -> tuple[str, str]: ...
+    def version(self) -> str: ...
+
+    async def look(self) -> ClusterSnapshot:
+        """The cluster's own view; ``ManagementError`` if no node gives it."""
+
+
+class Balancer(Protocol):
+    """``balancer.shell.server.BalancerServer``."""
+
+    @property
+    def address(self) -> tuple[str, int]: ...
+    async def start(self) -> None: ...
+    async def close(self, grace: float = 2.0) -> None: ...
+    def set_backends(self, backends: Sequence[Backend]) -> None: ...
+    def set_policy(self, policy: PolicyName) -> None: ...
+    def set_weight(self, node: NodeName, weight: int) -> None: ...
+    def apply_snapshot(self, snapshot: ClusterSnapshot | None) -> None: ...
+    def statistics(self) -> BalancerStatistics: ...
+    def sessions(self) -> tuple[SessionStatistics, ...]: ...
+    async def wait_ready(self, nodes: int, timeout: float) -> bool: ...
+
+
+class Reporter(Protocol):
+    """Who is told how the daemon's start and stop go: a terminal, or a pipe to one."""
+
+    def progress(self, progress: Progress) -> None: ...
+    def ready(self, status: StatusAnswer, url: UrlAnswer) -> None: ...
+
+
+BalancerFactory = Callable[[int], Balancer]
+"""Makes a balancer for a port (0: any)."""

@@ -1,0 +1,158 @@
+"""Puts what the driver, the cluster and the balancer say into one status. Pure."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Protocol
+from urllib.parse import quote
+
+from warrener.control.operations import (
+    BalancerStatus,
+    NodeStatus,
+    SessionLine,
+    UrlAnswer,
+)
+from warrener.facts.balance import BackendStatistics, BalancerStatistics, SessionStatistics
+from warrener.facts.ids import NodeName
+from warrener.facts.reasons import NodeState, Unfit
+from warrener.facts.settings import DEFAULT_WEIGHT
+from warrener.facts.snapshot import ClusterSnapshot, NodeView
+
+
+class DrivenNode(Protocol):
+    """What a driver says of a node it runs."""
+
+    @property
+    def name(self) -> NodeName: ...
+    @property
+    def state(self) -> NodeState: ...
+    @property
+    def pid(self) -> int | None: ...
+    @property
+    def host(self) -> str: ...
+    @property
+    def amqp_port(self) -> int: ...
+    @property
+    def management_port(self) -> int: ...
+    @property
+    def prometheus_port(self) -> int: ...
+
+
+def nodes(
+    driven: Sequence[DrivenNode],
+    balancer: BalancerStatistics | None,
+    snapshot: ClusterSnapshot | None,
+    version: str,
+) -> list[NodeStatus]:
+    """One row per node of the driver. ``version`` is the installation's, for nodes not seen yet."""
+    views = {view.name: view for view in snapshot.nodes} if snapshot else {}
+    backends = {backend.name: backend for backend in balancer.backends} if balancer else {}
+    leaders = Counter(queue.leader for queue in snapshot.queues) if snapshot else None
+    return [
+        _node(
+            node,
+            views.get(node.name),
+            backends.get(node.name),
+            None if leaders is None else leaders[node.name],
+            version,
+        )
+        for node in driven
+    ]
+
+
+def _node(
+    node: DrivenNode,
+    view: NodeView | None,
+    backend: BackendStatistics | None,
+    leaders: int | None,
+    version: str,
+) -> NodeStatus:
+    # A view that is a look old may still call a node running whose process is known to be gone.
+    seen = view if view and view.running and node.state is NodeState.RUNNING else None
+    return NodeStatus(
+        name=node.name,
+        state=node.state,
+        running=view.running if view else None,
+        pid=node.pid,
+        host=node.host,
+        amqp_port=node.amqp_port,
+        management_port=node.management_port,
+        prometheus_port=node.prometheus_port,
+        version=(seen.version if seen else "") or version,
+        erlang_version=seen.erlang_version if seen else "",
+        uptime=seen.uptime if seen else None,
+        memory_used=seen.mem_used if seen else None,
+        memory_limit=seen.mem_limit if seen else None,
+        disk_free=seen.disk_free if seen else None,
+        disk_free_limit=seen.disk_free_limit if seen else None,
+        alarms=_alarms(seen),
+        being_drained=bool(seen and seen.being_drained),
+        leaders=leaders,
+        sessions=backend.sessions if backend else 0,
+        sessions_total=backend.sessions_total if backend else 0,
+        weight=backend.weight if backend else DEFAULT_WEIGHT,
+        fit=backend is not None and backend.unfit is None,
+        unfit_reason=backend.unfit if backend else Unfit.NOT_PROBED,
+        unfit_detail=backend.unfit_detail if backend else "",
+    )
+
+
+def _alarms(view: NodeView | None) -> tuple[str, ...]:
+    if view is None:
+        return ()
+    raised = (("memory", view.mem_alarm), ("disk", view.disk_alarm), ("partition", view.partitions))
+    return tuple(name for name, on in raised if on)
+
+
+def balancer(statistics: BalancerStatistics, pid: int) -> BalancerStatus:
+    """The balancer's part of the status; ``pid`` is the process it runs in."""
+    return BalancerStatus(
+        host=statistics.host,
+        port=statistics.port,
+        pid=pid,
+        policy=statistics.policy,
+        locality=statistics.locality,
+        fit_nodes=sum(backend.unfit is None for backend in statistics.backends),
+        sessions=statistics.sessions,
+        sessions_total=statistics.sessions_total,
+        sessions_ended=dict(statistics.sessions_ended),
+        rejected_total=statistics.rejected_total,
+        bytes_in=statistics.bytes_in,
+        bytes_out=statistics.bytes_out,
+        published=statistics.published,
+        delivered=statistics.delivered,
+    )
+
+
+def session(statistics: SessionStatistics, now: float) -> SessionLine:
+    """One session; ``now`` is the balancer's clock."""
+    return SessionLine(
+        id=statistics.id,
+        client=statistics.client,
+        user=statistics.user,
+        vhost=statistics.vhost,
+        name=statistics.name,
+        node=statistics.node,
+        state=statistics.state,
+        channels=statistics.channels,
+        age=max(0.0, now - statistics.opened_at),
+        bytes_in=statistics.bytes_in,
+        bytes_out=statistics.bytes_out,
+        published=statistics.published,
+        delivered=statistics.delivered,
+    )
+
+
+def url(address: tuple[str, int], credentials: tuple[str, str], vhost: str = "/") -> UrlAnswer:
+    """The AMQP URL of ``address``, each part escaped as the AMQP URI specification asks."""
+    host, port = address
+    user, password = credentials
+    shown = f"[{host}]" if ":" in host else host
+    return UrlAnswer(
+        url=f"amqp://{quote(user, safe='')}:{quote(password, safe='')}@{shown}:{port}"
+        f"/{quote(vhost, safe='')}",
+        host=host,
+        port=port,
+        user=user,
+        password=password,
+        vhost=vhost,
+    )
