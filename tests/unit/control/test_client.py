@@ -1,9 +1,5 @@
-"""The blocking client against a scripted daemon: one thread, one connection, fixed lines."""
+"""The blocking client against a scripted daemon."""
 
-import contextlib
-import socket
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +23,8 @@ from warrener.control.operations import (
 )
 from warrener.control.state_folder import StateFolder, listen
 from warrener.facts.ids import NodeName
+from warrener.testing.scripted_daemon import answer, refusal
+from warrener.testing.scripted_daemon import scripted_daemon as daemon
 
 WEIGHT = SetWeightAnswer(node=NodeName("n1@localhost"), weight=5, before=100)
 
@@ -38,34 +36,8 @@ def folder(tmp_path: Path) -> StateFolder:
     return state
 
 
-@contextlib.contextmanager
-def daemon(folder: StateFolder, *replies: bytes, hang_up: bool = True) -> Iterator[list[bytes]]:
-    """Answers each request line with the next of ``replies``."""
-    requests: list[bytes] = []
-    done = threading.Event()
-
-    def serve(listener: socket.socket) -> None:
-        listener.setblocking(True)
-        with listener.accept()[0] as stream, stream.makefile("rb") as lines:
-            for reply in replies:
-                requests.append(lines.readline())
-                stream.sendall(reply)
-            if not hang_up:
-                done.wait(5.0)
-
-    with Lock(folder.lock, now=0.0), listen(folder.socket) as listener:
-        thread = threading.Thread(target=serve, args=(listener,), name="scripted daemon")
-        thread.start()
-        try:
-            yield requests
-        finally:
-            done.set()
-            thread.join(5.0)
-            assert not thread.is_alive()
-
-
 def test_a_call_sends_one_line_and_returns_the_typed_answer(folder: StateFolder) -> None:
-    reply = wire.encode_answer(wire.AnswerKind.ANSWER, WEIGHT)
+    reply = answer(WEIGHT)
     with daemon(folder, reply, reply) as requests, Client.connect(folder) as client:
         assert client.call(SET_WEIGHT, SetWeightRequest("n1", 5)) == WEIGHT
         assert client.call(SET_WEIGHT, SetWeightRequest("n1", 5)) == WEIGHT
@@ -74,25 +46,22 @@ def test_a_call_sends_one_line_and_returns_the_typed_answer(folder: StateFolder)
 
 def test_streamed_lines_come_before_the_answer(folder: StateFolder) -> None:
     lines = [ProgressLine("n1", "stopping"), ProgressLine("n1", "gone", done=True)]
-    reply = b"".join(wire.encode_answer(wire.AnswerKind.STREAM, line) for line in lines)
-    reply += wire.encode_answer(wire.AnswerKind.ANSWER, StopAnswer(seconds=1.5))
+    reply = answer(StopAnswer(seconds=1.5), *lines)
     seen: list[ProgressLine] = []
     with daemon(folder, reply), Client.connect(folder) as client:
-        answer = client.call(STOP, StopRequest(), seen.append)
-    assert answer == StopAnswer(seconds=1.5)
+        assert client.call(STOP, StopRequest(), seen.append) == StopAnswer(seconds=1.5)
     assert seen == lines
 
 
 def test_a_line_larger_than_one_read_is_put_together(folder: StateFolder) -> None:
     event = EventLine(number=1, at=0.0, kind="x", detail={"long": "y" * 1_000_000})
-    reply = wire.encode_answer(wire.AnswerKind.STREAM, event)
-    reply += wire.encode_answer(wire.AnswerKind.ANSWER, EventsAnswer(sent=1, missed=0))
+    reply = answer(EventsAnswer(sent=1, missed=0), event)
     with daemon(folder, reply), Client.connect(folder) as client:
         assert list(client.stream(EVENTS, EventsRequest())) == [event]
 
 
 def test_a_refusal_is_raised_with_its_code(folder: StateFolder) -> None:
-    reply = wire.encode_refusal(wire.Refused(wire.Refusal.BAD_ARGUMENT, "no node n9"))
+    reply = refusal(wire.Refusal.BAD_ARGUMENT, "no node n9")
     with daemon(folder, reply), Client.connect(folder) as client:
         with pytest.raises(wire.Refused, match="no node n9") as caught:
             client.call(SET_WEIGHT, SetWeightRequest("n9", 5))

@@ -1,0 +1,109 @@
+"""`warrener balance`: which node gets the next session."""
+
+from typing import Annotated
+
+import typer
+
+from warrener.cli.common import JsonOption, StateOption, folder_of, out, print_json
+from warrener.control.client import Client
+from warrener.facts.settings import MAX_WEIGHT, PolicyName
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="Choose how clients are spread over the nodes.",
+)
+
+_POLICIES = ", ".join(PolicyName)
+
+
+@app.command("set-policy")
+def set_policy(
+    context: typer.Context,
+    policy: Annotated[str, typer.Argument(metavar="POLICY", help=f"One of {_POLICIES}.")],
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Choose the balancing policy, until the next `warrener up`.
+
+    It applies to new sessions; open ones stay where they are. To keep it, write it into
+    warrener.toml.
+
+    Examples:
+
+      warrener balance set-policy leastconn
+    """
+    from warrener.control.names import resolve_policy
+    from warrener.control.operations import SET_POLICY, SetPolicyRequest
+
+    wanted = resolve_policy(policy)
+    with Client.connect(folder_of(context, state)) as client:
+        answer = client.call(SET_POLICY, SetPolicyRequest(wanted))
+    if as_json:
+        print_json(answer)
+    else:
+        typer.echo(f"policy: {answer.policy} (before: {answer.before})")
+
+
+@app.command("set-weight")
+def set_weight(
+    context: typer.Context,
+    node: Annotated[str, typer.Argument(metavar="NODE", help="A node: n1 or n1@localhost.")],
+    weight: Annotated[
+        int,
+        typer.Argument(
+            metavar="WEIGHT", help=f"0 to {MAX_WEIGHT}; 0: only if no other node is fit."
+        ),
+    ],
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give a node a larger or smaller share, until the next `warrener up`.
+
+    The policies `weighted` and `weighted-leastconn` go by weights; 100 is what a node has
+    without one. A node of weight 0 gets sessions only if no other is fit, under every policy.
+
+    Examples:
+
+      warrener balance set-weight n1 200
+      warrener balance set-weight n3 0
+    """
+    from warrener.control.operations import SET_WEIGHT, SetWeightRequest
+
+    with Client.connect(folder_of(context, state)) as client:
+        answer = client.call(SET_WEIGHT, SetWeightRequest(node, weight))
+    if as_json:
+        print_json(answer)
+    else:
+        typer.echo(f"{answer.node}: weight {answer.weight} (before: {answer.before})")
+
+
+@app.command("show")
+def show(context: typer.Context, state: StateOption = None, as_json: JsonOption = False) -> None:
+    """Show the policy, the weights and which nodes are fit.
+
+    Examples:
+
+      warrener balance show
+    """
+    from warrener.control.operations import STATUS, StatusRequest
+
+    with Client.connect(folder_of(context, state)) as client:
+        answer = client.call(STATUS, StatusRequest(queues=False))
+    if as_json:
+        keys = ("name", "weight", "fit", "unfit_reason", "unfit_detail", "sessions")
+        print_json(
+            {
+                "policy": answer.balancer.policy if answer.balancer else None,
+                "nodes": [{key: getattr(node, key) for key in keys} for node in answer.nodes],
+            }
+        )
+        return
+    from warrener.cli import render
+
+    console = out()
+    policy = answer.balancer.policy if answer.balancer else f"none yet ({answer.phase})"
+    console.print(f"Policy: [bold]{policy}[/]")
+    console.print()
+    console.print(render.weights(answer.nodes))
+    render.unfit(console, answer.nodes)

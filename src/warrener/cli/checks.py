@@ -1,0 +1,157 @@
+"""The checks of `warrener doctor`: what was found, whether it will do, and how to mend it.
+
+Each check takes what it judges as arguments and is pure; ``examine`` looks at the machine and
+calls them. A ``fail`` keeps `warrener up` from working; a ``warn`` doesn't, yet.
+"""
+
+import importlib.metadata
+import re
+import resource
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from warrener.cli.common import shown
+from warrener.cluster.spec import ClusterSpec
+from warrener.control.lock import Holder
+from warrener.control.state_folder import StateFolder
+
+GIB: Final = 1 << 30
+
+NODE_MEMORY: Final = 200 << 20
+"""A freshly booted RabbitMQ 3.10 node takes some 150 MB; a little more to do anything with."""
+
+DISK_FAIL: Final = 200 << 20
+"""RabbitMQ blocks publishers below 50 MB free (disk_free_limit); its own files come on top."""
+
+DISK_WARN: Final = 2 * GIB
+FILES_WARN: Final = 4096
+"""Open files: two per session in the balancer."""
+
+
+class Verdict(StrEnum):
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding; ``fix`` is what to type or change, empty when nothing is wrong."""
+
+    name: str
+    verdict: Verdict
+    found: str
+    fix: str = ""
+
+
+def program(name: str, version: str | None, package: str, *, needed_for: str) -> Check:
+    """A program that is needed only for some commands."""
+    if version is not None:
+        return Check(name, Verdict.OK, version)
+    return Check(
+        name,
+        Verdict.WARN,
+        f"not found; needed for {needed_for}",
+        f"apt-get install --no-install-recommends {package}",
+    )
+
+
+def open_files(soft: int, hard: int) -> Check:
+    """The limit on open files: each session takes two in the balancer."""
+    found = f"{soft} (may be raised to {hard})" if soft < hard else str(soft)
+    if soft >= FILES_WARN:
+        return Check("open files", Verdict.OK, found)
+    return Check(
+        "open files",
+        Verdict.WARN,
+        f"{found}: enough for about {max(0, soft - 256) // 2} sessions",
+        f"ulimit -n {min(65536, hard)} before `warrener up`"
+        if hard > soft
+        else "raise `nofile` in /etc/security/limits.conf",
+    )
+
+
+def disk(free: int, path: str) -> Check:
+    """Room for data and logs where the state folder is."""
+    found = f"{free / GIB:.1f} GiB free at {path}"
+    if free >= DISK_WARN:
+        return Check("disk", Verdict.OK, found)
+    verdict = Verdict.FAIL if free < DISK_FAIL else Verdict.WARN
+    return Check("disk", verdict, found, "make room, or choose another place with --state DIR")
+
+
+def memory(available: int, nodes: int) -> Check:
+    """Room for the nodes."""
+    found = f"{available / GIB:.1f} GiB available for {nodes} nodes"
+    if available >= nodes * NODE_MEMORY:
+        return Check("memory", Verdict.OK, found)
+    return Check("memory", Verdict.WARN, found, "end something, or start fewer nodes with --nodes")
+
+
+def localhost(addresses: list[str]) -> Check:
+    """Nodes are called n1@localhost, so that has to be this machine's loopback."""
+    if "127.0.0.1" in addresses:
+        return Check("localhost", Verdict.OK, "127.0.0.1")
+    found = ", ".join(addresses) or "doesn't resolve"
+    return Check("localhost", Verdict.FAIL, found, "add `127.0.0.1 localhost` to /etc/hosts")
+
+
+def port(number: int, holder: str, *, ours: bool) -> Check:
+    """The balancer's port, where warrener.toml asks for a certain one."""
+    name = f"port {number}"
+    if ours:
+        return Check(name, Verdict.OK, "this cluster's balancer")
+    if not holder:
+        return Check(name, Verdict.OK, "free")
+    return Check(
+        name,
+        Verdict.FAIL,
+        f"taken: {holder}",
+        "end that process, or choose another port under [balancer] in warrener.toml",
+    )
+
+
+def state(folder: StateFolder, holder: Holder | None, left: int) -> Check:
+    """The state folder and what runs in it."""
+    where = shown(folder.path)
+    if holder is not None:
+        return Check("state folder", Verdict.OK, f"{where}: running, daemon {holder.pid}")
+    if left:
+        return Check(
+            "state folder",
+            Verdict.WARN,
+            f"{where}: {left} processes of a daemon that was killed",
+            "warrener down",
+        )
+    if folder.is_ours():
+        return Check("state folder", Verdict.OK, f"{where}: stopped, data kept")
+    if folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
+        return Check(
+            "state folder",
+            Verdict.FAIL,
+            f"{where}: something else's files are in it",
+            "choose another with --state DIR",
+        )
+    return Check("state folder", Verdict.OK, f"{where}: not there yet")
+
+
+def version_of(command: list[str]) -> str | None:
+    """The first version number that a program prints about itself; None if it isn't there."""
+    path = shutil.which(command[0]) or shutil.which(command[0], path="/usr/local/sbin:/usr/sbin")
+    if path is None:
+        return None
+    try:
+        done = subprocess.run(
+            [path, *command[1:]], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"{path} doesn't run: {error}"
+    found = re.search(r"\d+\.\d+[\w.+-]*", done.stdout + done.stderr)
+    return found.group() if found else path

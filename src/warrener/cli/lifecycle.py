@@ -1,0 +1,246 @@
+"""`warrener up` and `warrener down`."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from warrener.cli.common import (
+    BAD_INPUT,
+    NOT_RUNNING,
+    CliError,
+    JsonOption,
+    StateOption,
+    err,
+    folder_of,
+    out,
+    print_json,
+    shown,
+    with_state,
+)
+from warrener.control.lock import Held, Lock, holder_of
+from warrener.control.state_folder import NotOurs, StateFolder
+
+if TYPE_CHECKING:
+    from warrener.cli.progress import ProgressView, Step
+    from warrener.control.operations import StatusAnswer, UrlAnswer
+
+SPEC_FILE = "warrener.toml"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command("up")(up)
+    app.command("down")(down)
+
+
+def up(
+    context: typer.Context,
+    detach: Annotated[
+        bool, typer.Option("-d", "--detach", help="Return once the cluster is ready.")
+    ] = False,
+    nodes: Annotated[
+        int | None,
+        typer.Option(
+            "--nodes", metavar="N", min=1, help="How many nodes.", show_default="the file's, or 3"
+        ),
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "-f",
+            "--file",
+            metavar="FILE",
+            help="What the cluster should be like.",
+            show_default=f"{SPEC_FILE} here, if there is one",
+        ),
+    ] = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Start a RabbitMQ cluster and its balancer on this machine.
+
+    In the foreground it stays until Ctrl-C, then stops everything. With -d it returns when the
+    cluster is ready, and `warrener down` stops it.
+
+    Examples:
+
+      warrener up
+      warrener up -d --nodes 5
+      warrener up -f staging.toml --state /var/tmp/staging
+    """
+    folder = folder_of(context, state)
+    if file is None and Path(SPEC_FILE).exists():
+        file = Path(SPEC_FILE)
+    _refuse_second(folder)
+    described = f" as {shown(file)} says" if file else ""
+    err().print(
+        f"Starting a RabbitMQ cluster{described}; its state is in {shown(folder.path)}",
+        markup=False,
+        soft_wrap=True,
+    )
+    from warrener.cli.progress import ProgressView
+    from warrener.daemon.options import Options
+
+    options = Options(folder.path, file, nodes)
+    if detach:
+        from warrener.daemon.launch import launch
+
+        with ProgressView() as view:
+            status, url = launch(options, view)
+        _show_ready(folder, status, url, as_json=as_json, detached=True)
+    else:
+        from warrener.daemon.run import run
+
+        with ProgressView() as view:
+            terminal = _Foreground(view, folder, as_json=as_json)
+            run(options, terminal)
+            terminal.view.close()
+        err().print("Stopped; nothing is left running. The data is kept.")
+
+
+class _Foreground:
+    """Shows a daemon that runs in this process: start, ready, stop."""
+
+    def __init__(self, view: "ProgressView", folder: StateFolder, *, as_json: bool) -> None:
+        self.view = view
+        self._folder = folder
+        self._as_json = as_json
+        self._shown_ready = False
+
+    def progress(self, progress: "Step") -> None:
+        self.view(progress)
+
+    def ready(self, status: "StatusAnswer", url: "UrlAnswer") -> None:
+        from warrener.cli.progress import ProgressView
+
+        self.view.close()
+        _show_ready(self._folder, status, url, as_json=self._as_json, detached=False)
+        self.view = ProgressView(begin_with_first=True)
+
+
+def _refuse_second(folder: StateFolder) -> None:
+    holder = holder_of(folder.lock)
+    if holder is None:
+        return
+    from warrener.control.client import Client, NotRunning, Unresponsive
+    from warrener.control.operations import URL, UrlRequest
+    from warrener.control.wire import BadLine, Refused
+
+    try:
+        with Client.connect(folder) as client:
+            where = f"at {client.call(URL, UrlRequest()).url}"
+    except NotRunning:
+        return  # it ended just now
+    except Refused as refused:
+        where = f"but not ready: {refused.message}"
+    except (Unresponsive, BadLine) as error:
+        where = f"but {error}"
+    raise CliError(
+        f"a cluster is running already in {shown(folder.path)} (daemon: process {holder.pid}), "
+        f"{where}. `{with_state(folder, 'warrener down')}` stops it; `--state DIR` starts another "
+        f"one beside it"
+    )
+
+
+def _show_ready(
+    folder: StateFolder, status: "StatusAnswer", url: "UrlAnswer", *, as_json: bool, detached: bool
+) -> None:
+    if as_json:
+        import msgspec
+
+        print_json(msgspec.to_builtins(status) | {"url": url.url})
+        return
+    from warrener.cli.render import endpoints
+
+    console = out()
+    console.print()
+    console.print(endpoints(status.nodes))
+    console.print()
+    console.print(f"[bold]{url.url}[/]", soft_wrap=True)
+    console.print()
+    if detached:
+        console.print(
+            f"{with_state(folder, 'warrener status')} shows how it is, "
+            f"{with_state(folder, 'warrener down')} stops it.",
+            soft_wrap=True,
+            markup=False,
+        )
+    else:
+        console.print(
+            f"Ctrl-C stops it all. {with_state(folder, 'warrener status')}, in another terminal, "
+            f"shows how it is.",
+            soft_wrap=True,
+            markup=False,
+        )
+
+
+def down(
+    context: typer.Context,
+    purge: Annotated[
+        bool, typer.Option("--purge", help="Also remove the cluster's data and logs.")
+    ] = False,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Stop the cluster and its balancer, and wait until everything is gone.
+
+    Clients get a connection.close first. The data is kept for the next `up`, unless --purge.
+    Also stops what a daemon left that was killed. With nothing running: exit code 3, except that
+    --purge of data that is there is done.
+
+    Examples:
+
+      warrener down
+      warrener down --purge
+    """
+    folder = folder_of(context, state)
+    if purge and folder.path.exists() and not folder.is_ours():
+        raise CliError(
+            f"{shown(folder.path)} is not a Warrener state folder, so nothing in it was stopped "
+            f"or removed",
+            BAD_INPUT,
+        )
+    from warrener.cli.progress import ProgressView
+    from warrener.daemon.halt import Halted, halt
+    from warrener.daemon.wiring import stop_leftovers
+
+    began = time.monotonic()
+    with ProgressView(begin_with_first=True) as view:
+        halted = halt(folder, view, stop_leftovers)
+    purged = purge and folder.is_ours()
+    if purged:
+        _purge(folder)
+    if halted is Halted.NOTHING and not purged:
+        raise CliError(f"no cluster is running in {shown(folder.path)}", NOT_RUNNING)
+    seconds = time.monotonic() - began
+    if as_json:
+        print_json(
+            {
+                "stopped": halted is not Halted.NOTHING,
+                "found": halted.value,
+                "purged": purged,
+                "state_folder": str(folder.path),
+                "seconds": round(seconds, 3),
+            }
+        )
+        return
+    stopped = "Nothing was running." if halted is Halted.NOTHING else f"Stopped in {seconds:.1f} s."
+    kept = f"Removed {shown(folder.path)}." if purged else f"The data is in {shown(folder.path)}."
+    out().print(f"{stopped} {kept}", markup=False, soft_wrap=True)
+
+
+def _purge(folder: StateFolder) -> None:
+    try:
+        with Lock(folder.lock, now=time.time()):
+            folder.purge()
+    except Held as held:
+        raise CliError(
+            f"another `warrener up` (process {held.holder.pid}) began in {shown(folder.path)} "
+            f"meanwhile; nothing was removed"
+        ) from None
+    except NotOurs as error:
+        raise CliError(str(error), BAD_INPUT) from None
+    except OSError as error:
+        raise CliError(f"removing {shown(folder.path)} failed halfway: {error}") from None

@@ -1,0 +1,152 @@
+"""The entry point: commands, global options, and what an error becomes."""
+
+import contextlib
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+import typer.core
+
+from warrener import __version__
+from warrener.cli import balance, doctor, inspect, lifecycle
+from warrener.cli.common import BAD_INPUT, FAILED, NOT_RUNNING, CliError
+from warrener.control import state_folder
+from warrener.control.client import NotRunning, Unresponsive
+from warrener.control.state_folder import NotOurs, StateFolder
+from warrener.control.wire import BAD_INPUT as BAD_INPUT_REFUSALS
+from warrener.control.wire import BadLine, Refused
+from warrener.daemon.errors import DaemonError
+
+_LATE_GROUPS: Final = {
+    "bench": ("warrener.bench.cli", "Compare Warrener, HAProxy and straight connections.")
+}
+"""Groups whose modules are only imported when they are called: they are slow to import."""
+
+
+class _Commands(typer.core.TyperGroup):
+    """The commands, and the late groups among them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*super().list_commands(ctx), *_LATE_GROUPS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in _LATE_GROUPS:
+            return super().get_command(ctx, cmd_name)
+        module, summary = _LATE_GROUPS[cmd_name]
+        if cmd_name not in sys.argv:  # it is only listed (`warrener --help`), not called
+            listed = typer.Typer(help=summary)
+            listed.callback()(lambda: None)
+            return typer.main.get_group(listed)
+        import importlib
+
+        group = typer.main.get_group(importlib.import_module(module).app)
+        group.name = cmd_name
+        return group
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+lifecycle.register(app)
+inspect.register(app)
+app.add_typer(balance.app, name="balance")
+doctor.register(app)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"warrener {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global(
+    context: typer.Context,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            "--state",
+            metavar="DIR",
+            envvar=state_folder.ENVIRONMENT,
+            help="The cluster's state folder; also after the command.",
+            show_default=f"{state_folder.DEFAULT} here",
+        ),
+    ] = None,
+    _: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version.")
+    ] = False,
+) -> None:
+    """Builds, balances and watches RabbitMQ clusters.
+
+    [bold]warrener up -d[/] starts three nodes behind a balancer on this machine,
+    [bold]warrener url[/] prints what to connect to, [bold]warrener down[/] stops it all.
+
+    Exit codes: 0 done, 1 failed, 2 bad usage or input, 3 not running.
+    """
+    context.obj = state
+
+
+def main() -> None:
+    """Runs the command line and exits with its code."""
+    try:
+        app(prog_name="warrener")
+    except BrokenPipeError:
+        # `warrener events | head`: the reader has enough. Python would complain once more when it
+        # flushes stdout at exit, so there is nothing left to flush into.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        sys.exit(_failed(error))
+
+
+def _failed(error: Exception) -> int:
+    """Says what went wrong, in one sentence; returns the exit code."""
+    if os.environ.get("WARRENER_DEBUG"):
+        traceback.print_exception(error)
+    message, code = describe(error)
+    print(f"warrener: {message}", file=sys.stderr)  # noqa: T201
+    return code
+
+
+def describe(error: Exception) -> tuple[str, int]:
+    """The sentence and the exit code for an error that a command ended with."""
+    match error:
+        case CliError():
+            return error.message, error.exit_code
+        case NotRunning():
+            return inspect.not_running(error.folder), NOT_RUNNING
+        case Refused():
+            return error.message, BAD_INPUT if error.refusal in BAD_INPUT_REFUSALS else FAILED
+        case DaemonError():
+            return error.message, error.exit_code
+        case NotOurs():
+            return str(error), BAD_INPUT
+        case Unresponsive():
+            return f"{error}. `warrener down` ends it, by force if it must", FAILED
+        case BadLine():
+            return str(error), FAILED
+        case _:
+            where = _keep_traceback(error)
+            return f"{type(error).__name__}: {error} (a bug in Warrener; {where})", FAILED
+
+
+def _keep_traceback(error: Exception) -> str:
+    """Puts an unforeseen error's traceback into the state folder's log, if there is one."""
+    folder = StateFolder(
+        Path(os.path.abspath(os.environ.get(state_folder.ENVIRONMENT) or state_folder.DEFAULT))
+    )
+    if folder.is_ours():
+        with contextlib.suppress(OSError), (folder.logs / "cli.log").open("a") as file:
+            traceback.print_exception(error, file=file)
+            return f"the traceback is in {file.name}"
+    return "WARRENER_DEBUG=1 shows the traceback"

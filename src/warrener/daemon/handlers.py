@@ -1,0 +1,143 @@
+"""The control operations, carried out on the running service.
+
+A handler takes the request and the ``Call`` to stream on, and returns the answer; it raises
+``Refused`` for what can't be done. One method per operation, listed in ``table``.
+"""
+
+import contextlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from warrener.control.names import resolve_node
+from warrener.control.operations import (
+    EVENTS,
+    SESSIONS,
+    SET_POLICY,
+    SET_WEIGHT,
+    STATUS,
+    STOP,
+    URL,
+    EventsAnswer,
+    EventsRequest,
+    Phase,
+    ProgressLine,
+    SessionsAnswer,
+    SessionsRequest,
+    SetPolicyAnswer,
+    SetPolicyRequest,
+    SetWeightAnswer,
+    SetWeightRequest,
+    StatusAnswer,
+    StatusRequest,
+    StopAnswer,
+    StopRequest,
+    UrlAnswer,
+    UrlRequest,
+)
+from warrener.control.wire import Refusal, Refused
+from warrener.daemon import report
+from warrener.daemon.control_server import Call, Handler
+from warrener.daemon.parts import Balancer
+from warrener.facts.happenings import Event
+from warrener.facts.settings import MAX_WEIGHT
+
+if TYPE_CHECKING:  # the service makes the handlers
+    from warrener.daemon.service import Service
+
+
+class Handlers:
+    """What each operation does."""
+
+    def __init__(self, service: "Service") -> None:
+        self._service = service
+
+    def table(self) -> Mapping[str, Handler]:
+        """Operation name -> handler."""
+        return {
+            STATUS.name: self.status,
+            URL.name: self.url,
+            STOP.name: self.stop,
+            SET_POLICY.name: self.set_policy,
+            SET_WEIGHT.name: self.set_weight,
+            SESSIONS.name: self.sessions,
+            EVENTS.name: self.events,
+        }
+
+    async def status(self, request: StatusRequest, call: Call) -> StatusAnswer:
+        return self._service.status(request)
+
+    async def url(self, request: UrlRequest, call: Call) -> UrlAnswer:
+        self._running()
+        return self._service.url()
+
+    async def stop(self, request: StopRequest, call: Call) -> StopAnswer:
+        """Asked again while stopping, it only follows: hurrying is for signals."""
+        began = self._service.monotonic()
+        with self._service.follow_progress() as lines:
+            self._service.events.record(Event("daemon.stop_asked"))
+            self._service.switch.turn(hurry=False)
+            async for line in lines:
+                with contextlib.suppress(ConnectionError):  # whoever asked may be gone: stop anyway
+                    await call.emit(ProgressLine(line.subject, line.text, line.done, line.failed))
+        return StopAnswer(seconds=self._service.monotonic() - began)
+
+    async def set_policy(self, request: SetPolicyRequest, call: Call) -> SetPolicyAnswer:
+        balancer = self._running()
+        before = balancer.statistics().policy
+        balancer.set_policy(request.policy)
+        self._service.events.record(
+            Event("balancer.policy_set", detail={"policy": request.policy, "before": before})
+        )
+        return SetPolicyAnswer(policy=request.policy, before=before)
+
+    async def set_weight(self, request: SetWeightRequest, call: Call) -> SetWeightAnswer:
+        balancer = self._running()
+        before = {backend.name: backend.weight for backend in balancer.statistics().backends}
+        node = resolve_node(request.node, before)
+        if not 0 <= request.weight <= MAX_WEIGHT:
+            raise Refused(
+                Refusal.BAD_ARGUMENT,
+                f"a weight is 0 to {MAX_WEIGHT} (0: only if no other node is fit), "
+                f"not {request.weight}",
+            )
+        balancer.set_weight(node, request.weight)
+        self._service.events.record(
+            Event(
+                "balancer.weight_set",
+                node,
+                detail={"weight": request.weight, "before": before[node]},
+            )
+        )
+        return SetWeightAnswer(node=node, weight=request.weight, before=before[node])
+
+    async def sessions(self, request: SessionsRequest, call: Call) -> SessionsAnswer:
+        sessions = self._running().sessions()
+        now = self._service.monotonic()
+        return SessionsAnswer(
+            total=len(sessions),
+            sessions=[report.session(session, now) for session in sessions[: request.limit]],
+        )
+
+    async def events(self, request: EventsRequest, call: Call) -> EventsAnswer:
+        """With ``follow``, ends when the client hangs up or the daemon stops."""
+        log = self._service.events
+        with log.follow() as follower:
+            recent = log.recent(request.last)
+            for line in recent:
+                await call.emit(line)
+            sent = len(recent)
+            if request.follow:
+                call.gone.add_done_callback(lambda _: follower.close())
+                async for line in follower:
+                    await call.emit(line)
+                    sent += 1
+            return EventsAnswer(sent=sent, missed=follower.missed)
+
+    def _running(self) -> Balancer:
+        balancer = self._service.balancer
+        if balancer is None or self._service.phase is not Phase.RUNNING:
+            raise Refused(
+                Refusal.NOT_YET,
+                f"the cluster is {self._service.phase}; `warrener status` shows how far it is",
+            )
+        return balancer

@@ -1,0 +1,88 @@
+"""Looks at the cluster every two seconds and tells the balancer what it says of itself.
+
+A look asks one node's management API for nodes and queues. While no node answers, the last view
+is kept and its age shown; once it is too old to act on, the balancer is told that nothing is
+known and goes by its own probes alone (plain balancing goes on).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+from warrener.control.operations import ViewStatus
+from warrener.facts.happenings import Event, EventSink
+from warrener.facts.snapshot import ClusterSnapshot
+from warrener.management.client import ManagementError
+
+INTERVAL: Final = 2.0
+"""Seconds between looks. RabbitMQ itself refreshes its statistics every 5 s; which nodes run and
+which queues exist is current at each look."""
+
+STALE_AFTER: Final = 10.0
+"""Seconds after which a view is not acted on: five looks missed, and longer than one time-out."""
+
+log = structlog.get_logger(__name__)
+
+
+class Observer:
+    """``look`` takes a snapshot; ``on_view`` gets it, or None when nothing recent is known."""
+
+    def __init__(
+        self,
+        look: Callable[[], Awaitable[ClusterSnapshot]],
+        on_view: Callable[[ClusterSnapshot | None], None],
+        on_event: EventSink,
+        *,
+        now: Callable[[], float],
+    ) -> None:
+        self._look = look
+        self._on_view = on_view
+        self._on_event = on_event
+        self._now = now
+        self._told_stale = False
+        self.snapshot: ClusterSnapshot | None = None
+        self.error = ""
+
+    async def run(self) -> None:
+        """Looks for ever."""
+        while True:
+            await self.look_once()
+            await asyncio.sleep(INTERVAL)
+
+    async def look_once(self) -> None:
+        """One look; never raises but when cancelled."""
+        try:
+            snapshot = await self._look()
+        except ManagementError as error:
+            self._failed(str(error))
+        except Exception as error:
+            log.exception("observe_failed")
+            self._failed(f"{type(error).__name__}: {error}")
+        else:
+            if self.error:
+                self._on_event(Event("cluster.view_back", snapshot.source))
+            self.error = ""
+            self._told_stale = False
+            self.snapshot = snapshot
+            self._on_view(snapshot)
+
+    def view(self) -> ViewStatus:
+        """How good the present snapshot is."""
+        snapshot = self.snapshot
+        return ViewStatus(
+            source=snapshot.source if snapshot else None,
+            taken_at=snapshot.taken_at if snapshot else None,
+            age=max(0.0, self._now() - snapshot.taken_at) if snapshot else None,
+            error=self.error,
+        )
+
+    def _failed(self, error: str) -> None:
+        if not self.error:
+            self._on_event(Event("cluster.view_lost", detail={"error": error}))
+        self.error = error
+        age = self.view().age
+        if (age is None or age > STALE_AFTER) and not self._told_stale:
+            self._told_stale = True
+            self._on_view(None)

@@ -1,0 +1,110 @@
+"""A daemon as a process: its folder, lock, logs, event loop and signals.
+
+``run`` blocks until the cluster is stopped. It is the same whether it runs in the foreground
+(inside ``warrener up``) or detached (``python -m warrener.daemon``, started by ``launch.py``).
+"""
+
+import asyncio
+import os
+import signal
+import time
+from typing import Final
+
+import structlog
+import uvloop
+
+from warrener import __version__
+from warrener.cluster.spec import ClusterSpec
+from warrener.control.lock import Held, Lock
+from warrener.control.state_folder import NotOurs, StateFolder
+from warrener.daemon.errors import BAD_INPUT, AlreadyRunning, DaemonError
+from warrener.daemon.event_log import EventLog
+from warrener.daemon.log import close_log, open_log
+from warrener.daemon.options import Options
+from warrener.daemon.parts import Reporter
+from warrener.daemon.service import Service
+from warrener.daemon.switch import Switch
+from warrener.daemon.wiring import balancer_factory, drive, holder_of_port, read_spec
+
+STOPPING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+log = structlog.get_logger(__name__)
+
+
+def run(options: Options, reporter: Reporter) -> None:
+    """Starts a cluster and keeps it until it is asked to stop. ``DaemonError`` if it can't."""
+    spec = read_spec(options.file, options.nodes)
+    folder = StateFolder(options.state.absolute())
+    try:
+        folder.prepare()
+        with Lock(folder.lock, now=time.time()):
+            if options.detached:
+                _keep_own_output(folder)
+            _run_locked(spec, folder, reporter)
+    except NotOurs as error:
+        raise DaemonError(str(error), exit_code=BAD_INPUT) from error
+    except Held as held:
+        raise AlreadyRunning(str(folder.path), held.holder.pid) from None
+
+
+def _run_locked(spec: ClusterSpec, folder: StateFolder, reporter: Reporter) -> None:
+    handler = open_log(folder.daemon_log, debug=bool(os.environ.get("WARRENER_DEBUG")))
+    try:
+        log.info("daemon_started", pid=os.getpid(), version=__version__, state=str(folder.path))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(spec, folder, reporter))
+    except DaemonError as error:
+        log.error("daemon_failed", error=error.message)
+        raise
+    except Exception as error:
+        log.exception("daemon_failed")
+        raise DaemonError(
+            f"{type(error).__name__}: {error}; the traceback is in {folder.daemon_log}"
+        ) from error
+    finally:
+        log.info("daemon_ended", pid=os.getpid())
+        close_log(handler)
+
+
+async def _serve(spec: ClusterSpec, folder: StateFolder, reporter: Reporter) -> None:
+    loop = asyncio.get_running_loop()
+    switch = Switch()
+    for number in STOPPING_SIGNALS:
+        loop.add_signal_handler(number, switch.turn)
+    events = EventLog(folder.events_log, now=time.time)
+    service: Service | None = None
+
+    def progress(progress: object) -> None:
+        if service is not None:
+            service.progress(progress)
+
+    try:
+        cluster = drive(spec, folder.path, progress=progress, on_event=events.record)
+        service = Service(
+            name=spec.name,
+            version=__version__,
+            folder=folder,
+            cluster=cluster,
+            make_balancer=balancer_factory(spec, cluster, events.record),
+            wanted_port=spec.balancer.port,
+            holder_of_port=holder_of_port,
+            events=events,
+            reporter=reporter,
+            switch=switch,
+            now=time.time,
+            monotonic=loop.time,
+        )
+        await service.run()
+    finally:
+        events.close()
+        for number in STOPPING_SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+def _keep_own_output(folder: StateFolder) -> None:
+    """What Python itself says at a crash goes to a file: nobody reads our output any more."""
+    path = folder.logs / "daemon.err"
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    os.dup2(fd, 1)
+    os.dup2(fd, 2)
+    os.close(fd)

@@ -1,0 +1,263 @@
+"""The order in which a cluster and its balancer are started, wired and stopped.
+
+    start   the balancer binds (a taken port is found before any node boots)
+            -> nodes boot and join -> backends are set -> probes find them fit -> observer
+    run     until the switch is turned
+    stop    observer -> balancer (clients get connection.close 320) -> nodes -> control socket
+
+The control socket is there from the first moment, so that ``status`` shows nodes booting and
+``down`` interrupts a start. However it ends, what was started is stopped, in that order.
+"""
+
+import asyncio
+import contextlib
+import errno
+import os
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, Final, TypeVar
+
+import structlog
+
+from warrener.control.operations import (
+    Phase,
+    StatusAnswer,
+    StatusRequest,
+    UrlAnswer,
+)
+from warrener.control.state_folder import StateFolder
+from warrener.daemon import report
+from warrener.daemon.control_server import ControlServer
+from warrener.daemon.errors import DaemonError, Interrupted
+from warrener.daemon.event_log import EventLog
+from warrener.daemon.feed import Feed
+from warrener.daemon.handlers import Handlers
+from warrener.daemon.observer import Observer
+from warrener.daemon.parts import Balancer, BalancerFactory, Cluster, Reporter
+from warrener.daemon.switch import Switch
+from warrener.facts.happenings import Event, Progress
+from warrener.facts.snapshot import ClusterSnapshot
+
+READY_TIMEOUT: Final = 30.0
+"""Seconds from "all nodes run" to "all nodes pass the balancer's probes"; it takes two or three."""
+
+PROGRESS_BACKLOG: Final = 1000
+"""A stop has some dozen lines."""
+
+_EVERYTHING: Final = StatusRequest()
+
+_T = TypeVar("_T")
+log = structlog.get_logger(__name__)
+
+
+class Service:
+    """One cluster behind one balancer, for the life of one daemon."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        version: str,
+        folder: StateFolder,
+        cluster: Cluster,
+        make_balancer: BalancerFactory,
+        wanted_port: int,
+        holder_of_port: Callable[[int], str],
+        events: EventLog,
+        reporter: Reporter,
+        switch: Switch,
+        now: Callable[[], float],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.switch = switch
+        self.events = events
+        self.cluster = cluster
+        self.balancer: Balancer | None = None
+        self.phase = Phase.STARTING
+        self.monotonic = monotonic
+        self._name = name
+        self._version = version
+        self._folder = folder
+        self._make_balancer = make_balancer
+        self._wanted_port = wanted_port
+        self._holder_of_port = holder_of_port
+        self._reporter = reporter
+        self._progress_followers: set[Feed[Progress]] = set()
+        self._observer = Observer(cluster.look, self._viewed, events.record, now=now)
+        self._started_at = monotonic()
+        self._control = ControlServer(folder.socket, Handlers(self).table())
+
+    # ------------------------------------------------------------------------ life
+
+    async def run(self) -> None:
+        """Starts, runs until the switch is turned, stops. ``DaemonError`` if it couldn't start.
+
+        Not to be cancelled: turn the switch.
+        """
+        failure: Exception | None = None
+        async with asyncio.TaskGroup() as group:
+            await self._control.start(group)
+            try:
+                status, url = await self._unless_stopped(self._start())
+                self.phase = Phase.RUNNING
+                observing = group.create_task(self._observer.run(), name="observer")
+                self.events.record(Event("daemon.ready", detail={"pid": os.getpid()}))
+                self._reporter.ready(status, url)
+                await self.switch.wait_asked()
+                observing.cancel()
+            except Exception as error:
+                failure = error
+                self._record_failure(error)
+            finally:
+                # Also when a task of the group failed (our bug): the group cancels this one then.
+                await self._stop()
+                await self._control.close()
+        if failure is not None:
+            raise failure
+
+    async def _start(self) -> tuple[StatusAnswer, UrlAnswer]:
+        balancer = await self._bind()
+        await self.cluster.start()
+        backends = self.cluster.backends()
+        balancer.set_backends(backends)
+        self.progress(Progress("balancer", "probing the nodes"))
+        if not await balancer.wait_ready(len(backends), READY_TIMEOUT):
+            unfit = "; ".join(
+                f"{backend.name}: {backend.unfit} {backend.unfit_detail}".rstrip()
+                for backend in balancer.statistics().backends
+                if backend.unfit is not None
+            )
+            raise DaemonError(
+                f"the nodes run, but the balancer can't reach all of them after "
+                f"{READY_TIMEOUT:g} s ({unfit}); the logs are in {self._folder.path}"
+            )
+        await self._observer.look_once()
+        host, port = balancer.address
+        self.progress(Progress("balancer", f"listens on {host}:{port}", done=True))
+        return self.status(), self.url()
+
+    async def _bind(self) -> Balancer:
+        port = self._wanted_port or _last_port(self._folder)
+        balancer = self._make_balancer(port)
+        try:
+            await balancer.start()
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise DaemonError(f"the balancer can't listen: {error}") from error
+            if self._wanted_port:
+                raise DaemonError(
+                    f"the balancer's port {port} is taken: {self._holder_of_port(port)}; "
+                    f"choose another (port under [balancer] in warrener.toml, 0 for any free one)"
+                ) from error
+            balancer = self._make_balancer(0)  # last time's port was only a wish
+            await balancer.start()
+        self.balancer = balancer
+        _remember_port(self._folder, balancer.address[1])
+        return balancer
+
+    async def _stop(self) -> None:
+        self.phase = Phase.STOPPING
+        self.events.record(Event("daemon.stopping"))
+        balancer, self.balancer = self.balancer, None
+        if balancer is not None:
+            self.progress(Progress("balancer", "closing its sessions"))
+            await self._hurried_or(balancer.close())
+            self.progress(Progress("balancer", "closed", done=True))
+        await self._hurried_or(self.cluster.stop())
+        self.events.record(Event("daemon.stopped"))
+        for follower in self._progress_followers:
+            follower.close()
+        self.events.end_following()
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """The result of ``work``, or ``Interrupted`` once the switch is turned."""
+        task = asyncio.create_task(work, name="start")
+        asked = asyncio.create_task(self.switch.wait_asked(), name="start-interrupted")
+        try:
+            await asyncio.wait({task, asked}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                self.progress(Progress("cluster", "interrupted; stopping what was started"))
+                task.cancel()
+                await asyncio.wait({task})
+                raise Interrupted
+            return await task
+        finally:
+            asked.cancel()
+
+    async def _hurried_or(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs ``work``, cancelling it when the switch is turned a second time."""
+        task = asyncio.create_task(work, name="stop")
+        hurried = asyncio.create_task(self.switch.wait_hurried(), name="stop-hurried")
+        try:
+            await asyncio.wait({task, hurried}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                task.cancel()
+            await asyncio.wait({task})
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("stop_failed", exc_info=error)
+                self.progress(Progress("cluster", f"while stopping: {error}", failed=True))
+        finally:
+            hurried.cancel()
+
+    def _record_failure(self, error: Exception) -> None:
+        if not isinstance(error, DaemonError):
+            log.error("start_failed", exc_info=error)
+        self.events.record(Event("daemon.failed", detail={"error": str(error)}))
+
+    def _viewed(self, snapshot: ClusterSnapshot | None) -> None:
+        if self.balancer is not None:
+            self.balancer.apply_snapshot(snapshot)
+
+    # ------------------------------------------------------------------- what it says
+
+    def progress(self, progress: Progress) -> None:
+        """Tells whoever started the daemon and whoever asked it to stop."""
+        log.info("progress", subject=progress.subject, text=progress.text, failed=progress.failed)
+        self._reporter.progress(progress)
+        for follower in self._progress_followers:
+            follower.offer(progress)
+
+    @contextlib.contextmanager
+    def follow_progress(self) -> Iterator[Feed[Progress]]:
+        """All progress inside the ``with``; ends when everything is stopped."""
+        follower: Feed[Progress] = Feed(PROGRESS_BACKLOG)
+        self._progress_followers.add(follower)
+        try:
+            yield follower
+        finally:
+            self._progress_followers.discard(follower)
+
+    def status(self, request: StatusRequest = _EVERYTHING) -> StatusAnswer:
+        """What ``warrener status`` shows."""
+        statistics = self.balancer.statistics() if self.balancer else None
+        snapshot = self._observer.snapshot
+        return StatusAnswer(
+            phase=self.phase,
+            cluster=self._name,
+            version=self._version,
+            pid=os.getpid(),
+            state_folder=str(self._folder.path),
+            uptime=self.monotonic() - self._started_at,
+            nodes=report.nodes(self.cluster.nodes(), statistics, snapshot, self.cluster.version()),
+            balancer=report.balancer(statistics, os.getpid()) if statistics else None,
+            queues=list(snapshot.queues) if snapshot and request.queues else [],
+            management=self._observer.view(),
+        )
+
+    def url(self) -> UrlAnswer:
+        """The URL through the balancer; only once the cluster has started."""
+        if self.balancer is None:
+            raise AssertionError("a URL was asked for before the balancer listens")
+        return report.url(self.balancer.address, self.cluster.credentials())
+
+
+def _last_port(folder: StateFolder) -> int:
+    """The port of the last balancer here, so that a URL outlives `down` and `up`; or 0."""
+    try:
+        return int((folder.path / "balancer.port").read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+def _remember_port(folder: StateFolder, port: int) -> None:
+    (folder.path / "balancer.port").write_text(f"{port}\n")
