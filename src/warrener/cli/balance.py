@@ -26,8 +26,8 @@ def set_policy(
 ) -> None:
     """Choose the balancing policy, until the next `warrener up`.
 
-    It applies to new sessions; open ones stay where they are. To keep it, write it into
-    warrener.toml.
+    It applies to new sessions; open ones stay where they are. To keep it,
+    write it into warrener.toml.
 
     Examples:
 
@@ -60,8 +60,9 @@ def set_weight(
 ) -> None:
     """Give a node a larger or smaller share, until the next `warrener up`.
 
-    The policies `weighted` and `weighted-leastconn` go by weights; 100 is what a node has
-    without one. A node of weight 0 gets sessions only if no other is fit, under every policy.
+    Every policy goes by weights but `roundrobin` and `leastconn`; 100 is what
+    a node has without one. A node of weight 0 gets sessions only if no other
+    is fit, under every policy.
 
     Examples:
 

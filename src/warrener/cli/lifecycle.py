@@ -61,8 +61,8 @@ def up(
 ) -> None:
     """Start a RabbitMQ cluster and its balancer on this machine.
 
-    In the foreground it stays until Ctrl-C, then stops everything. With -d it returns when the
-    cluster is ready, and `warrener down` stops it.
+    In the foreground it stays until Ctrl-C, then stops everything. With -d
+    it returns when the cluster is ready, and `warrener down` stops it.
 
     Examples:
 
@@ -186,9 +186,11 @@ def down(
 ) -> None:
     """Stop the cluster and its balancer, and wait until everything is gone.
 
-    Clients get a connection.close first. The data is kept for the next `up`, unless --purge.
-    Also stops what a daemon left that was killed. With nothing running: exit code 3, except that
-    --purge of data that is there is done.
+    Clients get a connection.close first. The data is kept for the next `up`,
+    unless --purge. Also stops what a daemon left that was killed.
+
+    With nothing running the exit code is 3; --purge then still removes data
+    that is there (exit code 0).
 
     Examples:
 

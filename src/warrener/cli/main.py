@@ -1,6 +1,7 @@
 """The entry point: commands, global options, and what an error becomes."""
 
 import contextlib
+import importlib
 import os
 import sys
 import traceback
@@ -39,10 +40,9 @@ class _Commands(typer.core.TyperGroup):
         if cmd_name not in sys.argv:  # it is only listed (`warrener --help`), not called
             listed = typer.Typer(help=summary)
             listed.callback()(lambda: None)
-            return typer.main.get_group(listed)
-        import importlib
-
-        group = typer.main.get_group(importlib.import_module(module).app)
+            group = typer.main.get_group(listed)
+        else:
+            group = typer.main.get_group(importlib.import_module(module).app)
         group.name = cmd_name
         return group
 

@@ -85,9 +85,6 @@ class Handlers:
         balancer = self._running()
         before = balancer.statistics().policy
         balancer.set_policy(request.policy)
-        self._service.events.record(
-            Event("balancer.policy_set", detail={"policy": request.policy, "before": before})
-        )
         return SetPolicyAnswer(policy=request.policy, before=before)
 
     async def set_weight(self, request: SetWeightRequest, call: Call) -> SetWeightAnswer:
@@ -101,13 +98,6 @@ class Handlers:
                 f"not {request.weight}",
             )
         balancer.set_weight(node, request.weight)
-        self._service.events.record(
-            Event(
-                "balancer.weight_set",
-                node,
-                detail={"weight": request.weight, "before": before[node]},
-            )
-        )
         return SetWeightAnswer(node=node, weight=request.weight, before=before[node])
 
     async def sessions(self, request: SessionsRequest, call: Call) -> SessionsAnswer:
