@@ -83,7 +83,9 @@ def find_haproxy() -> str:
     """The path of the program. Raises BenchError if it isn't installed."""
     path = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin")
     if path is None:
-        raise BenchError("haproxy is not installed: apt-get install haproxy, or leave out its paths")
+        raise BenchError(
+            "haproxy is not installed: apt-get install haproxy, or choose --paths without it"
+        )
     return path
 
 

@@ -23,7 +23,7 @@ import selectors
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -94,6 +94,18 @@ class LoadResult:
     redelivered: int
     seconds: float  # the window as it was
     cpu: float
+
+
+def in_connect_order(flows: int, order: Sequence[int]) -> Iterator[tuple[int, bool]]:
+    """(flow, whether it is the consumer) for each client, in the order they connect.
+
+    Raises BenchError if ``order`` doesn't name each of the 2 * ``flows`` clients once.
+    """
+    clients = range(2 * flows)
+    if order and sorted(order) != list(clients):
+        raise BenchError(f"connect_order has to name each of {2 * flows} clients once")
+    for client in order or clients:
+        yield client // 2, client % 2 == 1
 
 
 class _Peer:
@@ -224,26 +236,20 @@ class _Run:
 
     def __init__(self, spec: LoadSpec) -> None:
         self.spec = spec
-        self.publishers: list[_Publisher] = []
-        self.consumers: list[_Consumer] = []
+        self.publishers: dict[int, _Publisher] = {}  # by flow
+        self.consumers: dict[int, _Consumer] = {}
         self.buffer = bytearray(_BUFFER)
         self.view = memoryview(self.buffer)
         self.selector = selectors.DefaultSelector()
 
     def connect(self) -> None:
-        spec = self.spec
-        order = spec.connect_order or range(2 * len(spec.flows))
-        if sorted(order) != list(range(2 * len(spec.flows))):
-            raise BenchError("connect_order has to name every client once")
-        for client in order:
-            flow = spec.flows[client // 2]
+        flows = self.spec.flows
+        for flow, consumes in in_connect_order(len(flows), self.spec.connect_order):
             end: _Publisher | _Consumer
-            if client % 2:
-                end = _Consumer(spec, flow)
-                self.consumers.append(end)
+            if consumes:
+                end = self.consumers[flow] = _Consumer(self.spec, flows[flow])
             else:
-                end = _Publisher(spec, flow)
-                self.publishers.append(end)
+                end = self.publishers[flow] = _Publisher(self.spec, flows[flow])
             self.selector.register(end.peer.sock, selectors.EVENT_READ, end)
 
     def until(self, done: Callable[[], bool], deadline: float | None = None) -> None:
@@ -289,12 +295,14 @@ class _Run:
         end.receive(bytes(self.view[:size]))
 
     def _progress(self) -> int:
-        return sum(p.progress for p in self.publishers) + sum(c.progress for c in self.consumers)
+        return sum(p.progress for p in self.publishers.values()) + sum(
+            c.progress for c in self.consumers.values()
+        )
 
     def _standstill(self) -> str:
-        published = sum(p.published for p in self.publishers)
-        confirmed = sum(p.progress for p in self.publishers)
-        delivered = sum(c.progress for c in self.consumers)
+        published = sum(p.published for p in self.publishers.values())
+        confirmed = sum(p.progress for p in self.publishers.values())
+        delivered = sum(c.progress for c in self.consumers.values())
         return (
             f"nothing moved for {_STALL:.0f} s: {published} published, {confirmed} confirmed, "
             f"{delivered} delivered"
@@ -302,26 +310,26 @@ class _Run:
 
     def ends(self) -> list[_Publisher | _Consumer]:
         """Publishers, then consumers."""
-        return [*self.publishers, *self.consumers]
+        return [*self.publishers.values(), *self.consumers.values()]
 
     def sample(self) -> _Sample:
         return _Sample(
             time.monotonic(),
             time.process_time(),
-            sum(p.progress for p in self.publishers),
-            sum(c.progress for c in self.consumers),
+            sum(p.progress for p in self.publishers.values()),
+            sum(c.progress for c in self.consumers.values()),
         )
 
     def drained(self) -> bool:
         """Whether all that was published is confirmed and delivered."""
-        published = sum(p.published for p in self.publishers)
-        return published == sum(p.progress for p in self.publishers) and published <= sum(
-            c.progress for c in self.consumers
+        published = sum(p.published for p in self.publishers.values())
+        return published == sum(p.progress for p in self.publishers.values()) and published <= sum(
+            c.progress for c in self.consumers.values()
         )
 
     def close(self) -> None:
         """Ack the rest and close in order."""
-        for consumer in self.consumers:
+        for consumer in self.consumers.values():
             consumer.ack()
         for end in self.ends():
             end.peer.sock.settimeout(10.0)
@@ -348,7 +356,7 @@ def run_load(spec: LoadSpec) -> LoadResult:
         for end in run.ends():
             if end.peer.first:
                 end.receive(end.peer.first)
-        for publisher in run.publishers:
+        for publisher in run.publishers.values():
             publisher.publish()
             if publisher.peer.waits:
                 run.selector.modify(
@@ -361,11 +369,11 @@ def run_load(spec: LoadSpec) -> LoadResult:
         before = run.sample()
         run.until(_never, before.at + spec.seconds)
         after = run.sample()
-        for publisher in run.publishers:
+        for publisher in run.publishers.values():
             publisher.stopped = True
         run.until(run.drained)
-        for publisher, consumer in _pairs(run, spec):
-            _check(publisher, consumer)
+        for flow, publisher in run.publishers.items():
+            _check(publisher, run.consumers[flow])
         run.close()
     finally:
         run.drop()
@@ -378,8 +386,8 @@ def run_load(spec: LoadSpec) -> LoadResult:
         rate=min(published_rate, delivered_rate),
         published_rate=published_rate,
         delivered_rate=delivered_rate,
-        published=sum(p.published for p in run.publishers),
-        redelivered=sum(c.deliveries.redelivered for c in run.consumers),
+        published=sum(p.published for p in run.publishers.values()),
+        redelivered=sum(c.deliveries.redelivered for c in run.consumers.values()),
         seconds=seconds,
         cpu=(after.cpu - before.cpu) / seconds,
     )
@@ -387,14 +395,6 @@ def run_load(spec: LoadSpec) -> LoadResult:
 
 def _never() -> bool:
     return False
-
-
-def _pairs(run: _Run, spec: LoadSpec) -> Sequence[tuple[_Publisher, _Consumer]]:
-    """Publisher and consumer of each flow, whatever order they connected in."""
-    order = spec.connect_order or range(2 * len(spec.flows))
-    by_flow_p = dict(zip((c // 2 for c in order if c % 2 == 0), run.publishers, strict=True))
-    by_flow_c = dict(zip((c // 2 for c in order if c % 2), run.consumers, strict=True))
-    return [(by_flow_p[i], by_flow_c[i]) for i in range(len(spec.flows))]
 
 
 def _check(publisher: _Publisher, consumer: _Consumer) -> None:

@@ -29,6 +29,7 @@ from warrener.amqp.methods import (
     decode_method,
     encode_method,
 )
+from warrener.amqp.tables import Table
 
 PROTOCOL_HEADER: Final = b"AMQP\x00\x00\x09\x01"
 CHANNEL: Final = 1
@@ -95,6 +96,25 @@ class Target:
         )
 
 
+def client_properties(name: str) -> Table:
+    """What a client says of itself in connection.start-ok."""
+    return {
+        "product": "Warrener bench",
+        "connection_name": name,
+        "capabilities": {
+            "connection.blocked": True,
+            "authentication_failure_close": True,
+            "publisher_confirms": True,
+            "basic.nack": True,
+        },
+    }
+
+
+def plain_response(target: Target) -> bytes:
+    """The SASL PLAIN response (RFC 4616)."""
+    return b"\0" + target.user.encode() + b"\0" + target.password.encode()
+
+
 def refusal(method: Method) -> BrokerClosed | None:
     """The error that a method from the broker stands for, None if it is none."""
     if isinstance(method, ConnectionClose):
@@ -150,25 +170,15 @@ class Wire:
     def _handshake(self, name: str) -> None:
         self._send_bytes(PROTOCOL_HEADER)
         self.expect(ConnectionStart, 0)
-        target = self.target
-        properties = {
-            "product": "Warrener bench",
-            "connection_name": name,
-            "capabilities": {
-                "connection.blocked": True,
-                "authentication_failure_close": True,
-                "publisher_confirms": True,
-                "basic.nack": True,
-            },
-        }
-        response = b"\0" + target.user.encode() + b"\0" + target.password.encode()
-        self.send(ConnectionStartOk(properties, "PLAIN", response, "en_US"), 0)
+        response = plain_response(self.target)
+        self.send(ConnectionStartOk(client_properties(name), "PLAIN", response, "en_US"), 0)
         tune = self.expect(ConnectionTune, 0)
+        self.channel_max = tune.channel_max
         if tune.frame_max:
             self.frame_max = min(FRAME_MAX, tune.frame_max)
         # No heartbeats: the generators check for progress themselves.
         self.send(ConnectionTuneOk(tune.channel_max, self.frame_max, 0), 0)
-        self.send(ConnectionOpen(target.vhost), 0)
+        self.send(ConnectionOpen(self.target.vhost), 0)
         self.expect(ConnectionOpenOk, 0)
         self.call(ChannelOpen(), ChannelOpenOk)
 
