@@ -7,6 +7,6 @@ can't turn red, and sets no deadline, since the machine may be busy. To look for
 
 from hypothesis import settings
 
-settings.register_profile("fixed", derandomize=True, deadline=None, max_examples=100)
+settings.register_profile("fixed", derandomize=True, deadline=None, max_examples=50)
 settings.register_profile("explore", deadline=None, max_examples=5_000)
 settings.load_profile("fixed")

@@ -10,7 +10,7 @@ update-secret, exchange.bind, basic.nack, consumer cancel notify).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from struct import Struct, error
 from typing import Annotated, Any, ClassVar, Final, TypeVar, dataclass_transform, get_args
 
@@ -53,7 +53,7 @@ METHOD_NAMES: Final[dict[int, str]] = {}
 _M = TypeVar("_M", bound=Method)
 
 
-@dataclass_transform(frozen_default=True)
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def _method(
     class_id: int, method_id: int, spelled: str, reserved: str = ""
 ) -> Callable[[type[_M]], type[_M]]:
@@ -86,7 +86,7 @@ class ConnectionStart(Method):
 class ConnectionStartOk(Method):
     client_properties: FieldTable
     mechanism: ShortStr
-    response: LongStr
+    response: LongStr = field(repr=False)  # holds the password
     locale: ShortStr
 
 
@@ -97,7 +97,7 @@ class ConnectionSecure(Method):
 
 @_method(10, 21, "connection.secure-ok")
 class ConnectionSecureOk(Method):
-    response: LongStr
+    response: LongStr = field(repr=False)  # as above
 
 
 @_method(10, 30, "connection.tune")
@@ -151,7 +151,7 @@ class ConnectionUnblocked(Method):
 
 @_method(10, 70, "connection.update-secret")
 class ConnectionUpdateSecret(Method):
-    new_secret: LongStr
+    new_secret: LongStr = field(repr=False)  # as above
     reason: ShortStr
 
 
@@ -619,3 +619,13 @@ def short_text(text: str) -> str:
     if len(raw) <= 255:
         return text
     return raw[:252].decode("utf-8", "ignore") + "..."
+
+
+def printable(text: str) -> str:
+    """``text`` that a peer made up, fit for logs, JSON and terminals.
+
+    Control characters and bytes that aren't UTF-8 (which JSON has no place for) become U+FFFD.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else "\ufffd" for char in text)

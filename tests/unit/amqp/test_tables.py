@@ -39,7 +39,7 @@ def nested(leaves: st.SearchStrategy[Any], names: st.SearchStrategy[str]) -> Any
     values = st.recursive(
         leaves,
         lambda inner: st.lists(inner, max_size=4) | st.dictionaries(names, inner, max_size=4),
-        max_leaves=8,
+        max_leaves=6,
     )
     return st.dictionaries(names, values, max_size=6)
 
@@ -267,7 +267,7 @@ def test_nesting_is_read_up_to_the_limit_and_refused_behind_it(pattern: str) -> 
 
 
 @given(our_tables)
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_a_table_cut_short_anywhere_is_a_syntax_violation(table: dict[str, Any]) -> None:
     raw = encode_table(table)
     for end in range(len(raw)):
@@ -301,7 +301,7 @@ changes = st.lists(
 
 
 @given(our_tables, changes)
-@settings(max_examples=200)
+@settings(max_examples=150)
 def test_a_damaged_table_is_a_table_or_a_syntax_violation(
     table: dict[str, Any], how: list[tuple[int, int, int]]
 ) -> None:
@@ -316,7 +316,7 @@ structured_noise = st.lists(
 
 
 @given(structured_noise)
-@settings(max_examples=300)
+@settings(max_examples=200)
 def test_noise_is_a_table_or_a_syntax_violation(noise: bytes) -> None:
     check_hostile(sized(noise))
 
@@ -339,7 +339,7 @@ def test_a_length_that_is_only_claimed_costs_nothing() -> None:
 
 
 @given(structured_noise)
-@settings(max_examples=50)
+@settings(max_examples=25)
 def test_decoding_takes_no_more_steps_than_there_are_octets(noise: bytes) -> None:
     """Tables that overlap (an inner length that reaches over the outer end) aren't read twice."""
     steps = 0

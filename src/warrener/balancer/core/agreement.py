@@ -23,6 +23,7 @@ from warrener.amqp.methods import (
     ConnectionTune,
     ConnectionTuneOk,
     encode_method,
+    printable,
 )
 from warrener.amqp.tables import Table, decode_table
 
@@ -57,9 +58,9 @@ class Agreement:
             capabilities = {}
         self.announces_auth_close = capabilities.get("authentication_failure_close") is True
         self.replayable = method.mechanism in REPLAYABLE
-        self.user = _user(method)[:NAME_LIMIT]
+        self.user = printable(_user(method)[:NAME_LIMIT])
         name = properties.get("connection_name")
-        self.name = name[:NAME_LIMIT] if isinstance(name, str) else ""
+        self.name = printable(name[:NAME_LIMIT]) if isinstance(name, str) else ""
         self.link_start_ok = self._for_links(method, capabilities, payload)
 
     def _for_links(self, method: ConnectionStartOk, capabilities: Table, payload: bytes) -> bytes:

@@ -54,6 +54,7 @@ from warrener.amqp.methods import (
     decode_method,
     encode_method,
     encode_method_frame,
+    printable,
     short_text,
 )
 from warrener.balancer.core.agreement import Agreement
@@ -230,7 +231,7 @@ class Session:
             id=self.id,
             client=self.client,
             user=agreement.user,
-            vhost=agreement.open.virtual_host if agreement.open else "",
+            vhost=printable(agreement.open.virtual_host) if agreement.open else "",
             name=agreement.name,
             node=self.node,
             state="blocked" if self.blocked else self._state.name.lower(),
@@ -720,7 +721,7 @@ class Session:
             # A broker that closes without a word after start-ok may mean the password.
             self._finish(SessionEnd.ACCESS_REFUSED, detail, CloseClient())
             return
-        self._nodes.handshake_failed(name, why, detail)
+        self._nodes.handshake_failed(name, why, printable(detail))
         self._tried.add(name)
         if not agreement.replayable:
             self._close_client(
@@ -863,7 +864,7 @@ class Session:
             self._drop_home(AbortLink(home.id) if connecting else CloseLink(home.id))
         if client is not None:
             self._out.append(client)
-        self._out.append(Finished(reason, detail))
+        self._out.append(Finished(reason, printable(detail)))
 
     # -- time -----------------------------------------------------------------------------------
 
