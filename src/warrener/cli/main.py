@@ -98,11 +98,6 @@ def main() -> None:
     """Runs the command line and exits with its code."""
     try:
         app(prog_name="warrener")
-    except BrokenPipeError:
-        # `warrener events | head`: the reader has enough. Python would complain once more when it
-        # flushes stdout at exit, so there is nothing left to flush into.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:

@@ -92,7 +92,7 @@ def node_table(nodes: Sequence[NodeStatus]) -> Table:
     for header in (">uptime", ">memory", ">disk", "alarms", ">leaders", ">sessions"):
         _add_column(table, header)
     for node in nodes:
-        state = f"[{_STATE_STYLE[node.state]}]{node.state}[/]"
+        state = "[yellow]drained[/]" if node.being_drained else _state(node)
         memory = (
             f"{size(node.memory_used)}/{size(node.memory_limit)}"
             if node.memory_limit
@@ -101,7 +101,7 @@ def node_table(nodes: Sequence[NodeStatus]) -> Table:
         alarms = f"[red]{', '.join(node.alarms)}[/]" if node.alarms else "-"
         table.add_row(
             escape(node.name),
-            f"{state} [yellow](drained)[/]" if node.being_drained else state,
+            state,
             str(node.pid or "-"),
             *([node.version or "-"] if differ else []),
             span(node.uptime),
@@ -112,6 +112,10 @@ def node_table(nodes: Sequence[NodeStatus]) -> Table:
             str(node.sessions),
         )
     return table
+
+
+def _state(node: NodeStatus) -> str:
+    return f"[{_STATE_STYLE[node.state]}]{node.state}[/]"
 
 
 def _balancer(console: Console, balancer: BalancerStatus, nodes: Sequence[NodeStatus]) -> None:
@@ -201,7 +205,7 @@ def endpoints(nodes: Sequence[NodeStatus]) -> Table:
     for node in nodes:
         table.add_row(
             escape(node.name),
-            f"[{_STATE_STYLE[node.state]}]{node.state}[/]",
+            _state(node),
             str(node.pid or "-"),
             node.version or "-",
             f"{node.host}:{node.amqp_port}",
