@@ -1,0 +1,245 @@
+"""What is measured: a cluster with Warrener's balancer, built through the product's own command
+line as a user would, and a virtual host of the bench's own in it.
+
+A stand is either temporary (its state folder is made, and gone at the end whatever happens) or a
+cluster that runs already, which is left as it was.
+"""
+
+import base64
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from warrener.bench.wire import BenchError, Target
+
+VHOST: Final = "warrener-bench"
+_VHOST_PATH: Final = f"/api/vhosts/{VHOST}"
+_UP_TIMEOUT: Final = 180.0  # s; a fresh cluster takes 15 to 30
+_DOWN_TIMEOUT: Final = 60.0
+_ASK_TIMEOUT: Final = 20.0
+_EXIT_NOT_RUNNING: Final = 3
+
+
+class NotRunning(BenchError):
+    """No cluster runs in the state folder that was named."""
+
+
+@dataclass(frozen=True, slots=True)
+class StandNode:
+    """One node: ``name`` in full, where it serves AMQP and the management API."""
+
+    name: str
+    host: str
+    amqp_port: int
+    management_port: int
+    weight: int
+    version: str
+    erlang_version: str
+
+    @property
+    def short(self) -> str:
+        """``n1`` of ``n1@localhost``."""
+        return self.name.partition("@")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """A running cluster behind a running balancer.
+
+    ``balancer`` is a target through the balancer in the bench's virtual host, ``balancer_pid`` the
+    process it runs in.
+    """
+
+    state: Path
+    nodes: tuple[StandNode, ...]
+    balancer: Target
+    balancer_pid: int
+    policy: str
+
+    def node_target(self, index: int) -> Target:
+        """Straight to a node."""
+        node = self.nodes[index % len(self.nodes)]
+        return replace(self.balancer, host=node.host, port=node.amqp_port)
+
+    def at(self, port: int) -> Target:
+        """To a port of this machine, such as HAProxy's."""
+        return replace(self.balancer, host="127.0.0.1", port=port)
+
+    @contextlib.contextmanager
+    def pinned(self, index: int) -> Iterator[None]:
+        """Warrener sends all new sessions to one node inside the block; then as it was."""
+        changed = [n for i, n in enumerate(self.nodes) if i != index and n.weight]
+        changed += [n for i, n in enumerate(self.nodes) if i == index and not n.weight]
+        try:
+            _warrener(self.state, "balance", "set-policy", "weighted")
+            for node in changed:
+                weight = "0" if node.weight else "1"
+                _warrener(self.state, "balance", "set-weight", node.name, weight)
+            yield
+        finally:
+            with _uninterrupted():
+                for node in changed:
+                    _warrener(self.state, "balance", "set-weight", node.name, str(node.weight))
+                _warrener(self.state, "balance", "set-policy", self.policy)
+
+    def leaders(self) -> dict[str, str]:
+        """Queue -> the node that leads it, from the management API."""
+        queues = _management(self, "GET", f"/api/queues/{VHOST}")
+        return {queue["name"]: queue.get("leader") or queue["node"] for queue in queues}
+
+
+@contextlib.contextmanager
+def temporary_stand(nodes: int = 3) -> Iterator[Stand]:
+    """A new cluster; nothing of it is left behind."""
+    with tempfile.TemporaryDirectory(prefix="warrener-bench-") as folder:
+        state = Path(folder) / "state"
+        try:
+            _warrener(
+                *(state, "up", "-d", "--nodes", str(nodes)),
+                timeout=_UP_TIMEOUT,
+                show=True,
+                folder=Path(folder),  # away from a warrener.toml that is not for this cluster
+            )
+            stand = _look(state)
+            _make_vhost(stand)
+            yield stand
+        finally:
+            # Also after a failed or interrupted `up`, which then may have nothing to stop.
+            with _uninterrupted(), contextlib.suppress(NotRunning):
+                _warrener(state, "down", "--purge", timeout=_DOWN_TIMEOUT)
+
+
+@contextlib.contextmanager
+def existing_stand(state: Path) -> Iterator[Stand]:
+    """The cluster of a state folder, with a virtual host made for the bench and then deleted."""
+    stand = _look(state)
+    _make_vhost(stand)
+    try:
+        yield stand
+    finally:
+        with _uninterrupted():
+            _management(stand, "DELETE", _VHOST_PATH)
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """A second Ctrl-C doesn't stop the putting away; every step of it is bounded in time."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _make_vhost(stand: Stand) -> None:
+    user = quote(stand.balancer.user, safe="")
+    everything = {"configure": ".*", "write": ".*", "read": ".*"}
+    _management(stand, "PUT", _VHOST_PATH, {})
+    _management(stand, "PUT", f"/api/permissions/{VHOST}/{user}", everything)
+
+
+def _look(state: Path) -> Stand:
+    status = json.loads(_warrener(state, "status", "--json"))
+    url = _warrener(state, "url").strip()
+    balancer = status["balancer"]
+    return Stand(
+        state=state,
+        nodes=tuple(
+            StandNode(
+                name=node["name"],
+                host=node["host"],
+                amqp_port=node["amqp_port"],
+                management_port=node["management_port"],
+                weight=node["weight"],
+                version=node["version"],
+                erlang_version=node["erlang_version"],
+            )
+            for node in status["nodes"]
+        ),
+        balancer=replace(Target.from_url(url), vhost=VHOST),
+        balancer_pid=balancer["pid"],
+        policy=balancer["policy"],
+    )
+
+
+def _warrener(
+    state: Path,
+    *arguments: str,
+    timeout: float = _ASK_TIMEOUT,
+    show: bool = False,
+    folder: Path | None = None,
+) -> str:
+    """Run Warrener's command line, in ``folder``; returns its stdout. ``show``: progress is seen.
+
+    Raises NotRunning or BenchError with its own words.
+    """
+    command = [sys.executable, "-c", "from warrener.cli.main import main; main()", *arguments]
+    with subprocess.Popen(
+        [*command, "--state", str(state)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=None if show else subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        start_new_session=True,  # Ctrl-C reaches the bench, which then ends this in order
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except BaseException as error:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.communicate(timeout=_DOWN_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            if isinstance(error, subprocess.TimeoutExpired):
+                message = f"`warrener {arguments[0]}` took over {timeout:.0f} s"
+                raise BenchError(message) from None
+            raise
+    if process.returncode == 0:
+        return out
+    text = (err or "").strip().removeprefix(
+        "warrener: "
+    ) or f"`warrener {' '.join(arguments)}` failed"
+    if process.returncode == _EXIT_NOT_RUNNING:
+        raise NotRunning(text)
+    raise BenchError(text)
+
+
+def _management(stand: Stand, method: str, path: str, body: object = None) -> Any:
+    """Ask the management API of the first node that answers; returns the decoded answer."""
+    user, password = stand.balancer.user, stand.balancer.password
+    token = base64.b64encode(f"{user}:{password}".encode()).decode()
+    trouble = "there are no nodes"
+    for node in stand.nodes:
+        request = urllib.request.Request(  # always http, to a node of ours
+            f"http://{node.host}:{node.management_port}{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            method=method,
+            headers={"Authorization": f"Basic {token}", "Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=_ASK_TIMEOUT) as answer:  # noqa: S310  # see above
+                text = answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                said = error.read().decode(errors="replace").strip()
+            raise BenchError(f"{method} {path} on {node.name}: {error.code} {said}") from None
+        except OSError as error:
+            trouble = f"{node.name}: {error}"
+            continue
+        return json.loads(text) if text else None
+    raise BenchError(f"no node answers {method} {path}: {trouble}")
