@@ -1,0 +1,228 @@
+"""What is wanted of a cluster: ``warrener.toml``, read and judged.
+
+``load_spec`` reads the file and gives a ``ClusterSpec``, or raises ``SpecError`` with every mistake
+in the file at once: each names the key, the line and column, what is allowed, and the nearest right
+spelling. Without a file everything has its default. The defaults live here (and, for the balancer,
+in ``facts.settings.BalancerSettings``) and nowhere else.
+
+    name = "orders"
+
+    [cluster]
+    nodes = 3
+    rabbitmq = "/opt/rabbitmq_server-4.1.0"
+    plugins = ["rabbitmq_shovel"]
+
+    [balancer]
+    port = 5672
+    policy = "leastconn"
+    handshake_timeout = "10s"
+    high_water = "512KiB"
+    weights = { n1 = 100, n2 = 50 }
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from warrener.cluster.mistakes import Mistake, SpecError, dotted, nearest
+from warrener.cluster.spec_file import (
+    DEFAULT_NAME,
+    DEFAULT_NODES,
+    MAX_NODES,
+    BalancerSection,
+    SpecFile,
+    mistake_of,
+)
+from warrener.cluster.toml_places import Path as KeyPath
+from warrener.cluster.toml_places import Place, places
+from warrener.facts.ids import NodeName, short_name
+from warrener.facts.settings import BalancerSettings
+
+__all__ = ["MAX_NODES", "ClusterSpec", "Mistake", "SpecError", "load_spec", "parse_spec"]
+
+ALWAYS_ON: Final = ("rabbitmq_management", "rabbitmq_prometheus")
+HOST: Final = "localhost"  # local nodes are n1@localhost, n2@localhost, ...
+
+_MAX_FILE: Final = 1024 * 1024  # a description of a cluster, not data
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSpec:
+    """A cluster as wanted.
+
+    ``rabbitmq`` is the root of an installation, None: Debian's. ``base_port`` is the first port of
+    the cluster's block, None: chosen. ``plugins`` includes those that are always on.
+    ``balancer.port`` 0 means: chosen (5672 if it is free).
+    """
+
+    name: str = DEFAULT_NAME
+    nodes: int = DEFAULT_NODES
+    rabbitmq: Path | None = None
+    plugins: tuple[str, ...] = ALWAYS_ON
+    base_port: int | None = None
+    balancer: BalancerSettings = BalancerSettings()
+    source: str = ""  # the file it was read from; empty: all defaults
+
+    @property
+    def node_names(self) -> tuple[NodeName, ...]:
+        return node_names(self.nodes)
+
+    def with_nodes(self, nodes: int) -> "ClusterSpec":
+        """The same with another number of nodes; SpecError if that can't be."""
+        source = self.source or "--nodes"
+        if not 1 <= nodes <= MAX_NODES:
+            raise SpecError(
+                "--nodes", [Mistake("", f"{nodes} is out of range", f"1 to {MAX_NODES}")]
+            )
+        spec = replace(self, nodes=nodes)
+        unknown = [name for name in self.balancer.weights if name not in spec.node_names]
+        if unknown:
+            allowed = ", ".join(short_name(name) for name in spec.node_names)
+            raise SpecError(
+                source,
+                [
+                    Mistake(
+                        f"balancer.weights.{short_name(name)}",
+                        f"no such node with --nodes {nodes}",
+                        allowed,
+                    )
+                    for name in unknown
+                ],
+            )
+        return spec
+
+
+def node_names(nodes: int) -> tuple[NodeName, ...]:
+    """The names of a local cluster's nodes."""
+    return tuple(NodeName(f"n{i}@{HOST}") for i in range(1, nodes + 1))
+
+
+def load_spec(path: Path | None) -> ClusterSpec:
+    """The cluster described by ``path``; all defaults if it is None. Raises SpecError."""
+    if path is None:
+        return ClusterSpec()
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_MAX_FILE + 1)
+    except OSError as error:
+        raise SpecError(
+            str(path), [Mistake("", f"can't be read: {error.strerror or error}")]
+        ) from None
+    if len(raw) > _MAX_FILE:
+        raise SpecError(str(path), [Mistake("", f"is longer than {_MAX_FILE // 1024} KiB")])
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        column = error.start - (raw.rfind(b"\n", 0, error.start) + 1) + 1
+        raise SpecError(
+            str(path),
+            [Mistake("", "is not UTF-8 text, as TOML has to be", place=Place(line, column))],
+        ) from None
+    return parse_spec(text, source=str(path), folder=path.parent)
+
+
+def parse_spec(text: str, *, source: str = "warrener.toml", folder: Path = Path()) -> ClusterSpec:
+    """The cluster described by ``text``. A relative ``rabbitmq`` path starts at ``folder``."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(source, [_syntax_mistake(error, text)]) from None
+    except RecursionError:
+        raise SpecError(source, [Mistake("", "is nested too deeply")]) from None
+    where = places(text)
+    mistakes = _mistakes_between_keys(document, where)
+    try:
+        file = SpecFile.model_validate(document)
+    except ValidationError as error:
+        mistakes += [mistake_of(item, where) for item in error.errors()]
+        raise SpecError(source, mistakes) from None
+    if mistakes:
+        raise SpecError(source, mistakes)
+    return _build(file, source, folder)
+
+
+def _syntax_mistake(error: tomllib.TOMLDecodeError, text: str) -> Mistake:
+    message = str(error)
+    match = re.fullmatch(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", message)
+    if match is None:
+        return Mistake("", f"not TOML: {message}")
+    if match[2] is None:
+        lines = text.splitlines() or [""]
+        return Mistake("", f"not TOML: {match[1]}", place=Place(len(lines), len(lines[-1]) + 1))
+    return Mistake("", f"not TOML: {match[1]}", place=Place(int(match[2]), int(match[3])))
+
+
+def _mistakes_between_keys(
+    document: Mapping[str, Any], where: Mapping[KeyPath, Place]
+) -> list[Mistake]:
+    """What takes two keys to see. Keys that are wrong by themselves are left to pydantic."""
+    mistakes: list[Mistake] = []
+    cluster, balancer = document.get("cluster", {}), document.get("balancer", {})
+    if not isinstance(cluster, dict) or not isinstance(balancer, dict):
+        return mistakes
+    nodes, weights = cluster.get("nodes", DEFAULT_NODES), balancer.get("weights")
+    if isinstance(weights, dict) and type(nodes) is int and 1 <= nodes <= MAX_NODES:
+        mistakes += _mistakes_in_names(weights, node_names(nodes), where)
+    times = {}
+    for key in ("connect_timeout", "handshake_timeout"):
+        given = {key: balancer[key]} if key in balancer else {}
+        try:
+            times[key] = getattr(BalancerSection.model_validate(given), key)
+        except ValidationError:
+            return mistakes
+    if times["connect_timeout"] > times["handshake_timeout"]:
+        given_key = "connect_timeout" if "connect_timeout" in balancer else "handshake_timeout"
+        path = ("balancer", given_key)
+        text = (
+            f"one node's share ({times['connect_timeout']:g} s) is longer than the whole "
+            f"handshake ({times['handshake_timeout']:g} s)"
+        )
+        allowed = "a connect_timeout up to handshake_timeout"
+        mistakes.append(Mistake(dotted(path), text, allowed, place=where.get(path)))
+    return mistakes
+
+
+def _mistakes_in_names(
+    weights: Mapping[str, Any], names: tuple[NodeName, ...], where: Mapping[KeyPath, Place]
+) -> list[Mistake]:
+    mistakes = []
+    seen = set()
+    short = [short_name(name) for name in names]
+    for given in weights:
+        path = ("balancer", "weights", given)
+        full = _full_name(given)
+        if full not in names:
+            close = nearest(short_name(full), short)
+            text, allowed = "no such node", ", ".join(short)
+            mistakes.append(Mistake(dotted(path), text, allowed, close, where.get(path)))
+        elif full in seen:
+            text = "this node's weight is given twice"
+            mistakes.append(Mistake(dotted(path), text, place=where.get(path)))
+        seen.add(full)
+    return mistakes
+
+
+def _full_name(given: str) -> NodeName:
+    return NodeName(given if "@" in given else f"{given}@{HOST}")
+
+
+def _build(file: SpecFile, source: str, folder: Path) -> ClusterSpec:
+    settings = {key: value for key, value in file.balancer if key != "weights"}
+    weights = {_full_name(given): weight for given, weight in file.balancer.weights.items()}
+    rabbitmq = None
+    if file.cluster.rabbitmq is not None:
+        rabbitmq = folder / Path(file.cluster.rabbitmq).expanduser()
+    return ClusterSpec(
+        name=file.name,
+        nodes=file.cluster.nodes,
+        rabbitmq=rabbitmq,
+        plugins=tuple(dict.fromkeys((*ALWAYS_ON, *file.cluster.plugins))),
+        base_port=file.cluster.base_port,
+        balancer=BalancerSettings(**settings, weights=weights),
+        source=source,
+    )

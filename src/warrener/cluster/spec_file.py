@@ -1,0 +1,239 @@
+"""``warrener.toml`` as pydantic checks it: types and ranges, key by key.
+
+Each field's description is what an error says is allowed there.
+"""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, NoReturn
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from warrener.cluster.mistakes import Mistake, dotted, nearest, nearest_place
+from warrener.cluster.toml_places import Path as KeyPath
+from warrener.cluster.toml_places import Place
+from warrener.facts.settings import MAX_WEIGHT, BalancerSettings, PolicyName
+
+MAX_NODES: Final = 9  # on one machine; past it the ports of a block run out
+_DEFAULTS: Final = BalancerSettings()
+DEFAULT_NAME: Final = "warrener"
+DEFAULT_NODES: Final = 3
+
+
+def _duration(value: object) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m)", value)):
+        return float(match[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0}[match[2]]
+    _wrong(value)
+
+
+def _seconds(value: object) -> int:
+    seconds = _duration(value)
+    if seconds != int(seconds):
+        _wrong(value)
+    return int(seconds)
+
+
+_UNITS: Final = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+_UNITS_2: Final = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+
+def _size(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d+)\s*([A-Za-z]*)", value)):
+        factor = (_UNITS | _UNITS_2).get(match[2])
+        if factor is not None:
+            return int(match[1]) * factor
+    _wrong(value)
+
+
+def _policy(value: object) -> PolicyName:
+    try:
+        return PolicyName(value)  # type: ignore[arg-type]  # anything else is what we refuse
+    except ValueError:
+        _wrong(value)
+
+
+_HOST_NAME: Final = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
+
+
+def _host(value: object) -> str:
+    if not isinstance(value, str):
+        _wrong(value)
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        if not _HOST_NAME.fullmatch(value) or value.replace(".", "").isdigit():
+            _wrong(value)
+    return value
+
+
+def _wrong(value: object) -> NoReturn:
+    raise PydanticCustomError("wrong", "{shown} can't be used", {"shown": _shown(value)})
+
+
+def _shown(value: object) -> str:
+    shown = repr(value) if not isinstance(value, str) else f'"{value}"'
+    if isinstance(value, bool):
+        shown = str(value).lower()
+    return shown if len(shown) <= 60 else shown[:57] + "..."
+
+
+_Duration = Annotated[float, BeforeValidator(_duration)]
+
+
+def _time(default: float, low: float, high: float) -> Any:
+    return Field(
+        default,
+        ge=low,
+        le=high,
+        description=f'seconds from {low:g} to {high:g}, as a number or like "10s" or "500ms"',
+    )
+
+
+def _count(default: int, low: int, high: int) -> Any:
+    return Field(default, ge=low, le=high, description=f"a whole number from {low:,} to {high:,}")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class ClusterSection(_Section):
+    nodes: int = _count(DEFAULT_NODES, 1, MAX_NODES)
+    rabbitmq: str | None = Field(
+        None,
+        min_length=1,
+        description='the folder of a RabbitMQ installation, such as "/opt/rabbitmq_server-4.1.0"',
+    )
+    plugins: list[
+        Annotated[
+            str,
+            Field(
+                pattern=r"^[a-z][a-z0-9_]*$",
+                description='names of RabbitMQ plugins, such as "rabbitmq_shovel"',
+            ),
+        ]
+    ] = Field([], description='a list of RabbitMQ plugins, such as ["rabbitmq_shovel"]')
+    base_port: int | None = Field(
+        None, ge=1024, le=65_000, description="a port from 1,024 to 65,000, the first of a block"
+    )
+
+
+class BalancerSection(_Section):
+    host: Annotated[str, BeforeValidator(_host)] = Field(
+        _DEFAULTS.host, description='an IP address or host name, such as "127.0.0.1"'
+    )
+    port: int = Field(
+        _DEFAULTS.port, ge=0, le=65_535, description="a port from 1 to 65,535; 0: choose a free one"
+    )
+    policy: Annotated[PolicyName, BeforeValidator(_policy)] = Field(
+        _DEFAULTS.policy, description=", ".join(f'"{policy}"' for policy in PolicyName)
+    )
+    weights: dict[
+        str,
+        Annotated[
+            int, Field(ge=0, le=MAX_WEIGHT, description=f"a whole number from 0 to {MAX_WEIGHT:,}")
+        ],
+    ] = Field({}, description=f"a table of node names and weights from 0 to {MAX_WEIGHT:,}")
+    handshake_timeout: _Duration = _time(_DEFAULTS.handshake_timeout, 0.5, 300)
+    connect_timeout: _Duration = _time(_DEFAULTS.connect_timeout, 0.1, 60)
+    link_heartbeat: Annotated[int, BeforeValidator(_seconds)] = Field(
+        _DEFAULTS.link_heartbeat,
+        ge=1,
+        le=600,
+        description='whole seconds from 1 to 600, as a number or like "10s"',
+    )
+    probe_interval: _Duration = _time(_DEFAULTS.probe_interval, 0.1, 3600)
+    probe_timeout: _Duration = _time(_DEFAULTS.probe_timeout, 0.1, 60)
+    probe_fall: int = _count(_DEFAULTS.probe_fall, 1, 100)
+    probe_rise: int = _count(_DEFAULTS.probe_rise, 1, 100)
+    max_sessions: int = _count(_DEFAULTS.max_sessions, 1, 1_000_000)
+    high_water: Annotated[int, BeforeValidator(_size)] = Field(
+        _DEFAULTS.high_water,
+        ge=16 * 1024,
+        le=1024**3,
+        description='bytes from 16 KiB to 1 GiB, as a number or like "512KiB"',
+    )
+
+
+class SpecFile(_Section):
+    name: str = Field(
+        DEFAULT_NAME,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        description="up to 64 letters, digits, '.', '_' and '-'",
+    )
+    cluster: ClusterSection = Field(
+        default_factory=lambda: ClusterSection.model_validate({}), description="a table: [cluster]"
+    )
+    balancer: BalancerSection = Field(
+        default_factory=lambda: BalancerSection.model_validate({}),
+        description="a table: [balancer]",
+    )
+
+
+# -- from pydantic's findings to mistakes
+
+
+def mistake_of(item: ErrorDetails, where: Mapping[KeyPath, Place]) -> Mistake:
+    path: KeyPath = tuple(item["loc"])
+    key = dotted(path)
+    place = nearest_place(path, where)
+    if item["type"] == "extra_forbidden":
+        known = list(_section_at(path[:-1]).model_fields)
+        return Mistake(key, "unknown key", ", ".join(known), nearest(str(path[-1]), known), place)
+    allowed = _allowed_at(path)
+    shown = _shown(item["input"])
+    if isinstance(item["input"], dict):
+        shown = "a table"
+    elif isinstance(item["input"], list):
+        shown = "a list"
+    closest = ""
+    if path == ("balancer", "policy") and isinstance(item["input"], str):
+        closest = nearest(item["input"], [str(policy) for policy in PolicyName])
+    too_far = ("greater_than", "less_than", "too_short")
+    text = (
+        f"{shown} is out of range" if item["type"].startswith(too_far) else f"{shown} can't be used"
+    )
+    return Mistake(key, text, allowed, closest, place)
+
+
+def _section_at(path: KeyPath) -> type[BaseModel]:
+    section: type[BaseModel] = SpecFile
+    for key in path:
+        annotation = section.model_fields[str(key)].annotation
+        assert isinstance(annotation, type)
+        assert issubclass(annotation, BaseModel), "only sections can have unknown keys"
+        section = annotation
+    return section
+
+
+def _allowed_at(path: KeyPath) -> str:
+    """What may stand at ``path``: the description of the innermost field that has one."""
+    section: type[BaseModel] = SpecFile
+    allowed = ""
+    for number, key in enumerate(path):
+        field = section.model_fields[str(key)]
+        allowed = field.description or allowed
+        annotation = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            section = annotation
+            continue
+        if number < len(path) - 1:  # inside a list or table of plain values
+            inner = _inner_description(annotation)
+            allowed = inner or allowed
+        break
+    return allowed
+
+
+def _inner_description(annotation: Any) -> str:
+    for argument in getattr(annotation, "__args__", ()):
+        for extra in getattr(argument, "__metadata__", ()):
+            description = getattr(extra, "description", None)
+            if description:
+                return str(description)
+    return ""
