@@ -20,9 +20,10 @@ in ``facts.settings.BalancerSettings``) and nowhere else.
     weights = { n1 = 100, n2 = 50 }
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,7 +65,7 @@ class ClusterSpec:
     rabbitmq: Path | None = None
     plugins: tuple[str, ...] = ALWAYS_ON
     base_port: int | None = None
-    balancer: BalancerSettings = BalancerSettings()
+    balancer: BalancerSettings = field(default_factory=BalancerSettings)
     source: str = ""  # the file it was read from; empty: all defaults
 
     @property
