@@ -1,0 +1,159 @@
+"""Looks at a cluster through the management API and tells it as one ``ClusterSnapshot``.
+
+Any node can describe the whole cluster, so one good answer is enough. The node that answered last
+is asked first; if it hasn't answered after a short delay the next one is asked too, and so on: a
+node that hangs costs a fraction of a second, not a time-out. The first whole answer wins and the
+rest is called off.
+
+``snapshot`` and what it is made of are pure; only ``observe`` waits.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from warrener.facts.ids import NodeName
+from warrener.facts.snapshot import ClusterSnapshot, NodeView, QueueView
+from warrener.management.answers import Node, Overview, Queue, number, words
+from warrener.management.client import ManagementClient, ManagementError
+
+STAGGER: Final = 0.5
+"""Seconds until the next node is asked too. A healthy node has answered by then, 5,000 queues
+excepted, and a second question costs little."""
+
+Clients = Sequence[tuple[NodeName, ManagementClient]]
+
+
+async def observe(
+    clients: Clients,
+    *,
+    queues: bool = True,
+    now: Callable[[], float],
+    first: NodeName | None = None,
+    stagger: float = STAGGER,
+) -> ClusterSnapshot:
+    """The cluster as the first node that answers describes it.
+
+    ``first`` (the ``source`` of the snapshot before, say) is asked first. Raises ManagementError if
+    no node answers: the error of the node that was asked first, with the others' in its notes.
+    """
+    if not clients:
+        raise ValueError("no node to ask")
+    order = sorted(clients, key=lambda client: client[0] != first)  # stable: the rest keep theirs
+    tasks: list[asyncio.Task[ClusterSnapshot]] = []
+    running: set[asyncio.Task[ClusterSnapshot]] = set()
+    waiting = list(order)
+    try:
+        while waiting or running:
+            if waiting:
+                name, client = waiting.pop(0)
+                task = asyncio.create_task(_look(name, client, queues, now), name=f"look:{name}")
+                tasks.append(task)
+                running.add(task)
+            done, running = await asyncio.wait(
+                running,
+                timeout=stagger if waiting else None,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            for task in done:
+                if task.exception() is None:
+                    return task.result()
+                if not isinstance(task.exception(), ManagementError):
+                    task.result()  # our bug: raises
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+    errors = [task.exception() for task in tasks]
+    error = errors[0]
+    assert isinstance(error, ManagementError), "all of them failed"
+    for other in errors[1:]:
+        error.add_note(str(other))
+    raise error
+
+
+async def _look(
+    name: NodeName, client: ManagementClient, queues: bool, now: Callable[[], float]
+) -> ClusterSnapshot:
+    taken_at = now()  # the start: what is told may be older than the answer, never than this
+    overview = await client.overview()
+    nodes = await client.nodes()
+    return snapshot(name, taken_at, overview, nodes, await client.queues() if queues else ())
+
+
+def snapshot(
+    source: NodeName,
+    taken_at: float,
+    overview: Overview,
+    nodes: Iterable[Node],
+    queues: Iterable[Queue],
+) -> ClusterSnapshot:
+    """RabbitMQ's answers as Warrener's own value; nodes and queues in the order of their names."""
+    return ClusterSnapshot(
+        source=source,
+        taken_at=taken_at,
+        cluster_name=overview.cluster_name,
+        nodes=tuple(sorted((node_view(node, overview) for node in nodes), key=lambda n: n.name)),
+        queues=tuple(sorted(map(queue_view, queues), key=lambda q: (q.vhost, q.name))),
+    )
+
+
+def node_view(node: Node, overview: Overview) -> NodeView:
+    """One node. A node that is down is answered with its name and little else."""
+    version = _application(node, "rabbit") or node.rabbitmq_version
+    erlang = ""
+    if node.name == overview.node:  # only the node that answers says its Erlang/OTP release
+        version = version or overview.rabbitmq_version
+        erlang = overview.erlang_version
+    return NodeView(
+        name=NodeName(node.name),
+        running=node.running,
+        being_drained=node.being_drained,
+        partitions=_names(node.partitions),
+        mem_alarm=node.mem_alarm is True,
+        disk_alarm=node.disk_free_alarm is True,
+        mem_used=number(node.mem_used),
+        mem_limit=number(node.mem_limit),
+        disk_free=number(node.disk_free),
+        disk_free_limit=number(node.disk_free_limit),
+        fd_used=number(node.fd_used),
+        fd_total=number(node.fd_total),
+        uptime=number(node.uptime) / 1000,
+        version=version if isinstance(version, str) and node.running else "",
+        erlang_version=erlang if node.running else "",
+    )
+
+
+def queue_view(queue: Queue) -> QueueView:
+    """One queue. The leader of a quorum queue or stream is ``leader``; a classic queue's is
+    ``node``, its home. A quorum queue without an elected leader has an empty or no ``leader``."""
+    has_members = bool(words(queue.members)) or queue.leader is not None
+    leader = queue.leader if has_members else queue.node
+    if has_members and leader is None:
+        leader = queue.node
+    is_name = isinstance(leader, str) and leader not in {"", "none", "undefined"}
+    return QueueView(
+        vhost=queue.vhost,
+        name=queue.name,
+        type=queue.type,
+        leader=NodeName(leader) if is_name else None,
+        members=_names(queue.members),
+        online=_names(queue.online),
+        state=queue.state if isinstance(queue.state, str) else "",
+        messages=number(queue.messages),
+        messages_ready=number(queue.messages_ready),
+        messages_unacknowledged=number(queue.messages_unacknowledged),
+        consumers=number(queue.consumers),
+    )
+
+
+def _names(value: object) -> tuple[NodeName, ...]:
+    return tuple(NodeName(name) for name in words(value))
+
+
+def _application(node: Node, name: str) -> str:
+    if isinstance(node.applications, list):
+        for application in node.applications:
+            if isinstance(application, dict) and application.get("name") == name:
+                return str(application.get("version", ""))
+    return ""

@@ -1,0 +1,267 @@
+"""One node's management HTTP API, as typed calls.
+
+A client belongs to one node and keeps one small pool of connections to it. Every request has a
+time limit, every answer a size limit. What goes wrong is one of the ``ManagementError`` types,
+whose text names the URL (never the password) and what to do:
+
+    Unreachable      no connection, or none any more
+    TimedOut         connected, but no whole answer in time (an ``Unreachable``)
+    AccessRefused    401 or 403
+    NotFound         404: no such thing, or an endpoint this version doesn't have
+    BadAnswer        any other status, or something that isn't what the API answers
+"""
+
+import asyncio
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+from urllib.parse import quote, urlencode
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from warrener.management.answers import Node, Overview, Queue, QueuePage, Refusal, User
+
+DEFAULT_TIMEOUT: Final = 5.0
+"""Seconds. A healthy node answers in tens of milliseconds; RabbitMQ itself gives its own nodes
+5 s to answer one another before it calls them unresponsive."""
+
+MAX_ANSWER: Final = 64 * 1024 * 1024
+"""Bytes. 5,000 queues with all their statistics take about 10 MB."""
+
+QUEUE_PAGE: Final = 500
+"""Queues asked for at once; the API's own limit."""
+
+MAX_QUEUES: Final = 100_000
+"""Where ``queues`` stops turning pages: past it the API itself needs minutes."""
+
+QUEUE_COLUMNS: Final = (
+    "name,vhost,type,node,leader,members,online,state,"
+    "messages,messages_ready,messages_unacknowledged,consumers"
+)
+
+_T = TypeVar("_T")
+
+
+class ManagementError(Exception):
+    """The management API didn't give what was asked. ``url`` has no credentials in it."""
+
+    def __init__(self, url: str, text: str) -> None:
+        super().__init__(f"{url}: {text}")
+        self.url = url
+        self.text = text
+
+
+class Unreachable(ManagementError):
+    """Nobody there, or the connection broke."""
+
+
+class TimedOut(Unreachable):
+    """Somebody there who doesn't answer in time."""
+
+
+class AccessRefused(ManagementError):
+    """The user may not, or isn't known."""
+
+
+class NotFound(ManagementError):
+    """No such thing."""
+
+
+class BadAnswer(ManagementError):
+    """An answer that isn't one of this API's."""
+
+
+class ManagementClient:
+    """A client of one node's API at ``base_url`` (such as ``http://127.0.0.1:15672``).
+
+    ``timeout`` is for a whole request, in seconds. Use it as an asynchronous context manager, or
+    ``close`` it. The connection is made at the first request.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        user: str,
+        password: str,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        max_answer: int = MAX_ANSWER,
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        self.user = user
+        self.timeout = timeout
+        self._auth = aiohttp.BasicAuth(user, password, encoding="utf-8")
+        self._max_answer = max_answer
+        self._session: aiohttp.ClientSession | None = None
+
+    def __repr__(self) -> str:
+        return f"ManagementClient({self.base_url!r}, {self.user!r})"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the connections. The client may be used again; it then connects anew."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    # -- what is known of the API
+
+    async def overview(self) -> Overview:
+        """The cluster as a whole. Statistics are left out: they are the expensive part."""
+        params = {"columns": "cluster_name,node,rabbitmq_version,product_version,erlang_version"}
+        return await self._get("/api/overview", Overview, params)
+
+    async def nodes(self) -> list[Node]:
+        """Every member of the cluster, running or not."""
+        return await self._get("/api/nodes", list[Node])
+
+    async def whoami(self) -> User:
+        """The user we are; the cheapest question that needs the user database."""
+        return await self._get("/api/whoami", User)
+
+    async def queues(self) -> list[Queue]:
+        """Every queue of every virtual host, page by page.
+
+        Pages of a list that changes can overlap or leave a gap: a queue that appears twice is
+        given once, one that is missed is there at the next look.
+        """
+        found: dict[tuple[str, str], Queue] = {}
+        page = 1
+        while True:
+            params = {"columns": QUEUE_COLUMNS, "page": str(page), "page_size": str(QUEUE_PAGE)}
+            answer = await self._get("/api/queues", QueuePage, params)
+            found.update(((queue.vhost, queue.name), queue) for queue in answer.items)
+            if page >= answer.page_count or not answer.items or len(found) >= MAX_QUEUES:
+                return list(found.values())
+            page += 1
+
+    # -- the rest of it
+
+    async def get_json(self, path: str, params: Mapping[str, str] | None = None) -> Any:
+        """``GET path``; ``path`` starts with ``/api/`` and is quoted (see ``segment``)."""
+        return await self._get(path, Any, params)
+
+    async def put_json(self, path: str, body: Any) -> None:
+        """``PUT path``: makes or replaces."""
+        await self._request("PUT", path, body=msgspec.json.encode(body))
+
+    async def post_json(self, path: str, body: Any) -> Any:
+        """``POST path``; what it answers, None if nothing."""
+        url, raw = await self._request("POST", path, body=msgspec.json.encode(body))
+        return _decode(url, raw, Any) if raw else None
+
+    async def delete(self, path: str, params: Mapping[str, str] | None = None) -> None:
+        """``DELETE path``."""
+        await self._request("DELETE", path, params)
+
+    # -- one request
+
+    async def _get(self, path: str, kind: type[_T], params: Mapping[str, str] | None = None) -> _T:
+        url, raw = await self._request("GET", path, params)
+        return _decode(url, raw, kind)
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> tuple[str, bytes]:
+        assert path.startswith("/api/"), path
+        url = self.base_url + path
+        headers = {"content-type": "application/json"} if body is not None else {}
+        target = url + (f"?{urlencode(params)}" if params else "")
+        try:
+            async with (
+                asyncio.timeout(self.timeout),
+                self._open().request(
+                    method,
+                    # what is quoted in the path (%2F, the default vhost) has to stay quoted
+                    URL(target, encoded=True),
+                    data=body,
+                    headers=headers,
+                    allow_redirects=False,
+                ) as response,
+            ):
+                raw = await self._read(url, response)
+                status = response.status
+        except TimeoutError:
+            raise TimedOut(url, f"no answer within {self.timeout:g} s") from None
+        except aiohttp.ClientConnectorError as error:
+            raise Unreachable(url, f"no connection: {error.os_error.strerror or error}") from None
+        except (aiohttp.ClientConnectionError, ConnectionError) as error:
+            raise Unreachable(url, f"the connection broke: {error or 'closed'}") from None
+        except aiohttp.ClientError as error:
+            raise BadAnswer(url, f"not an HTTP answer: {error}") from None
+        _check_status(url, status, raw, self.user)
+        return url, raw
+
+    async def _read(self, url: str, response: aiohttp.ClientResponse) -> bytes:
+        chunks = []
+        size = 0
+        async for chunk in response.content.iter_any():
+            size += len(chunk)
+            if size > self._max_answer:
+                response.close()
+                raise BadAnswer(url, f"the answer is longer than {self._max_answer:,} bytes")
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None or self._session.closed:
+            self._session = aiohttp.ClientSession(
+                auth=self._auth,
+                connector=aiohttp.TCPConnector(limit=4),
+                timeout=aiohttp.ClientTimeout(total=None),  # _request has its own
+                trust_env=False,  # a proxy from the environment has no business here
+                headers={"accept": "application/json"},
+            )
+        return self._session
+
+
+def segment(name: str) -> str:
+    """``name`` as one segment of a path: the default virtual host ``/`` becomes ``%2F``."""
+    return quote(name, safe="")
+
+
+def _decode(url: str, raw: bytes, kind: type[_T]) -> _T:
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadAnswer(
+            url, f"not what RabbitMQ's management API answers ({error}); is it another service?"
+        ) from None
+
+
+def _check_status(url: str, status: int, raw: bytes, user: str) -> None:
+    if 200 <= status < 300:
+        return
+    if status == 401:
+        raise AccessRefused(url, f"user {user!r} or its password is not accepted")
+    if status == 403:
+        raise AccessRefused(url, f"user {user!r} may not do this: {_reason(raw)}")
+    if status == 404:
+        raise NotFound(url, f"not found: {_reason(raw)}")
+    raise BadAnswer(url, f"HTTP status {status}: {_reason(raw)}")
+
+
+def _reason(raw: bytes) -> str:
+    """RabbitMQ's own words, shortened; ``raw`` may be anything."""
+    try:
+        refusal = msgspec.json.decode(raw, type=Refusal)
+        text = ": ".join(str(part) for part in (refusal.error, refusal.reason) if part)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        text = raw[:200].decode("utf-8", "replace")
+    return " ".join(text.split())[:200] or "no reason given"
