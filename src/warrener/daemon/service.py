@@ -41,6 +41,9 @@ from warrener.facts.snapshot import ClusterSnapshot
 READY_TIMEOUT: Final = 30.0
 """Seconds from "all nodes run" to "all nodes pass the balancer's probes"; it takes two or three."""
 
+USUAL_PORT: Final = 5672
+"""AMQP's own; taken if it is free and nothing else is wished for."""
+
 PROGRESS_BACKLOG: Final = 1000
 """A stop has some dozen lines."""
 
@@ -137,20 +140,20 @@ class Service:
         return self.status(), self.url()
 
     async def _bind(self) -> Balancer:
-        port = self._wanted_port or _last_port(self._folder)
-        balancer = self._make_balancer(port)
-        try:
-            await balancer.start()
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise DaemonError(f"the balancer can't listen: {error}") from error
-            if self._wanted_port:
-                raise DaemonError(
-                    f"the balancer's port {port} is taken: {self._holder_of_port(port)}; "
-                    f"choose another (port under [balancer] in warrener.toml, 0 for any free one)"
-                ) from error
-            balancer = self._make_balancer(0)  # last time's port was only a wish
-            await balancer.start()
+        wanted = self._wanted_port
+        for port in [wanted] if wanted else [_last_port(self._folder), USUAL_PORT, 0]:
+            balancer = self._make_balancer(port)
+            try:
+                await balancer.start()
+                break
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise DaemonError(f"the balancer can't listen: {error}") from error
+        else:
+            raise DaemonError(
+                f"the balancer's port {wanted} is taken: {self._holder_of_port(wanted)}; "
+                f"choose another (port under [balancer] in warrener.toml, 0 for any free one)"
+            )
         self.balancer = balancer
         _remember_port(self._folder, balancer.address[1])
         return balancer
@@ -252,11 +255,12 @@ class Service:
 
 
 def _last_port(folder: StateFolder) -> int:
-    """The port of the last balancer here, so that a URL outlives `down` and `up`; or 0."""
+    """The port of the last balancer here, so that a URL outlives `down` and `up`."""
     try:
-        return int((folder.path / "balancer.port").read_text())
+        port = int((folder.path / "balancer.port").read_text())
     except (OSError, ValueError):
-        return 0
+        return USUAL_PORT
+    return port if 0 < port < 65536 else USUAL_PORT
 
 
 def _remember_port(folder: StateFolder, port: int) -> None:

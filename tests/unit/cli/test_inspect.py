@@ -77,7 +77,7 @@ def test_status_shows_what_is_wrong(run, folder: StateFolder) -> None:
         result = run("status")
     assert "n2@localhost gets no new sessions: refuses (connection refused)" in result.out
     assert "4.1.0" in result.out
-    assert "n1@localhost drained" in result.out
+    assert "drained" in result.out
     assert "memory" in result.out
     assert "42s old; too old, the balancer goes by its probes. Last attempt: n1: time-out" in (
         result.out

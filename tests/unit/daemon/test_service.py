@@ -204,7 +204,7 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0)
 
 
-URL = "amqp://warrener:p%2Fw@127.0.0.1:40000/%2F"
+URL = "amqp://warrener:p%2Fw@127.0.0.1:5672/%2F"
 
 
 async def test_start_run_and_stop_in_order(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ async def test_start_run_and_stop_in_order(tmp_path: Path) -> None:
         await scene.is_ready.wait()
         scene.switch.turn()
     assert scene.story == [
-        "balancer binds 0",
+        "balancer binds 5672",
         "cluster starts",
         f"ready at {URL}",
         "balancer closes",
@@ -225,21 +225,23 @@ async def test_start_run_and_stop_in_order(tmp_path: Path) -> None:
 
 
 async def test_the_port_is_kept_over_restarts_while_it_is_free(tmp_path: Path) -> None:
-    assert [balancer.port for balancer in await started_and_stopped(tmp_path)] == [0]
-    assert [balancer.port for balancer in await started_and_stopped(tmp_path)] == [40000]
-    balancers = await started_and_stopped(tmp_path, taken=40000)
-    assert [balancer.port for balancer in balancers] == [40000, 0]
+    assert await ports_tried(tmp_path / "a") == [5672]
+    assert await ports_tried(tmp_path / "b", taken={5672}) == [5672, 5672, 0]
+    assert await ports_tried(tmp_path / "b") == [40000]
+    assert await ports_tried(tmp_path / "b", taken={40000}) == [40000, 5672]
+    (tmp_path / "b" / "state" / "balancer.port").write_text("99999999")
+    assert await ports_tried(tmp_path / "b") == [5672]
 
 
-async def started_and_stopped(path: Path, taken: int = -1) -> list[FakeBalancer]:
-    """The balancers that one life of a service made."""
+async def ports_tried(path: Path, taken: frozenset[int] | set[int] = frozenset()) -> list[int]:
+    """The ports that one life of a service tried to bind, in order."""
     scene = Scene(path)
-    scene.on_balancer = lambda balancer: setattr(balancer, "taken", {taken})
+    scene.on_balancer = lambda balancer: setattr(balancer, "taken", taken)
     async with asyncio.TaskGroup() as group:
         group.create_task(scene.service.run())
         await scene.is_ready.wait()
         scene.switch.turn()
-    return scene.balancers
+    return [balancer.port for balancer in scene.balancers]
 
 
 async def test_a_taken_port_names_its_holder_before_any_node_boots(tmp_path: Path) -> None:
