@@ -17,7 +17,7 @@ from typing import Final
 from warrener.bench import report
 from warrener.bench.figures import ratios
 from warrener.bench.haproxy import Listener, Server, free_ports, run_haproxy
-from warrener.bench.idle import IdleResult, IdleSpec, pss
+from warrener.bench.idle import IdleResult, IdleSpec, memory
 from warrener.bench.job import measure
 from warrener.bench.latency import LatencyResult, LatencySpec
 from warrener.bench.load import Flow, LoadResult, LoadSpec
@@ -275,7 +275,7 @@ def _balancers(stand: Stand, steps: tuple[Step, ...]) -> Iterator[_Balancers]:
     routes = sorted({s.path for s in steps if s.path.balancer == "haproxy"})
     pids = {"warrener": stand.balancer_pid}
     if not routes:
-        yield _Balancers({}, "", pids, {name: pss(pid) for name, pid in pids.items()})
+        yield _Balancers({}, "", pids, {name: memory(pid) for name, pid in pids.items()})
         return
     servers = tuple(Server(node.short, node.host, node.amqp_port) for node in stand.nodes)
     ports = dict(zip(routes, free_ports(len(routes)), strict=True))
@@ -293,5 +293,5 @@ def _balancers(stand: Stand, steps: tuple[Step, ...]) -> Iterator[_Balancers]:
         run_haproxy(listeners, Path(folder)) as haproxy,
     ):
         pids["haproxy"] = haproxy.worker
-        fresh = {name: pss(pid) for name, pid in pids.items()}
+        fresh = {name: memory(pid) for name, pid in pids.items()}
         yield _Balancers(ports, haproxy.version, pids, fresh)

@@ -45,8 +45,8 @@ class _Request(msgspec.Struct):
     spec: msgspec.Raw
 
 
-class _Answer(msgspec.Struct, omit_defaults=True):
-    result: msgspec.Raw | None = None
+class _Answer(msgspec.Struct):
+    result: msgspec.Raw = msgspec.Raw()  # empty: there is none
     error: str = ""
 
 
@@ -76,7 +76,7 @@ def measure(
         answer = msgspec.json.decode(output, type=_Answer)
     except msgspec.DecodeError:
         raise BenchError(f"the generator ended with {child.returncode} and no figure") from None
-    if answer.result is None:
+    if not bytes(answer.result):
         raise BenchError(answer.error)
     return msgspec.json.decode(answer.result, type=result)
 
