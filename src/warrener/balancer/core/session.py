@@ -105,6 +105,15 @@ CLOSE_TIMEOUT: Final = 5.0
 RETRY_PAUSE: Final = 0.3
 """Seconds until nodes that failed in this handshake are tried again."""
 
+_HEARD_THE_CLIENT: Final = frozenset(
+    {LinkState.AWAIT_TUNE, LinkState.HAVE_SECURE, LinkState.HAVE_TUNE, LinkState.AWAIT_OPEN_OK}
+)
+"""A broker that hangs up here may do so for what the client said: RabbitMQ closes the socket
+without a word, after 3 s, on a start-ok or tune-ok that it can't accept."""
+
+HANG_UPS: Final = 2
+"""So many brokers hang up on what a client says before it is taken for the client's fault."""
+
 _NODE_TROUBLE: Final = frozenset({ReplyCode.CONNECTION_FORCED, ReplyCode.INTERNAL_ERROR})
 """Reply codes in a handshake that speak of the node, not of the client."""
 
@@ -128,6 +137,7 @@ class Session:
         "_deadline",
         "_end",
         "_finished",
+        "_hang_ups",
         "_held",
         "_home",
         "_last_link",
@@ -185,6 +195,7 @@ class Session:
         self._deadline: float | None = now + settings.handshake_timeout
         self._end: tuple[SessionEnd, str] | None = None  # why it is closing
         self._finished = False
+        self._hang_ups = 0  # in this handshake, after the client was heard
         self._was_open = False
         self._opened_at = now
         self.inbox = Reassembly()
@@ -692,6 +703,7 @@ class Session:
         """A link broke, hangs or makes no sense. ``gone``: its socket is closed already."""
         name = home.backend.name
         was_connected = home.state is not LinkState.CONNECTING
+        hung_up = gone and home.state in _HEARD_THE_CLIENT
         self._drop_home(None if gone else CloseLink(home.id) if polite else AbortLink(home.id))
         if self._state is ClientState.CLOSED_BY_US:
             return  # the client knows why already
@@ -704,7 +716,7 @@ class Session:
             self._finish(reason, detail, CloseClient())
             return
         if self._state in HANDSHAKING or self._state is ClientState.FOREIGN:
-            self._retry(name, why, detail, now)
+            self._retry(name, why, detail, now, hung_up=hung_up)
             return
         silent = why is Unfit.HANGS
         self._close_client(
@@ -714,14 +726,30 @@ class Session:
             now,
         )
 
-    def _retry(self, name: NodeName, why: Unfit, detail: str, now: float) -> None:
-        """A node failed in the handshake: the next one, within the client's time."""
+    def _retry(self, name: NodeName, why: Unfit, detail: str, now: float, *, hung_up: bool) -> None:
+        """A node failed in the handshake: the next one, within the client's time.
+
+        ``hung_up``: it may have done so because of the client. That is no evidence against the
+        node (else one bad client would make them all unfit), and after a second one it is evidence
+        against the client.
+        """
         agreement = self._agreement
         if agreement.link_start_ok and not agreement.tells_auth_failures and why is not Unfit.HANGS:
             # A broker that closes without a word after start-ok may mean the password.
             self._finish(SessionEnd.ACCESS_REFUSED, detail, CloseClient())
             return
-        self._nodes.handshake_failed(name, why, printable(detail))
+        self._hang_ups += hung_up
+        if self._hang_ups >= HANG_UPS:
+            self._close_client(
+                ReplyCode.CONNECTION_FORCED,
+                f"{HANG_UPS} times a node hung up on this handshake without a word, the last time "
+                f"{name} ({detail}); its log says why",
+                SessionEnd.BROKER_CLOSED,
+                now,
+            )
+            return
+        if not hung_up:
+            self._nodes.handshake_failed(name, why, printable(detail))
         self._tried.add(name)
         if not agreement.replayable:
             self._close_client(

@@ -137,6 +137,23 @@ def test_a_node_lost_after_start_ok_is_replaced_unseen(fault: str) -> None:
     play.node_sends(TUNE).gives("client: connection.tune")
 
 
+def test_a_client_on_which_nodes_hang_up_is_at_fault_itself() -> None:
+    """RabbitMQ answers a start-ok it can't accept by hanging up. No node gets unfit by that."""
+    play = Playbook("n1", "n2", "n3")
+    play.client_sends(PROTOCOL_HEADER)
+    play.link_connects()
+    play.node_sends(START)
+    play.client_sends(START_OK)
+    play.link_breaks("connection reset by peer").gives("connect n2")
+    play.link_connects()
+    play.node_sends(START)
+    play.link_breaks("connection reset by peer").gives(
+        "client: connection.close 320 CONNECTION_FORCED - 2 times a node hung up*n2*its log*"
+    )
+    assert [node.failures_total for node in play.table.statistics()] == [0, 0, 0]
+    assert [node.unfit for node in play.table.statistics()] == [None, None, None]
+
+
 def test_a_node_lost_after_open_is_replaced_unseen() -> None:
     play = Playbook("n1", "n2")
     play.client_sends(PROTOCOL_HEADER)
