@@ -1,20 +1,24 @@
-"""What a session asks its shell to do. Orders between commands of one batch are kept."""
+"""What a session asks its shell to do. Orders between commands of one batch are kept.
+
+The two that carry traffic are msgspec structs: a frozen dataclass takes three times as long to
+make.
+"""
 
 from dataclasses import dataclass
+
+import msgspec
 
 from warrener.facts.balance import Backend
 from warrener.facts.reasons import SessionEnd
 
 
-@dataclass(frozen=True, slots=True)
-class SendClient:
+class SendClient(msgspec.Struct, frozen=True, gc=False):
     """Write to the client."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class SendLink:
+class SendLink(msgspec.Struct, frozen=True, gc=False):
     """Write to a link."""
 
     link: int

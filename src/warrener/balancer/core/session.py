@@ -20,7 +20,8 @@ protocol has room for it: from start on. The link's pending bytes are still writ
 vanishes, as a plain TCP proxy would do it.
 
 *Room for the journal.* A session has one link now, its home. Commands and events name links by
-number already, so that a session can have several.
+number already, so that a session can have several. The module is long because handshake, open
+and end share nearly all of their state; it comes apart along the links when there are several.
 """
 
 from collections.abc import Collection
