@@ -1,0 +1,85 @@
+"""What a daemon that was killed left running: found by its mark, stopped in order.
+
+The nodes of a cluster outlive a daemon that dies by SIGKILL or a crash (processes.py says why).
+``warrener up`` and ``warrener down`` look for them first. These functions block; they are also
+used where no event loop runs.
+"""
+
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from warrener.cluster.drivers.private_files import PrivateFiles
+from warrener.cluster.drivers.processes import kill_marked, marked, part_of
+
+STOP_TIMEOUT: Final = 25.0
+"""Seconds for all nodes together to stop in order, as in node.py."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """A process that belongs to a cluster whose daemon is gone. ``part``: ``n1``, ``epmd``."""
+
+    part: str
+    pid: int
+    program: str
+    started_at: float  # seconds since the epoch
+
+
+def find_leftovers(state: Path) -> tuple[Leftover, ...]:
+    """The running processes of the cluster in ``state``, by part and pid. Meant for a folder that
+    no daemon drives: a running cluster's own processes are found as well."""
+    found = []
+    for process in _processes(state):
+        try:
+            found.append(
+                Leftover(part_of(process), process.pid, process.name(), process.create_time())
+            )
+        except psutil.Error:
+            continue  # it has ended since
+    return tuple(sorted(found, key=lambda one: (one.part, one.pid)))
+
+
+def stop_leftovers(state: Path, timeout: float = STOP_TIMEOUT) -> int:
+    """Stops them: the nodes in order for up to ``timeout`` seconds, then whatever is left by force.
+    Returns how many there were."""
+    record = PrivateFiles(state).read_record() if state.is_dir() else None
+    if record is None:
+        return 0
+    mark = PrivateFiles(state).mark(record)
+    found = marked(mark)
+    nodes = [process for process in found if _is_vm(process)]
+    for number in (signal.SIGTERM, signal.SIGCONT):  # a frozen node is thawed to stop in order
+        _signal(nodes, number)
+    psutil.wait_procs(nodes, timeout=timeout)
+    kill_marked(mark)
+    deadline = time.monotonic() + 5.0
+    while time.monotonic() < deadline and any(process.is_running() for process in found):
+        time.sleep(0.02)
+    return len(found)
+
+
+def _processes(state: Path) -> list[psutil.Process]:
+    files = PrivateFiles(state)
+    record = files.read_record() if state.is_dir() else None
+    return marked(files.mark(record)) if record is not None else []
+
+
+def _is_vm(process: psutil.Process) -> bool:
+    try:
+        return process.name().startswith("beam")
+    except psutil.Error:
+        return False
+
+
+def _signal(processes: Sequence[psutil.Process], number: signal.Signals) -> None:
+    for process in processes:
+        try:
+            process.send_signal(number)
+        except psutil.Error:
+            continue

@@ -1,0 +1,179 @@
+"""The configuration of a private node: ``rabbitmq.conf``, the environment, the plugins. Pure.
+
+Which keys a RabbitMQ knows differs by version, and it refuses to boot on one that it doesn't: each
+key here was in 3.10's schema and still is in 4.x's unless a comment says otherwise.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from warrener.cluster.drivers.ports import LOOPBACK, NodePorts
+from warrener.facts.ids import NodeName, short_name
+
+WATERMARK: Final = 0.4
+"""Share of the machine's memory at which publishers are blocked: RabbitMQ's own default up to 3.13
+for a node that has the machine to itself, divided here among the nodes that share it."""
+
+DISK_FREE_LIMIT: Final = "100MB"
+"""RabbitMQ's default is 50 MB, too little for three nodes that write at once; more would refuse to
+work on a laptop with a full disk."""
+
+LOG_SIZE: Final = 10 * 1024 * 1024
+LOG_COUNT: Final = 3
+
+KEPT_FROM_ENVIRONMENT: Final = ("LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ")
+"""All that a node gets of Warrener's own environment, beside PATH. A list of what to keep and not
+of what to drop: RabbitMQ's scripts read far more than ``RABBITMQ_*`` (``NODENAME``,
+``CONFIG_FILE``, ``ERL_FLAGS``, ...)."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFiles:
+    """The files of one node; ``folder`` is its own, ``shared`` the state folder."""
+
+    folder: Path
+    shared: Path
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "rabbitmq.conf"
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def logs(self) -> Path:
+        return self.folder / "log"
+
+    @property
+    def log(self) -> Path:
+        return self.logs / "rabbitmq.log"
+
+    @property
+    def console(self) -> Path:
+        return self.logs / "console.log"
+
+    @property
+    def home(self) -> Path:
+        return self.shared / "home"
+
+    @property
+    def plugins(self) -> Path:
+        return self.shared / "enabled_plugins"
+
+
+def config(
+    *,
+    release: tuple[int, int],
+    cluster_name: str,
+    members: Sequence[NodeName],
+    ports: NodePorts,
+    user: str,
+    password: str,
+) -> str:
+    """The text of ``rabbitmq.conf``. It holds the password: write it 0600."""
+    settings = {
+        "listeners.tcp.1": f"{LOOPBACK}:{ports.amqp}",
+        "management.tcp.ip": LOOPBACK,
+        "management.tcp.port": ports.management,
+        "prometheus.tcp.ip": LOOPBACK,
+        "prometheus.tcp.port": ports.prometheus,
+        "cluster_name": cluster_name,
+        # Used once, when the first node makes its database: guest is not made then.
+        "default_user": user,
+        "default_pass": password,
+        "default_user_tags.administrator": "true",
+        "cluster_partition_handling": _partition_handling(len(members)),
+        "queue_leader_locator": "balanced",
+        "vm_memory_high_watermark.relative": f"{WATERMARK / len(members):.3f}",
+        "disk_free_limit.absolute": DISK_FREE_LIMIT,
+        "log.file.level": "info",
+        "log.file.rotation.size": LOG_SIZE,
+        "log.file.rotation.count": LOG_COUNT,
+        "log.console": "false",
+        "cluster_formation.peer_discovery_backend": "classic_config",
+    }
+    if release < (4, 0):  # classic queues had a locator of their own
+        settings["queue_master_locator"] = "min-masters"
+    if release < (3, 13):
+        # Up to here a node that finds no peer's database asks ten times, half a second apart,
+        # while it holds the lock that its peers wait for. A peer that has a database says so at
+        # the first question.
+        settings["cluster_formation.discovery_retry_limit"] = 1
+        settings["cluster_formation.discovery_retry_interval"] = 100
+    for number, member in enumerate(members, start=1):
+        settings[f"cluster_formation.classic_config.nodes.{number}"] = member
+    return "".join(f"{key} = {value}\n" for key, value in settings.items())
+
+
+def _partition_handling(members: int) -> str:
+    """From 4.3 on accepted without effect."""
+    if members >= 3:
+        return "pause_minority"  # a minority stops serving rather than diverge
+    # Of two nodes neither is a majority, and pause_minority would stop both.
+    return "autoheal" if members == 2 else "ignore"
+
+
+def enabled_plugins(names: Sequence[str]) -> str:
+    """The text of ``enabled_plugins``, an Erlang term."""
+    return f"[{','.join(names)}].\n"
+
+
+def environment(
+    *,
+    name: NodeName,
+    files: NodeFiles,
+    distribution_port: int,
+    epmd_port: int,
+    path: str,
+    mark: Mapping[str, str],
+    inherited: Mapping[str, str],
+) -> dict[str, str]:
+    """The environment of a node. Nothing of the system's own RabbitMQ is read: every file that it
+    would look for in /etc/rabbitmq is pointed at the state folder instead."""
+    kept = {key: inherited[key] for key in KEPT_FROM_ENVIRONMENT if key in inherited}
+    return {
+        "LANG": "C.UTF-8",
+        # Without TZ the C library looks at /etc/localtime for every line of the log.
+        "TZ": ":/etc/localtime",
+        **kept,
+        **mark,
+        "PATH": path,
+        "HOME": str(files.home),
+        "RABBITMQ_NODENAME": name,
+        "RABBITMQ_MNESIA_BASE": str(files.data),
+        "RABBITMQ_LOG_BASE": str(files.logs),
+        "RABBITMQ_LOGS": str(files.log),
+        "RABBITMQ_PID_FILE": str(files.folder / "rabbitmq.pid"),
+        "RABBITMQ_CONFIG_FILE": str(files.config),
+        "RABBITMQ_CONFIG_FILES": str(files.shared / "conf.d" / "*.conf"),
+        "RABBITMQ_ADVANCED_CONFIG_FILE": str(files.folder / "advanced.config"),
+        "RABBITMQ_CONF_ENV_FILE": str(files.shared / "rabbitmq-env.conf"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(files.plugins),
+        "RABBITMQ_DIST_PORT": str(distribution_port),
+        "ERL_EPMD_PORT": str(epmd_port),
+        "ERL_CRASH_DUMP": str(files.logs / "erl_crash.dump"),
+        # The script then becomes the Erlang VM instead of waiting for it: the pid that was started
+        # is the node's. It no longer says -noinput itself.
+        "RABBITMQ_ALLOW_INPUT": "1",
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
+            # epmd is ours: a node must not start one that outlives it. Signals from a terminal
+            # don't reach a node (own session).
+            "-noinput -start_epmd false -kernel inet_dist_use_interface {127,0,0,1}"
+        ),
+        # For the short-lived VM that a booting node starts to see whether epmd is there.
+        "ERL_FLAGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+    }
+
+
+def epmd_environment(path: str, mark: Mapping[str, str]) -> dict[str, str]:
+    """The environment of epmd, the directory in which the nodes find one another's ports."""
+    return {"PATH": path, "LANG": "C.UTF-8", **mark}
+
+
+def node_files(state: Path, name: NodeName) -> NodeFiles:
+    """Where a node's files are."""
+    return NodeFiles(state / "nodes" / short_name(name), state)

@@ -1,0 +1,177 @@
+"""Child processes: started in a session of their own, watched without polling, found again.
+
+Every process of a cluster, and whatever that process starts in turn, carries a mark in its
+environment: the cluster's random id with the identity of its state folder, and which part it is
+(``epmd``, ``n1``). The mark is how a cluster's processes are told from all others, at a stop as
+after the death of the daemon that started them: a pid can be used again by somebody else, a mark
+can't. It also covers helpers (``inet_gethost``, ``erl_child_setup``) that no pid file knows.
+
+PR_SET_PDEATHSIG is not used: it follows the thread that forked, not the process, and a broker with
+unconsumed messages should not lose its replicas at the moment its supervisor crashes. Instead the
+next ``up`` and ``down`` find what is left (leftovers.py).
+"""
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Final
+
+import psutil
+
+MARK_CLUSTER: Final = "WARRENER_CLUSTER"
+MARK_PART: Final = "WARRENER_PART"
+
+_ENVIRON_LIMIT: Final = 128 * 1024  # Linux allows more in all, but ours is a few KiB
+
+
+class Child:
+    """A process that was started here. ``exited`` is set when it has ended and been reaped."""
+
+    def __init__(self, process: subprocess.Popen[bytes], name: str) -> None:
+        self.name = name
+        self.pid = process.pid
+        self.exited = asyncio.Event()
+        self._process = process
+        self._loop = asyncio.get_running_loop()
+        self._pidfd = os.pidfd_open(process.pid)
+        self._loop.add_reader(self._pidfd, self._ended)
+
+    @classmethod
+    def start(
+        cls,
+        name: str,
+        arguments: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        folder: Path,
+        output: Path,
+    ) -> "Child":
+        """Starts a process in a new session, its output in ``output`` (replaced, 0600).
+
+        A session of its own: Ctrl-C in a terminal reaches Warrener alone, which stops the cluster
+        in order.
+        """
+        with _open_private(output) as out:
+            process = subprocess.Popen(
+                arguments,
+                env=dict(environment),
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                umask=0o077,
+            )
+        return cls(process, name)
+
+    @property
+    def returncode(self) -> int | None:
+        """None while it runs; negative: the signal that ended it."""
+        return self._process.returncode
+
+    def send(self, number: signal.Signals) -> None:
+        """Sends a signal; nothing happens if the process has ended."""
+        self._process.send_signal(number)
+
+    async def wait(self, timeout: float) -> bool:
+        """Whether it has ended within ``timeout`` seconds."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self.exited.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _ended(self) -> None:
+        if self._process.poll() is None:
+            return
+        self._loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        self.exited.set()
+
+
+def told_end(returncode: int | None) -> str:
+    """How a process ended, for people."""
+    if returncode is None:
+        return "still runs"
+    if returncode < 0:
+        try:
+            return f"was killed by {signal.Signals(-returncode).name}"
+        except ValueError:
+            return f"was killed by signal {-returncode}"
+    return f"ended with exit status {returncode}"
+
+
+def mark(cluster: str, part: str) -> dict[str, str]:
+    """The environment variables that mark a part of a cluster."""
+    return {MARK_CLUSTER: cluster, MARK_PART: part}
+
+
+def marked(cluster: str, part: str | None = None) -> list[psutil.Process]:
+    """The living processes that carry a cluster's mark (and are that part of it).
+
+    Processes of other users can't be read, nor could they be ended; they are left out.
+    """
+    wanted = f"{MARK_CLUSTER}={cluster}".encode()
+    wanted_part = f"{MARK_PART}={part}".encode()
+    found = []
+    for pid in _pids():
+        try:
+            # First the handle, which remembers the start time, then the look at its environment:
+            # if the pid changes hands in between, psutil refuses to signal the new owner.
+            process = psutil.Process(pid)
+            variables = _environment(pid)
+        except (psutil.Error, OSError):
+            continue
+        if wanted in variables and (part is None or wanted_part in variables):
+            found.append(process)
+    return found
+
+
+def part_of(process: psutil.Process) -> str:
+    """Which part of a cluster a marked process is; empty if it has gone."""
+    try:
+        variables = _environment(process.pid)
+    except OSError:
+        return ""
+    prefix = f"{MARK_PART}=".encode()
+    for variable in variables:
+        if variable.startswith(prefix):
+            return variable.removeprefix(prefix).decode(errors="replace")
+    return ""
+
+
+def kill_marked(cluster: str, part: str | None = None) -> int:
+    """Ends such processes at once; how many there were. Those that exec or fork meanwhile are
+    met in another round."""
+    killed = 0
+    for _ in range(5):
+        found = marked(cluster, part)
+        if not found:
+            break
+        for process in found:
+            try:
+                process.kill()
+                killed += 1
+            except psutil.Error:
+                continue
+        psutil.wait_procs(found, timeout=1.0)
+    return killed
+
+
+def _pids() -> list[int]:
+    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+
+
+def _environment(pid: int) -> list[bytes]:
+    """Empty for a zombie."""
+    with open(f"/proc/{pid}/environ", "rb") as file:
+        return file.read(_ENVIRON_LIMIT).split(b"\0")
+
+
+def _open_private(path: Path) -> IO[bytes]:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    return os.fdopen(os.open(path, flags, 0o600), "wb")

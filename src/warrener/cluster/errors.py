@@ -1,0 +1,57 @@
+"""What can go wrong when a cluster is run. Each text says what, where and what to do."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class ClusterError(Exception):
+    """A step on a cluster failed. ``str`` is for people and complete."""
+
+
+class RabbitMQMissing(ClusterError):
+    """No RabbitMQ where one was expected."""
+
+
+class ErlangMissing(ClusterError):
+    """RabbitMQ is there, the Erlang it runs on is not."""
+
+
+class UnknownPlugin(ClusterError):
+    """The installation has no such plugin."""
+
+
+class PortTaken(ClusterError):
+    """Somebody else has a port that was asked for. ``holder`` is empty if that can't be seen."""
+
+    def __init__(self, port: int, what: str, holder: str, advice: str) -> None:
+        self.port = port
+        self.holder = holder
+        by = f"by {holder}" if holder else "by a process of another user"
+        super().__init__(f"port {port} ({what}) is taken {by}; {advice}")
+
+
+class NoFreePorts(ClusterError):
+    """Every block of ports is in use."""
+
+
+class StateInUse(ClusterError):
+    """Another process drives the cluster in this folder."""
+
+
+class StateBroken(ClusterError):
+    """A file of the state folder can't be read."""
+
+
+class MembersDiffer(ClusterError):
+    """The folder's cluster has other nodes than are wanted, and this step can't change that."""
+
+
+class StartFailed(ClusterError):
+    """A node didn't come up. ``lines`` are the last telling lines of its log."""
+
+    def __init__(self, node: str, text: str, lines: Sequence[str], log: Path) -> None:
+        self.node = node
+        self.lines = tuple(lines)
+        self.log = log
+        told = "".join(f"\n    {line}" for line in lines)
+        super().__init__(f"{node} {text}; its log: {log}{told}")
