@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from warrener.amqp.errors import ProtocolViolation
 from warrener.bench.idle import IdleResult, IdleSpec, run_idle
 from warrener.bench.latency import LatencyResult, LatencySpec, run_latency
 from warrener.bench.load import LoadResult, LoadSpec, run_load
@@ -91,7 +92,7 @@ def main() -> None:
     try:
         result = kind.run(msgspec.json.decode(request.spec, type=kind.spec))
         document = msgspec.json.encode({"result": asdict(result)})
-    except (BenchError, OSError) as error:
+    except (BenchError, ProtocolViolation, OSError) as error:
         document = msgspec.json.encode({"error": str(error)})
     sys.stdout.buffer.write(document)
 

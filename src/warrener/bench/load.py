@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from warrener.amqp.errors import ProtocolViolation
 from warrener.amqp.frames import encode_frame
 from warrener.amqp.methods import (
     BasicAck,
@@ -451,7 +452,7 @@ def main() -> None:
                 f"generator {result.cpu:.2f} cores, {result.cpu / result.rate * 1e6:.1f} us/msg\n"
             )
             sys.stdout.flush()
-    except (BenchError, ValueError) as error:
+    except (BenchError, ProtocolViolation, OSError, ValueError) as error:
         sys.exit(f"{parser.prog}: {error}")
 
 

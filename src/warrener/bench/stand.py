@@ -5,7 +5,7 @@ A stand is either temporary (its state folder is made, and gone at the end whate
 cluster that runs already, which is left as it was.
 """
 
-import base64
+import asyncio
 import contextlib
 import json
 import signal
@@ -13,15 +13,20 @@ import subprocess
 import sys
 import tempfile
 import threading
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import quote
+from typing import Final, TypeVar
 
 from warrener.bench.wire import BenchError, Target
+from warrener.management.client import (
+    ManagementClient,
+    ManagementError,
+    Unreachable,
+    segment,
+)
+
+_T = TypeVar("_T")
 
 VHOST: Final = "warrener-bench"
 _VHOST_PATH: Final = f"/api/vhosts/{VHOST}"
@@ -94,9 +99,9 @@ class Stand:
                 _warrener(self.state, "balance", "set-policy", self.policy)
 
     def leaders(self) -> dict[str, str]:
-        """Queue -> the node that leads it, from the management API."""
-        queues = _management(self, "GET", f"/api/queues/{VHOST}")
-        return {queue["name"]: queue.get("leader") or queue["node"] for queue in queues}
+        """Queue of the bench's virtual host -> the node that leads it."""
+        queues = _manage(self, lambda client: client.queues())
+        return {q.name: q.leader or q.node or "" for q in queues if q.vhost == VHOST}
 
 
 @contextlib.contextmanager
@@ -105,12 +110,9 @@ def temporary_stand(nodes: int = 3) -> Iterator[Stand]:
     with tempfile.TemporaryDirectory(prefix="warrener-bench-") as folder:
         state = Path(folder) / "state"
         try:
-            _warrener(
-                *(state, "up", "-d", "--nodes", str(nodes)),
-                timeout=_UP_TIMEOUT,
-                show=True,
-                folder=Path(folder),  # away from a warrener.toml that is not for this cluster
-            )
+            # In that folder: a warrener.toml where the bench is called isn't for this cluster.
+            up = ("up", "-d", "--nodes", str(nodes))
+            _warrener(state, *up, timeout=_UP_TIMEOUT, show=True, folder=Path(folder))
             stand = _look(state)
             _make_vhost(stand)
             yield stand
@@ -124,12 +126,12 @@ def temporary_stand(nodes: int = 3) -> Iterator[Stand]:
 def existing_stand(state: Path) -> Iterator[Stand]:
     """The cluster of a state folder, with a virtual host made for the bench and then deleted."""
     stand = _look(state)
-    _make_vhost(stand)
     try:
+        _make_vhost(stand)
         yield stand
     finally:
         with _uninterrupted():
-            _management(stand, "DELETE", _VHOST_PATH)
+            _manage(stand, lambda client: client.delete(_VHOST_PATH))
 
 
 @contextlib.contextmanager
@@ -146,10 +148,13 @@ def _uninterrupted() -> Iterator[None]:
 
 
 def _make_vhost(stand: Stand) -> None:
-    user = quote(stand.balancer.user, safe="")
-    everything = {"configure": ".*", "write": ".*", "read": ".*"}
-    _management(stand, "PUT", _VHOST_PATH, {})
-    _management(stand, "PUT", f"/api/permissions/{VHOST}/{user}", everything)
+    permissions = f"/api/permissions/{VHOST}/{segment(stand.balancer.user)}"
+
+    async def make(client: ManagementClient) -> None:
+        await client.put_json(_VHOST_PATH, {})
+        await client.put_json(permissions, {"configure": ".*", "write": ".*", "read": ".*"})
+
+    _manage(stand, make)
 
 
 def _look(state: Path) -> Stand:
@@ -219,27 +224,23 @@ def _warrener(
     raise BenchError(text)
 
 
-def _management(stand: Stand, method: str, path: str, body: object = None) -> Any:
-    """Ask the management API of the first node that answers; returns the decoded answer."""
-    user, password = stand.balancer.user, stand.balancer.password
-    token = base64.b64encode(f"{user}:{password}".encode()).decode()
-    trouble = "there are no nodes"
+def _manage(stand: Stand, ask: Callable[[ManagementClient], Awaitable[_T]]) -> _T:
+    """Ask the management API of the first node that answers. Raises BenchError."""
+    trouble = "the cluster has no nodes"
     for node in stand.nodes:
-        request = urllib.request.Request(  # always http, to a node of ours
-            f"http://{node.host}:{node.management_port}{path}",
-            data=None if body is None else json.dumps(body).encode(),
-            method=method,
-            headers={"Authorization": f"Basic {token}", "Content-Type": "application/json"},
-        )
         try:
-            with urllib.request.urlopen(request, timeout=_ASK_TIMEOUT) as answer:  # noqa: S310  # see above
-                text = answer.read()
-        except urllib.error.HTTPError as error:
-            with error:
-                said = error.read().decode(errors="replace").strip()
-            raise BenchError(f"{method} {path} on {node.name}: {error.code} {said}") from None
-        except OSError as error:
-            trouble = f"{node.name}: {error}"
-            continue
-        return json.loads(text) if text else None
-    raise BenchError(f"no node answers {method} {path}: {trouble}")
+            return asyncio.run(_ask(stand, node, ask))
+        except Unreachable as error:
+            trouble = str(error)
+        except ManagementError as error:
+            raise BenchError(str(error)) from None
+    raise BenchError(trouble)
+
+
+async def _ask(
+    stand: Stand, node: StandNode, ask: Callable[[ManagementClient], Awaitable[_T]]
+) -> _T:
+    url = f"http://{node.host}:{node.management_port}"
+    user = stand.balancer.user
+    async with ManagementClient(url, user, stand.balancer.password, timeout=_ASK_TIMEOUT) as client:
+        return await ask(client)

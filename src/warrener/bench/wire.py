@@ -6,7 +6,7 @@ reason instead of measuring nothing.
 """
 
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -63,7 +63,7 @@ class Target:
     host: str
     port: int
     user: str
-    password: str
+    password: str = field(repr=False)
     vhost: str = "/"
 
     @property
