@@ -82,6 +82,25 @@ class Agreement:
         self.tells_auth_failures = self.announces_auth_close
         return payload
 
+    def objection(self, chosen: ConnectionTuneOk) -> str:
+        """What a broker won't accept in the client's tune-ok, in RabbitMQ's words; empty if all is
+        well. RabbitMQ itself hangs up on it, which looks like a node that fails."""
+        if self.tune is None:
+            raise AssertionError("a tune-ok before tune")
+        for what, value, least, most in (
+            ("channel_max", chosen.channel_max, 1, self.tune.channel_max),
+            ("frame_max", chosen.frame_max, FRAME_MIN_SIZE, self.tune.frame_max),
+        ):
+            if 0 < value < least:
+                return (
+                    f"negotiated {what} = {value} is lower than the minimum allowed value ({least})"
+                )
+            if not _within(value, most):
+                return (
+                    f"negotiated {what} = {value} is higher than the maximum allowed value ({most})"
+                )
+        return ""
+
     def fits(self, tune: ConnectionTune) -> bool:
         """Whether a broker that offers ``tune`` can keep what the client has agreed to."""
         agreed = self.tune_ok

@@ -112,6 +112,8 @@ _HEARD_THE_CLIENT: Final = frozenset(
 """A broker that hangs up here may do so for what the client said: RabbitMQ closes the socket
 without a word, after 3 s, on a start-ok or tune-ok that it can't accept."""
 
+_TUNE_OK: Final = (ConnectionTuneOk.ID >> 16, ConnectionTuneOk.ID & 0xFFFF)
+
 HANG_UPS: Final = 2
 """So many brokers hang up on what a client says before it is taken for the client's fault."""
 
@@ -526,6 +528,8 @@ class Session:
                 self._set_step_deadline(home, now)
                 self._send_link(home, encode_method_frame(0, method), now)
             case ConnectionTuneOk(), ClientState.AWAIT_TUNE_OK:
+                if objection := agreement.objection(method):
+                    raise ProtocolViolation(ReplyCode.NOT_ALLOWED, objection, _TUNE_OK)
                 agreement.tune_ok = method
                 frame_max = method.frame_max or self._settings.max_frame
                 self._limit = max(frame_max - FRAME_OVERHEAD, 0)

@@ -122,7 +122,7 @@ def test_each_hop_gets_heartbeats_of_its_own() -> None:
 
 
 def test_any_traffic_counts_as_a_heartbeat() -> None:
-    play = Playbook.opened("n1", tune_ok=ConnectionTuneOk(0, 131072, 4))
+    play = Playbook.opened("n1", tune_ok=ConnectionTuneOk(2047, 131072, 4))
     for _ in range(40):
         play.after(0.5)
         play.client_sends((1, BasicAck(1)))
@@ -132,7 +132,7 @@ def test_any_traffic_counts_as_a_heartbeat() -> None:
 
 
 def test_a_quiet_consumer_is_not_dropped_while_it_sends_heartbeats() -> None:
-    play = Playbook.opened("n1", tune_ok=ConnectionTuneOk(0, 131072, 4))
+    play = Playbook.opened("n1", tune_ok=ConnectionTuneOk(2047, 131072, 4))
     for _ in range(30):
         play.client_sends(HEARTBEAT).gives()
         play.node_sends(HEARTBEAT).gives()
@@ -141,7 +141,7 @@ def test_a_quiet_consumer_is_not_dropped_while_it_sends_heartbeats() -> None:
 
 
 def test_a_client_that_is_silent_for_two_intervals_is_dropped() -> None:
-    play = Playbook.opened("n1", tune_ok=ConnectionTuneOk(0, 131072, 4))
+    play = Playbook.opened("n1", tune_ok=ConnectionTuneOk(2047, 131072, 4))
     for _ in range(16):
         play.node_sends(HEARTBEAT)
         play.after(0.5)
@@ -149,7 +149,7 @@ def test_a_client_that_is_silent_for_two_intervals_is_dropped() -> None:
 
 
 def test_a_client_without_heartbeats_is_never_dropped_for_silence() -> None:
-    play = Playbook.opened("n1", tune_ok=ConnectionTuneOk(0, 131072, 0))
+    play = Playbook.opened("n1", tune_ok=ConnectionTuneOk(2047, 131072, 0))
     for _ in range(1000):
         play.node_sends(HEARTBEAT)
         play.after(5)
@@ -158,7 +158,7 @@ def test_a_client_without_heartbeats_is_never_dropped_for_silence() -> None:
 
 def test_a_client_that_is_not_read_is_not_blamed_for_its_silence() -> None:
     """Back-pressure: the node doesn't take bytes, so nobody reads the client's heartbeats."""
-    play = Playbook.opened("n1", tune_ok=ConnectionTuneOk(0, 131072, 4))
+    play = Playbook.opened("n1", tune_ok=ConnectionTuneOk(2047, 131072, 4))
     play.session.set_link_writable(play.link, False, play.now)
     for _ in range(100):
         play.node_sends(HEARTBEAT)
@@ -167,7 +167,7 @@ def test_a_client_that_is_not_read_is_not_blamed_for_its_silence() -> None:
 
 
 def test_a_node_that_is_not_read_is_not_blamed_for_its_silence() -> None:
-    play = Playbook.opened("n1", tune_ok=ConnectionTuneOk(0, 131072, 60))
+    play = Playbook.opened("n1", tune_ok=ConnectionTuneOk(2047, 131072, 60))
     play.session.set_client_writable(False, play.now)
     for _ in range(30):
         play.client_sends(HEARTBEAT)
@@ -324,7 +324,7 @@ def test_a_shutdown_says_so() -> None:
 
 
 def test_a_frame_over_the_agreed_size_gets_a_501() -> None:
-    play = Playbook.opened("n1", tune_ok=ConnectionTuneOk(0, 4096, 0))
+    play = Playbook.opened("n1", tune_ok=ConnectionTuneOk(2047, 4096, 0))
     play.client_sends(encode_frame(3, 1, b"x" * 4088)).gives("link: body 4088/1")
     play.client_sends(encode_frame(3, 1, b"x" * 4089)).gives(
         "link: connection.close 200 *",
@@ -360,7 +360,7 @@ def test_a_node_that_breaks_the_protocol_is_a_lost_node() -> None:
 
 def test_a_broker_may_send_a_content_header_over_the_clients_frame_max() -> None:
     """RabbitMQ doesn't split headers, whatever the consumer agreed to."""
-    play = Playbook.opened("n1", tune_ok=ConnectionTuneOk(0, 4096, 0))
+    play = Playbook.opened("n1", tune_ok=ConnectionTuneOk(2047, 4096, 0))
     play.node_sends(encode_frame(2, 1, b"h" * 9000)).gives("client: header/1")
 
 

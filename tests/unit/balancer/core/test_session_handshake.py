@@ -154,6 +154,29 @@ def test_a_client_on_which_nodes_hang_up_is_at_fault_itself() -> None:
     assert [node.unfit for node in play.table.statistics()] == [None, None, None]
 
 
+@pytest.mark.parametrize(
+    ("chosen", "text"),
+    [
+        (ConnectionTuneOk(2047, 4095, 60), "negotiated frame_max = 4095 is lower than*(4096)"),
+        (ConnectionTuneOk(2047, 131073, 60), "negotiated frame_max = 131073 is higher*(131072)"),
+        (ConnectionTuneOk(2047, 0, 60), "negotiated frame_max = 0 is higher than*(131072)"),
+        (ConnectionTuneOk(2048, 131072, 60), "negotiated channel_max = 2048 is higher*(2047)"),
+    ],
+)
+def test_limits_that_brokers_hang_up_on_are_refused(chosen: ConnectionTuneOk, text: str) -> None:
+    """With 530, before a node is asked: its hanging up would look as if it had failed."""
+    play = Playbook("n1", "n2")
+    play.client_sends(PROTOCOL_HEADER)
+    play.link_connects()
+    play.node_sends(START)
+    play.client_sends(START_OK)
+    play.node_sends(TUNE)
+    play.client_sends(chosen, OPEN).gives(
+        "abort link", f"client: connection.close 530 NOT_ALLOWED - {text}"
+    )
+    assert play.table.statistics()[0].failures_total == 0
+
+
 def test_a_node_lost_after_open_is_replaced_unseen() -> None:
     play = Playbook("n1", "n2")
     play.client_sends(PROTOCOL_HEADER)
