@@ -151,7 +151,7 @@ def compare(
         )
     file = _file(json_file)
     view = _View(Console(stderr=True, highlight=False))
-    signal.signal(signal.SIGTERM, _terminated)
+    _handle_sigterm()
     try:
         measured = run(options, view)
     except NotRunning as error:
@@ -193,9 +193,13 @@ def _say(text: str, code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
-def _terminated(number: int, frame: FrameType | None) -> NoReturn:
+def _handle_sigterm() -> None:
     """SIGTERM takes the way of Ctrl-C: everything is put away first."""
-    raise KeyboardInterrupt
+
+    def terminated(number: int, frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, terminated)
 
 
 def _file(chosen: Path | None) -> Path:
