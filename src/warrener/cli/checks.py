@@ -4,23 +4,32 @@ Each check takes what it judges as arguments and is pure; ``examine`` looks at t
 calls them. A ``fail`` keeps `warrener up` from working; a ``warn`` doesn't, yet.
 """
 
-import importlib.metadata
+import os
+import platform
 import re
 import resource
 import shutil
 import socket
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+import psutil
+
 from warrener.cli.common import shown
+from warrener.cluster.drivers.installation import find_installation
+from warrener.cluster.drivers.ports import holder as port_holder
+from warrener.cluster.drivers.ports import taken
+from warrener.cluster.drivers.private_files import PrivateFiles
+from warrener.cluster.errors import ClusterError, UnknownPlugin
 from warrener.cluster.spec import ClusterSpec
-from warrener.control.lock import Holder
+from warrener.control.lock import Holder, holder_of
 from warrener.control.state_folder import StateFolder
+from warrener.daemon.errors import DaemonError
+from warrener.daemon.wiring import count_leftovers, read_spec
 
 GIB: Final = 1 << 30
 
@@ -155,3 +164,64 @@ def version_of(command: list[str]) -> str | None:
         return f"{path} doesn't run: {error}"
     found = re.search(r"\d+\.\d+[\w.+-]*", done.stdout + done.stderr)
     return found.group() if found else path
+
+
+def examine(folder: StateFolder, file: Path | None) -> Iterator[Check]:
+    """Looks at this machine, for the cluster that ``file`` describes in ``folder``."""
+    yield Check("Python", Verdict.OK, platform.python_version())
+    spec = ClusterSpec()
+    try:
+        spec = read_spec(file, None)
+    except DaemonError as error:
+        yield Check("warrener.toml", Verdict.FAIL, str(error), "correct the file")
+    else:
+        if file is not None:
+            yield Check("warrener.toml", Verdict.OK, f"{shown(file)}: {spec.nodes} nodes")
+    yield _rabbitmq(spec)
+    haproxy = version_of(["haproxy", "-v"])
+    yield program("HAProxy", haproxy, "haproxy", needed_for="`warrener bench` only")
+    prometheus = version_of(["prometheus", "--version"])
+    yield program("Prometheus", prometheus, "prometheus", needed_for="`make test` only")
+    yield localhost(_addresses("localhost"))
+    yield open_files(*resource.getrlimit(resource.RLIMIT_NOFILE))
+    holder = holder_of(folder.lock)
+    if holder is None:
+        yield memory(psutil.virtual_memory().available, spec.nodes)
+    place = _nearest_existing(folder.path)
+    yield disk(shutil.disk_usage(place).free, shown(place))
+    if spec.balancer.port:
+        ours = holder is not None and _remembered_port(folder) == spec.balancer.port
+        number = spec.balancer.port
+        used = taken(spec.balancer.host, [number])
+        yield port(number, (port_holder(number) or "by another user") if used else "", ours=ours)
+    left = 0 if holder is not None or not folder.is_ours() else count_leftovers(folder.path)
+    yield state(folder, holder, left)
+
+
+def _rabbitmq(spec: ClusterSpec) -> Check:
+    try:
+        found = find_installation(spec.rabbitmq, os.environ.get("PATH", ""))
+        found.check_plugins(spec.plugins)
+    except UnknownPlugin as error:
+        return Check("RabbitMQ", Verdict.FAIL, str(error), "correct `plugins`")
+    except ClusterError as error:
+        fix = "apt-get install --no-install-recommends rabbitmq-server"
+        return Check("RabbitMQ", Verdict.FAIL, str(error), fix)
+    return Check("RabbitMQ", Verdict.OK, f"{found.version} in {found.root}, Erlang at {found.erl}")
+
+
+def _addresses(name: str) -> list[str]:
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return []
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def _nearest_existing(path: Path) -> Path:
+    return next(place for place in (path, *path.parents) if place.exists())
+
+
+def _remembered_port(folder: StateFolder) -> int | None:
+    record = PrivateFiles(folder.path).read_record()
+    return record.balancer_port if record is not None else None

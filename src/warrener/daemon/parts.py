@@ -15,6 +15,13 @@ from warrener.facts.snapshot import ClusterSnapshot
 class Cluster(Protocol):
     """A cluster that is driven: ``cluster.drivers.local`` behind ``wiring.Local``."""
 
+    @property
+    def balancer_port(self) -> int:
+        """Where the balancer should listen; known once prepared."""
+
+    async def prepare(self) -> None:
+        """Ports are claimed, credentials made; no node boots. ``stop`` undoes it."""
+
     async def start(self) -> None:
         """Nothing is left running if this raises or is cancelled."""
 

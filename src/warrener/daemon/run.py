@@ -14,6 +14,7 @@ import structlog
 import uvloop
 
 from warrener import __version__
+from warrener.cluster.drivers.ports import holder
 from warrener.cluster.spec import ClusterSpec
 from warrener.control.lock import Held, Lock
 from warrener.control.state_folder import NotOurs, StateFolder
@@ -24,7 +25,8 @@ from warrener.daemon.options import Options
 from warrener.daemon.parts import Reporter
 from warrener.daemon.service import Service
 from warrener.daemon.switch import Switch
-from warrener.daemon.wiring import balancer_factory, drive, holder_of_port, read_spec
+from warrener.daemon.wiring import Local, balancer_factory, read_spec
+from warrener.facts.happenings import Progress
 
 STOPPING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -74,20 +76,19 @@ async def _serve(spec: ClusterSpec, folder: StateFolder, reporter: Reporter) -> 
     events = EventLog(folder.events_log, now=time.time)
     service: Service | None = None
 
-    def progress(progress: object) -> None:
+    def progress(step: Progress) -> None:
         if service is not None:
-            service.progress(progress)
+            service.progress(step)
 
     try:
-        cluster = drive(spec, folder.path, progress=progress, on_event=events.record)
+        cluster = Local(spec, folder.path, progress=progress, on_event=events.record)
         service = Service(
             name=spec.name,
             version=__version__,
             folder=folder,
             cluster=cluster,
             make_balancer=balancer_factory(spec, cluster, events.record),
-            wanted_port=spec.balancer.port,
-            holder_of_port=holder_of_port,
+            holder_of_port=holder,
             events=events,
             reporter=reporter,
             switch=switch,

@@ -1,6 +1,6 @@
 """The order in which a cluster and its balancer are started, wired and stopped.
 
-    start   the balancer binds (a taken port is found before any node boots)
+    start   ports are claimed, the balancer binds (a taken port is found before any node boots)
             -> nodes boot and join -> backends are set -> probes find them fit -> observer
     run     until the switch is turned
     stop    observer -> balancer (clients get connection.close 320) -> nodes -> control socket
@@ -41,9 +41,6 @@ from warrener.facts.snapshot import ClusterSnapshot
 READY_TIMEOUT: Final = 30.0
 """Seconds from "all nodes run" to "all nodes pass the balancer's probes"; it takes two or three."""
 
-USUAL_PORT: Final = 5672
-"""AMQP's own; taken if it is free and nothing else is wished for."""
-
 PROGRESS_BACKLOG: Final = 1000
 """A stop has some dozen lines."""
 
@@ -64,7 +61,6 @@ class Service:
         folder: StateFolder,
         cluster: Cluster,
         make_balancer: BalancerFactory,
-        wanted_port: int,
         holder_of_port: Callable[[int], str],
         events: EventLog,
         reporter: Reporter,
@@ -82,7 +78,6 @@ class Service:
         self._version = version
         self._folder = folder
         self._make_balancer = make_balancer
-        self._wanted_port = wanted_port
         self._holder_of_port = holder_of_port
         self._reporter = reporter
         self._progress_followers: set[Feed[Progress]] = set()
@@ -140,22 +135,20 @@ class Service:
         return self.status(), self.url()
 
     async def _bind(self) -> Balancer:
-        wanted = self._wanted_port
-        for port in [wanted] if wanted else [_last_port(self._folder), USUAL_PORT, 0]:
-            balancer = self._make_balancer(port)
-            try:
-                await balancer.start()
-                break
-            except OSError as error:
-                if error.errno != errno.EADDRINUSE:
-                    raise DaemonError(f"the balancer can't listen: {error}") from error
-        else:
+        await self.cluster.prepare()
+        port = self.cluster.balancer_port
+        balancer = self._make_balancer(port)
+        try:
+            await balancer.start()
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise DaemonError(f"the balancer can't listen: {error}") from error
+            # It was free when the cluster claimed it.
             raise DaemonError(
-                f"the balancer's port {wanted} is taken: {self._holder_of_port(wanted)}; "
-                f"choose another (port under [balancer] in warrener.toml, 0 for any free one)"
-            )
+                f"the balancer's port {port} is taken: {self._holder_of_port(port)}; try again, or "
+                f"choose another (port under [balancer] in warrener.toml)"
+            ) from error
         self.balancer = balancer
-        _remember_port(self._folder, balancer.address[1])
         return balancer
 
     async def _stop(self) -> None:
@@ -252,16 +245,3 @@ class Service:
         if self.balancer is None:
             raise AssertionError("a URL was asked for before the balancer listens")
         return report.url(self.balancer.address, self.cluster.credentials())
-
-
-def _last_port(folder: StateFolder) -> int:
-    """The port of the last balancer here, so that a URL outlives `down` and `up`."""
-    try:
-        port = int((folder.path / "balancer.port").read_text())
-    except (OSError, ValueError):
-        return USUAL_PORT
-    return port if 0 < port < 65536 else USUAL_PORT
-
-
-def _remember_port(folder: StateFolder, port: int) -> None:
-    (folder.path / "balancer.port").write_text(f"{port}\n")

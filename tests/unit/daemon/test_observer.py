@@ -53,11 +53,11 @@ async def test_a_look_that_succeeds_is_passed_on() -> None:
 
 
 async def test_while_nobody_answers_the_last_view_ages_and_then_is_given_up_once() -> None:
-    lost = ManagementError("all nodes refuse")
+    lost = ManagementError("http://h:1", "all nodes refuse")
     scene = Scene(taken(100.0), lost, lost, lost, taken(130.0))
     await scene.looks_at(100.0, 102.0)
     assert scene.views == [taken(100.0)]
-    assert scene.observer.view().error == "all nodes refuse"
+    assert scene.observer.view().error == "http://h:1: all nodes refuse"
     await scene.looks_at(100.0 + STALE_AFTER + 1, 120.0)
     assert scene.views == [taken(100.0), None]
     assert scene.observer.view().age == 20.0
@@ -68,7 +68,7 @@ async def test_while_nobody_answers_the_last_view_ages_and_then_is_given_up_once
 
 
 async def test_a_cluster_that_was_never_seen_is_unknown_at_once() -> None:
-    scene = Scene(ManagementError("refused"))
+    scene = Scene(ManagementError("http://h:1", "refused"))
     await scene.looks_at(100.0)
     assert scene.views == [None]
     assert scene.observer.view().age is None

@@ -1,0 +1,109 @@
+"""The real parts behind the service: the local driver, the balancer, the description of both."""
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from warrener.balancer.shell.probe import ProbeLogin
+from warrener.balancer.shell.server import BalancerServer
+from warrener.cluster.drivers import leftovers
+from warrener.cluster.drivers.local import LocalCluster
+from warrener.cluster.drivers.node import LocalNode
+from warrener.cluster.errors import ClusterError
+from warrener.cluster.mistakes import SpecError
+from warrener.cluster.observe import observe
+from warrener.cluster.spec import ClusterSpec, load_spec
+from warrener.daemon.errors import BAD_INPUT, DaemonError
+from warrener.daemon.parts import BalancerFactory
+from warrener.facts.balance import Backend
+from warrener.facts.happenings import EventSink, ProgressSink
+from warrener.facts.ids import NodeName
+from warrener.facts.snapshot import ClusterSnapshot
+
+
+def read_spec(file: Path | None, nodes: int | None) -> ClusterSpec:
+    """The cluster that is wanted; ``DaemonError`` with every mistake and exit code 2."""
+    try:
+        spec = load_spec(file)
+        return spec if nodes is None else spec.with_nodes(nodes)
+    except SpecError as error:
+        raise DaemonError(str(error), exit_code=BAD_INPUT) from error
+
+
+def balancer_factory(spec: ClusterSpec, cluster: "Local", on_event: EventSink) -> BalancerFactory:
+    """Makes the balancer once the cluster is prepared: it probes with the cluster's login."""
+
+    def make(port: int) -> BalancerServer:
+        login = ProbeLogin(*cluster.credentials())
+        settings = replace(spec.balancer, port=port)
+        return BalancerServer(settings, (), probe_login=login, on_event=on_event)
+
+    return make
+
+
+def stop_leftovers(state: Path) -> int:
+    """Stops what a killed daemon left in a state folder; how many processes that were."""
+    with _told():
+        return leftovers.stop_leftovers(state)
+
+
+def count_leftovers(state: Path) -> int:
+    """How many processes a killed daemon has left."""
+    with _told():
+        return len(leftovers.find_leftovers(state))
+
+
+class Local:
+    """``cluster.drivers.local`` as the service's cluster; its errors become ``DaemonError``."""
+
+    def __init__(
+        self, spec: ClusterSpec, state: Path, *, progress: ProgressSink, on_event: EventSink
+    ) -> None:
+        self._cluster = LocalCluster(spec, state, progress=progress, on_event=on_event)
+        self._asked_last: NodeName | None = None
+
+    @property
+    def balancer_port(self) -> int:
+        with _told():
+            return self._cluster.balancer_port
+
+    async def prepare(self) -> None:
+        with _told():
+            await self._cluster.prepare()
+
+    async def start(self) -> None:
+        with _told():
+            await self._cluster.start()
+
+    async def stop(self) -> None:
+        with _told():
+            await self._cluster.stop()
+
+    def nodes(self) -> Sequence[LocalNode]:
+        return self._cluster.nodes()
+
+    def backends(self) -> tuple[Backend, ...]:
+        return self._cluster.backends()
+
+    def credentials(self) -> tuple[str, str]:
+        return self._cluster.credentials()
+
+    def version(self) -> str:
+        return self._cluster.version
+
+    async def look(self) -> ClusterSnapshot:
+        """Asks the node that answered last time first."""
+        clients = self._cluster.management_clients()
+        snapshot = await observe(clients, now=time.time, first=self._asked_last)
+        self._asked_last = snapshot.source
+        return snapshot
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except ClusterError as error:
+        raise DaemonError(str(error)) from error

@@ -1,0 +1,84 @@
+"""Each check of `doctor`: what passes, what doesn't, and that there is always a way to mend it."""
+
+from pathlib import Path
+
+import pytest
+
+from warrener.cli import checks
+from warrener.cli.checks import GIB, Check, Verdict, examine
+from warrener.control.lock import Holder
+from warrener.control.state_folder import StateFolder
+
+OK, WARN, FAIL = Verdict.OK, Verdict.WARN, Verdict.FAIL
+
+
+@pytest.mark.parametrize(
+    ("check", "verdict"),
+    [
+        (checks.program("HAProxy", "2.6.12", "haproxy", needed_for="bench"), OK),
+        (checks.program("HAProxy", None, "haproxy", needed_for="bench"), WARN),
+        (checks.open_files(1_048_576, 1_048_576), OK),
+        (checks.open_files(1024, 1_048_576), WARN),
+        (checks.open_files(1024, 1024), WARN),
+        (checks.disk(50 * GIB, "here"), OK),
+        (checks.disk(GIB, "here"), WARN),
+        (checks.disk(GIB // 10, "here"), FAIL),
+        (checks.memory(2 * GIB, 3), OK),
+        (checks.memory(GIB // 2, 3), WARN),
+        (checks.localhost(["::1", "127.0.0.1"]), OK),
+        (checks.localhost(["10.0.0.1"]), FAIL),
+        (checks.localhost([]), FAIL),
+        (checks.port(5672, "", ours=False), OK),
+        (checks.port(5672, "python (pid 1)", ours=True), OK),
+        (checks.port(5672, "nginx (pid 1)", ours=False), FAIL),
+    ],
+    ids=lambda value: f"{value.name}: {value.found}" if isinstance(value, Check) else "",
+)
+def test_verdicts(check: Check, verdict: Verdict) -> None:
+    assert check.verdict is verdict
+    assert bool(check.fix) == (verdict is not OK)
+
+
+def test_open_files_are_told_as_sessions() -> None:
+    assert "384 sessions" in checks.open_files(1024, 4096).found
+    assert checks.open_files(1024, 4096).fix == "ulimit -n 4096 before `warrener up`"
+
+
+def test_the_state_folder(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path / "state")
+    assert "not there yet" in checks.state(folder, None, 0).found
+    (folder.path).mkdir()
+    (folder.path / "x").touch()
+    assert checks.state(folder, None, 0).verdict is FAIL
+    (folder.path / "x").unlink()
+    folder.prepare()
+    assert "stopped" in checks.state(folder, None, 0).found
+    assert "daemon 7" in checks.state(folder, Holder(7), 0).found
+    left = checks.state(folder, None, 4)
+    assert (left.verdict, left.fix) == (WARN, "warrener down")
+
+
+def test_versions_are_read_from_what_a_program_says(tmp_path: Path) -> None:
+    says = tmp_path / "says"
+    says.write_text("#!/bin/sh\necho 'HAProxy version 2.6.12-1+deb12u1 2023/12/16'\n")
+    says.chmod(0o755)
+    assert checks.version_of([str(says)]) == "2.6.12-1+deb12u1"
+    assert checks.version_of([str(tmp_path / "missing")]) is None
+
+
+def test_a_broken_file_is_found_and_the_rest_is_still_checked(tmp_path: Path) -> None:
+    file = tmp_path / "warrener.toml"
+    file.write_text("[cluster]\nnods = 1\n")
+    found = {check.name: check for check in examine(StateFolder(tmp_path / "state"), file)}
+    assert found["warrener.toml"].verdict is FAIL
+    assert "'nodes'" in found["warrener.toml"].found
+    assert {"RabbitMQ", "disk", "state folder"} <= set(found)
+
+
+def test_a_rabbitmq_that_is_not_there_is_found_with_the_way_to_install_it(tmp_path: Path) -> None:
+    file = tmp_path / "warrener.toml"
+    file.write_text('[cluster]\nrabbitmq = "/nonexistent"\n[balancer]\nport = 1\n')
+    found = {check.name: check for check in examine(StateFolder(tmp_path / "state"), file)}
+    assert found["RabbitMQ"].verdict is FAIL
+    assert "apt-get install" in found["RabbitMQ"].fix
+    assert "port 1" in found
