@@ -228,6 +228,24 @@ def test_frames_too_short_for_a_method_are_decided_without_one(
     assert payload_of(wire + behind, found.end, found.next_end) == payload
 
 
+class Everything:
+    """Passing methods: all there could be."""
+
+    def __contains__(self, method: object) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("behind", [b"", b"\x03" * 20])
+@pytest.mark.parametrize("size", range(4))
+def test_a_short_method_frame_is_decided_even_if_every_method_passes(
+    size: int, behind: bytes
+) -> None:
+    assert scan(Frame(1, 9, b"\0" * size).wire() + behind, 0, LIMIT, Everything())[:2] == (
+        0,
+        Verdict.DECIDE,
+    )
+
+
 @pytest.mark.parametrize("size", range(5))
 @pytest.mark.parametrize("kind", [FRAME_HEADER, FRAME_BODY])
 def test_content_of_any_size_passes(kind: int, size: int) -> None:

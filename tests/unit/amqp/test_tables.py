@@ -327,9 +327,27 @@ def check_hostile(raw: bytes) -> None:
         table, end = decode_table(raw, 0)
     except SyntaxViolation:
         return
-    assert 4 <= end <= len(raw)
+    assert end == 4 + int.from_bytes(raw[:4], "big") <= len(raw)
     again, _ = decode_table(encode_table(table), 0)
     assert repr(again) == repr(table)  # repr, since NaN isn't equal to itself
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        (b"\x01kI", "over the table's end"),
+        (b"\x01kS\0\0\0\x03ab", "over the table's end"),
+        (b"\x05k", "over the table's end"),
+        (b"\x01kA\0\0\0\x01I", "over the array's end"),
+        (b"\x01kF\0\0\0\x03\x01kI", "over the table's end"),
+    ],
+)
+def test_a_value_that_reaches_over_the_end_of_what_holds_it_is_refused(
+    fields: bytes, text: str
+) -> None:
+    """Also when there are octets enough behind it: they belong to the next argument."""
+    with pytest.raises(SyntaxViolation, match=text):
+        decode_table(sized(fields) + b"VVVVVVVV", 0)
 
 
 def test_a_length_that_is_only_claimed_costs_nothing() -> None:

@@ -164,11 +164,22 @@ def test_smooth_weighted_spreads_the_lighter_of_two_nodes_evenly(heavy: int, lig
     assert {len(run) for run in runs} <= {heavy // light, -(-heavy // light)}
 
 
-def test_smooth_weighted_does_not_flood_a_node_that_comes_back() -> None:
-    policy = SmoothWeighted()
-    draw(policy, nodes(1, 1, 1), 30)
-    draw(policy, nodes(1, 1), 1000)
-    assert Counter(draw(policy, nodes(1, 1, 1), 30)) == {"a": 10, "b": 10, "c": 10}
+@given(
+    st.lists(st.integers(1, 9), min_size=3, max_size=3),
+    st.lists(st.sets(st.integers(0, 2), min_size=1), max_size=20),
+)
+def test_smooth_weighted_treats_a_node_that_comes_back_as_a_new_one(
+    ws: list[int], history: list[set[int]]
+) -> None:
+    """It isn't flooded with what it missed, nor does it pay for what it had too much."""
+    a, b, c = nodes(*ws)
+    returned, joined = SmoothWeighted(), SmoothWeighted()
+    for present in [*history, {0, 1}]:
+        some = [(a, b, c)[place] for place in sorted(present)]
+        assert returned.choose(some, "") == joined.choose(some, "")
+    new = Candidate(NodeName("new"), c.weight, 0)
+    times = 2 * sum(ws)
+    assert draw(returned, [a, b, c], times) == draw(joined, [a, b, new], times).replace("new", "c")
 
 
 @given(
