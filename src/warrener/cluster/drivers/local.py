@@ -18,7 +18,7 @@ import os
 import secrets
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -60,6 +60,9 @@ after a crash replays what the queues hold."""
 
 _EPMD_TIMEOUT: Final = 10.0
 _EPMD_PAUSE: Final = 1.0  # s between two starts of an epmd that keeps ending
+
+
+_T = TypeVar("_T")
 
 
 class LocalCluster:
@@ -112,8 +115,19 @@ class LocalCluster:
 
     @property
     def balancer_port(self) -> int:
-        """Where the balancer should listen; held for it against other Warreners."""
-        assert self._balancer_port is not None, "prepare() first"
+        """Where a balancer should listen: the port from warrener.toml, else the one of last time,
+        5672, or one of the block. Chosen when first asked for; held against other Warreners until
+        ``stop``. ``prepare`` comes first. Raises PortTaken."""
+        assert self._record is not None, "prepare() first"
+        if self._balancer_port is None:
+            self._balancer_port, lock = claim_balancer_port(
+                self.spec.balancer.host,
+                wanted=self.spec.balancer.port,
+                last=self._record.balancer_port,
+                spares=self.ports.spares,
+            )
+            self._holds.callback(lock.release)
+            self._remember(balancer_port=self._balancer_port)
         return self._balancer_port
 
     def nodes(self) -> tuple[LocalNode, ...]:
@@ -139,9 +153,9 @@ class LocalCluster:
 
     # -- start
 
-    def prepare(self) -> None:
+    async def prepare(self) -> None:
         """Makes everything ready to start: folder, lock, ports, files. ``start`` does this if it
-        wasn't done; alone it serves who needs the balancer's port first. ``stop`` undoes it.
+        wasn't done; alone it serves who needs the ports first. ``stop`` undoes it.
         """
         if self._record is not None:
             return
@@ -153,12 +167,11 @@ class LocalCluster:
             record = self._files.read_record() or Record(id=secrets.token_hex(8))
             self._check_members(record)
             if record.base is not None:
-                self._stop_leftovers()
+                await self._stop_leftovers()
             self._claim_ports(record)
             record = msgspec.structs.replace(
                 record,
                 base=self.ports.base,
-                balancer_port=self._balancer_port,
                 rabbitmq=installation.version,
             )
             self._files.write_record(record)
@@ -179,39 +192,36 @@ class LocalCluster:
 
         Raises a ClusterError, and leaves nothing running then; the same when it is cancelled.
         """
-        self.prepare()
+        if self._epmd is not None:
+            return  # runs
+        await self.prepare()
         record = self._record
         assert record is not None
         try:
-            async with asyncio.timeout(self._start_timeout):
-                await self._start_epmd(record)
-                await self._start_nodes(record)
-        except TimeoutError as error:
-            await self._call_off(record)
-            raise ClusterError(
-                f"the cluster did not come up within {self._start_timeout:g} s"
-            ) from error
+            await self._start_epmd(record)
+            await self._start_nodes(record)
         except BaseException:
             await self._call_off(record)
             raise
-        self._remember_members(self.spec.node_names)
+        self._remember(members=self.spec.node_names)
 
     async def _start_nodes(self, record: Record) -> None:
         """Members at once, then those to come: a node that is new has to find a running cluster,
         or it would found its own."""
+        deadline = asyncio.get_running_loop().time() + self._start_timeout
         known = [node for node in self._nodes.values() if node.name in record.members]
         new = [node for node in self._nodes.values() if node.name not in record.members]
-        for group in (known, new):
-            if group:
-                expected = record.members if group is known else self.spec.node_names
-                await self._boot(group, [name for name in expected if name in self._nodes])
+        if known:
+            await self._boot(known, record.members, deadline)
+        if new:
+            await self._boot(new, self.spec.node_names, deadline)
 
-    async def _boot(self, nodes: Sequence[Node], expected: Sequence[NodeName]) -> None:
+    async def _boot(
+        self, nodes: Sequence[Node], expected: Sequence[NodeName], deadline: float
+    ) -> None:
         for node in nodes:
-            node.launch()
-        # The whole start has the limit; a node's own is shorter by little, so that the error names
-        # a node and shows its log.
-        limit = max(1.0, self._start_timeout - 2.0)
+            await node.launch()
+        limit = max(1.0, deadline - asyncio.get_running_loop().time())
         await _all([node.wait_serving(expected, limit) for node in nodes])
 
     async def start_node(self, name: NodeName) -> None:
@@ -221,7 +231,7 @@ class LocalCluster:
             return
         running = [one.name for one in self._nodes.values() if one.state is NodeState.RUNNING]
         try:
-            node.launch()
+            await node.launch()
             await node.wait_serving([*running, name], self._start_timeout)
         except BaseException:
             await _finish(node.stop(0))
@@ -262,7 +272,7 @@ class LocalCluster:
             await node.client.close()
         epmd, self._epmd = self._epmd, None
         if self._record is not None:
-            kill_marked(self._files.mark(self._record))
+            await asyncio.to_thread(kill_marked, self._files.mark(self._record))
         if epmd is not None:
             await epmd.wait(_EPMD_TIMEOUT)
         self._let_go()
@@ -270,6 +280,7 @@ class LocalCluster:
     def _let_go(self) -> None:
         self._holds.close()
         self._record = None
+        self._balancer_port = None
 
     # -- the pieces of a start
 
@@ -284,13 +295,14 @@ class LocalCluster:
                 f"first with `warrener down --purge`"
             )
 
-    def _stop_leftovers(self) -> None:
-        left = find_leftovers(self.state)
+    async def _stop_leftovers(self) -> None:
+        left = await asyncio.to_thread(find_leftovers, self.state)
         if not left:
             return
         parts = ", ".join(dict.fromkeys(one.part for one in left))
         self._progress(Progress("cluster", f"stops what a killed daemon left running: {parts}"))
-        count = stop_leftovers(self.state)
+        # To the end even if cancelled: the lock on the folder must not be let go before.
+        count = await _finish(asyncio.to_thread(stop_leftovers, self.state))
         self._on_event(Event("cluster.leftovers_stopped", detail={"processes": count}))
 
     def _claim_ports(self, record: Record) -> None:
@@ -303,13 +315,6 @@ class LocalCluster:
             self._on_event(
                 Event("cluster.ports_moved", detail={"from": before, "to": self._ports.base})
             )
-        self._balancer_port, balancer_lock = claim_balancer_port(
-            self.spec.balancer.host,
-            wanted=self.spec.balancer.port,
-            last=record.balancer_port,
-            spare=self._ports.balancer,
-        )
-        self._holds.callback(balancer_lock.release)
 
     def _write_files(self, record: Record) -> None:
         files = self._files
@@ -362,11 +367,12 @@ class LocalCluster:
             on_event=self._on_event,
         )
 
-    def _remember_members(self, members: Sequence[NodeName]) -> None:
+    def _remember(self, **changes: object) -> None:
         assert self._record is not None
-        if self._record.members != tuple(members):
-            self._record = msgspec.structs.replace(self._record, members=tuple(members))
-            self._files.write_record(self._record)
+        changed = msgspec.structs.replace(self._record, **changes)
+        if changed != self._record:
+            self._record = changed
+            self._files.write_record(changed)
 
     # -- epmd
 
@@ -432,7 +438,7 @@ async def _all(works: Sequence[Awaitable[None]]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _finish(work: Awaitable[None]) -> None:
+async def _finish(work: Awaitable[_T]) -> _T:
     """``work`` to its end, also if we are cancelled meanwhile; the cancellation is raised then."""
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
@@ -445,6 +451,7 @@ async def _finish(work: Awaitable[None]) -> None:
             cancelled = error
         except Exception:  # noqa: S110  raised below by result()
             pass
-    task.result()
+    result = task.result()
     if cancelled is not None:
         raise cancelled
+    return result

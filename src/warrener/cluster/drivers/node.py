@@ -120,9 +120,11 @@ class Node:
 
     # -- starting
 
-    def launch(self) -> None:
+    async def launch(self) -> None:
         """Starts the process; ``wait_serving`` is next."""
         assert self._child is None, f"{self.name} runs already"
+        if self._watch is not None:  # still clearing away helpers, which carry the same mark
+            await asyncio.gather(self._watch, return_exceptions=True)
         self._vm = None
         self.files.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._log_offset = self._log_size()
@@ -167,7 +169,11 @@ class Node:
             raise self._failed(f"{told_end(child.returncode)} while it booted")
         await serving  # raises what it raised
         self.state = NodeState.RUNNING
-        self._progress(Progress(self.short, "serves", done=True))
+        self._progress(
+            Progress(
+                self.short, "has joined and serves" if len(members) > 1 else "serves", done=True
+            )
+        )
 
     async def _until_serving(self, members: Sequence[NodeName]) -> None:
         shown = ""
@@ -247,17 +253,19 @@ class Node:
         finally:
             self.kill()
         await child.wait(KILL_TIMEOUT)
+        await self._clear_away()
         await self._forget()
         self._progress(Progress(self.short, "stopped", done=True))
 
     def kill(self) -> None:
-        """Ends the node and its helpers at once, without waiting for them to be reaped."""
+        """Ends the node at once, without waiting for it to be gone; its helpers end with it or in
+        ``stop``."""
         if self._child is None:
             return
         self.state = NodeState.STOPPING
         if not self._child.exited.is_set():
+            self._signal(signal.SIGKILL)
             self._child.send(signal.SIGKILL)
-        kill_marked(self._cluster_mark, self.short)
 
     async def _forget(self) -> None:
         watch, self._watch = self._watch, None
@@ -285,7 +293,6 @@ class Node:
         self.state = NodeState.DOWN
         self._child = None
         self._vm = None
-        kill_marked(self._cluster_mark, self.short)  # helpers that outlive their VM
         if was_running:
             self._on_event(
                 Event(
@@ -295,6 +302,12 @@ class Node:
                     {"pid": child.pid, "how": told_end(child.returncode)},
                 )
             )
+        await self._clear_away()
+
+    async def _clear_away(self) -> None:
+        """Ends helpers that outlive their VM. In a thread: it looks at every process there is, and
+        the balancer's loop, which may be this one, must not wait for that."""
+        await asyncio.to_thread(kill_marked, self._cluster_mark, self.short)
 
     # -- its log
 

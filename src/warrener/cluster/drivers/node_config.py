@@ -23,7 +23,7 @@ work on a laptop with a full disk."""
 LOG_SIZE: Final = 10 * 1024 * 1024
 LOG_COUNT: Final = 3
 
-KEPT_FROM_ENVIRONMENT: Final = ("LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ")
+KEPT_FROM_ENVIRONMENT: Final = ("TMPDIR", "TZ")
 """All that a node gets of Warrener's own environment, beside PATH. A list of what to keep and not
 of what to drop: RabbitMQ's scripts read far more than ``RABBITMQ_*`` (``NODENAME``,
 ``CONFIG_FILE``, ``ERL_FLAGS``, ...)."""
@@ -136,7 +136,7 @@ def environment(
     would look for in /etc/rabbitmq is pointed at the state folder instead."""
     kept = {key: inherited[key] for key in KEPT_FROM_ENVIRONMENT if key in inherited}
     return {
-        "LANG": "C.UTF-8",
+        "LANG": "C.UTF-8",  # Erlang reads paths in the locale's encoding
         # Without TZ the C library looks at /etc/localtime for every line of the log.
         "TZ": ":/etc/localtime",
         **kept,
@@ -160,11 +160,11 @@ def environment(
         # is the node's. It no longer says -noinput itself.
         "RABBITMQ_ALLOW_INPUT": "1",
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
-            # epmd is ours: a node must not start one that outlives it. Signals from a terminal
-            # don't reach a node (own session).
-            "-noinput -start_epmd false -kernel inet_dist_use_interface {127,0,0,1}"
+            # epmd is ours: a node must not start one that outlives it.
+            "-noinput -start_epmd false"
         ),
-        # For the short-lived VM that a booting node starts to see whether epmd is there.
+        # In the environment so that it also binds the short-lived VM that a booting node starts to
+        # see whether epmd is there.
         "ERL_FLAGS": "-kernel inet_dist_use_interface {127,0,0,1}",
     }
 

@@ -15,7 +15,7 @@ import errno
 import ipaddress
 import socket
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -55,6 +55,11 @@ class ClusterPorts:
     prometheus: int
     grafana: int
     nodes: tuple[NodePorts, ...]
+
+    @property
+    def spares(self) -> tuple[int, ...]:
+        """Where the balancer may go: its own port, then those nothing is meant for."""
+        return (self.balancer, *range(self.grafana + 1, self.base + _NODES_AT))
 
     def node_ports(self) -> dict[int, str]:
         """Each port that RabbitMQ and its helpers take, and what for."""
@@ -159,7 +164,7 @@ def claim_block(
         except BlockingIOError:
             continue
         with released_on_error(lock):
-            if not taken(LOOPBACK, [*ports.node_ports(), ports.balancer]):
+            if not taken(LOOPBACK, ports.node_ports()):
                 return ports, lock
         lock.release()
     raise NoFreePorts(
@@ -181,12 +186,12 @@ def _claim_wanted(ports: ClusterPorts) -> tuple[ClusterPorts, PortLock]:
 
 
 def claim_balancer_port(
-    host: str, *, wanted: int, last: int | None, spare: int
+    host: str, *, wanted: int, last: int | None, spares: Sequence[int]
 ) -> tuple[int, PortLock]:
     """The balancer's port, locked: ``wanted`` if not 0 (else PortTaken); else the one it had, the
-    usual 5672, or ``spare`` from the cluster's own block, whichever is free."""
+    usual 5672, or the first of ``spares`` from the cluster's own block that is free."""
     advice = "end that process, or choose another `port` under [balancer] in warrener.toml"
-    choices = [wanted] if wanted else [*([last] if last else []), USUAL_AMQP_PORT, spare]
+    choices = [wanted] if wanted else [*([last] if last else []), USUAL_AMQP_PORT, *spares]
     for port in choices:
         try:
             lock = PortLock(f"balancer-{port}")
