@@ -106,14 +106,18 @@ class Raw:
         self.send(HEADER)
         return self.expect(commands.Connection.Start)
 
-    def login(
+    def login(self, **how: Any) -> None:
+        """Send start-ok; see ``login_bytes``."""
+        self.send(self.login_bytes(**how))
+
+    def login_bytes(
         self,
         *,
         mechanism: str = "PLAIN",
         response: str | None = None,
         capabilities: dict[str, Any] | None = None,
         properties: dict[str, Any] | None = None,
-    ) -> None:
+    ) -> bytes:
         """start-ok with the place's credentials, unless ``response`` says otherwise."""
         if response is None:
             response = f"\0{self.place.user}\0{self.place.password}"
@@ -122,7 +126,7 @@ class Raw:
             "capabilities": CAPABILITIES if capabilities is None else capabilities,
             **(properties or {}),
         }
-        self.send(commands.Connection.StartOk(told, mechanism, response, "en_US"))
+        return frame.marshal(commands.Connection.StartOk(told, mechanism, response, "en_US"), 0)
 
     def tune(
         self, *, heartbeat: int = 0, frame_max: int | None = None, channel_max: int | None = None
@@ -152,17 +156,26 @@ class Raw:
         self.send(commands.Channel.Open(), channel=number)
         self.expect(commands.Channel.OpenOk)
 
+    @staticmethod
+    def content_header(size: int, **properties: Any) -> header.ContentHeader:
+        """The frame between a publish and its body."""
+        return header.ContentHeader(0, size, commands.Basic.Properties(**properties))
+
+    @staticmethod
+    def body(data: bytes) -> ContentBody:
+        """A body frame."""
+        return ContentBody(data)
+
     def publish(self, queue: str, body: bytes, channel: int = 1, exchange: str = "") -> None:
-        """One message in as few bytes as it takes; the body must fit one frame."""
+        """One message; its body must fit one frame."""
         self.send(
             commands.Basic.Publish(exchange=exchange, routing_key=queue),
-            header.ContentHeader(0, len(body), commands.Basic.Properties()),
+            self.content_header(len(body)),
             *([ContentBody(body)] if body else []),
             channel=channel,
         )
 
     def close(self) -> None:
-        """connection.close, its answer, and the end of the socket."""
+        """connection.close and its answer. RabbitMQ waits for the client to close the socket."""
         self.send(commands.Connection.Close(200, "bye", 0, 0))
         self.expect(commands.Connection.CloseOk)
-        assert self.rest() == b""

@@ -357,8 +357,6 @@ def test_connection_name_shows_in_the_management_api(
             parameters.client_properties = {"connection_name": name, "product": "named"}
             connection = pika.BlockingConnection(parameters)
             stack.enter_context(contextlib.closing(connection))
-                contextlib.closing(pika.BlockingConnection(parameters))
-            )
             assert connection.is_open
         for row in eventually("both connections in the list", found):
             assert (row["user"], row["vhost"], row["protocol"]) == (place.user, "/", "AMQP 0-9-1")
