@@ -44,9 +44,10 @@ class SpecError(Exception):
             yield f"{where}: {mistake}"
 
 
-def nearest(word: str, known: Sequence[str]) -> str:
+def nearest(word: str, known: Sequence[str], cutoff: float = 0.6) -> str:
+    """The spelling in ``known`` that comes closest; empty if none comes close."""
     lowered = {name.lower().replace("_", "-"): name for name in known}
-    found = difflib.get_close_matches(word.lower().replace("_", "-"), lowered, n=1, cutoff=0.6)
+    found = difflib.get_close_matches(word.lower().replace("_", "-"), lowered, n=1, cutoff=cutoff)
     return lowered[found[0]] if found else ""
 
 

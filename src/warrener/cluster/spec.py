@@ -140,7 +140,7 @@ def parse_spec(text: str, *, source: str = "warrener.toml", folder: Path = Path(
     try:
         file = SpecFile.model_validate(document)
     except ValidationError as error:
-        mistakes += [mistake_of(item, where) for item in error.errors()]
+        mistakes += [mistake_of(item, document, where) for item in error.errors()]
         raise SpecError(source, mistakes) from None
     if mistakes:
         raise SpecError(source, mistakes)
@@ -198,7 +198,7 @@ def _mistakes_in_names(
         path = ("balancer", "weights", given)
         full = _full_name(given)
         if full not in names:
-            close = nearest(short_name(full), short)
+            close = nearest(short_name(full), short, cutoff=0.5)  # one letter of two will do
             text, allowed = "no such node", ", ".join(short)
             mistakes.append(Mistake(dotted(path), text, allowed, close, where.get(path)))
         elif full in seen:

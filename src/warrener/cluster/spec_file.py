@@ -27,13 +27,13 @@ def _duration(value: object) -> float:
         return float(value)
     if isinstance(value, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m)", value)):
         return float(match[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0}[match[2]]
-    _wrong(value)
+    _wrong()
 
 
 def _seconds(value: object) -> int:
     seconds = _duration(value)
     if seconds != int(seconds):
-        _wrong(value)
+        _wrong()
     return int(seconds)
 
 
@@ -48,14 +48,14 @@ def _size(value: object) -> int:
         factor = (_UNITS | _UNITS_2).get(match[2])
         if factor is not None:
             return int(match[1]) * factor
-    _wrong(value)
+    _wrong()
 
 
 def _policy(value: object) -> PolicyName:
     try:
         return PolicyName(value)  # type: ignore[arg-type]  # anything else is what we refuse
     except ValueError:
-        _wrong(value)
+        _wrong()
 
 
 _HOST_NAME: Final = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
@@ -63,23 +63,31 @@ _HOST_NAME: Final = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9
 
 def _host(value: object) -> str:
     if not isinstance(value, str):
-        _wrong(value)
+        _wrong()
     try:
         ipaddress.ip_address(value)
     except ValueError:
         if not _HOST_NAME.fullmatch(value) or value.replace(".", "").isdigit():
-            _wrong(value)
+            _wrong()
     return value
 
 
-def _wrong(value: object) -> NoReturn:
-    raise PydanticCustomError("wrong", "{shown} can't be used", {"shown": _shown(value)})
+def _wrong() -> NoReturn:
+    raise PydanticCustomError("wrong", "can't be used")
 
 
 def _shown(value: object) -> str:
-    shown = repr(value) if not isinstance(value, str) else f'"{value}"'
-    if isinstance(value, bool):
-        shown = str(value).lower()
+    match value:
+        case dict():
+            return "a table"
+        case list():
+            return "a list"
+        case bool():
+            return str(value).lower()
+        case str():
+            shown = f'"{value}"'
+        case _:
+            shown = str(value)
     return shown if len(shown) <= 60 else shown[:57] + "..."
 
 
@@ -179,7 +187,10 @@ class SpecFile(_Section):
 # -- from pydantic's findings to mistakes
 
 
-def mistake_of(item: ErrorDetails, where: Mapping[KeyPath, Place]) -> Mistake:
+def mistake_of(
+    item: ErrorDetails, document: Mapping[str, Any], where: Mapping[KeyPath, Place]
+) -> Mistake:
+    """One of pydantic's findings in ``document``, with its place and in words for people."""
     path: KeyPath = tuple(item["loc"])
     key = dotted(path)
     place = nearest_place(path, where)
@@ -187,19 +198,16 @@ def mistake_of(item: ErrorDetails, where: Mapping[KeyPath, Place]) -> Mistake:
         known = list(_section_at(path[:-1]).model_fields)
         return Mistake(key, "unknown key", ", ".join(known), nearest(str(path[-1]), known), place)
     allowed = _allowed_at(path)
-    shown = _shown(item["input"])
-    if isinstance(item["input"], dict):
-        shown = "a table"
-    elif isinstance(item["input"], list):
-        shown = "a list"
+    given: Any = document  # as it stands there; what pydantic tells may have been converted
+    for step in path:
+        given = given[step]
     closest = ""
-    if path == ("balancer", "policy") and isinstance(item["input"], str):
-        closest = nearest(item["input"], [str(policy) for policy in PolicyName])
+    if path == ("balancer", "policy") and isinstance(given, str):
+        closest = nearest(given, [str(policy) for policy in PolicyName])
+    shown = _shown(given)
     too_far = ("greater_than", "less_than", "too_short")
-    text = (
-        f"{shown} is out of range" if item["type"].startswith(too_far) else f"{shown} can't be used"
-    )
-    return Mistake(key, text, allowed, closest, place)
+    problem = "is out of range" if item["type"].startswith(too_far) else "can't be used"
+    return Mistake(key, f"{shown} {problem}", allowed, closest, place)
 
 
 def _section_at(path: KeyPath) -> type[BaseModel]:
