@@ -12,6 +12,7 @@ whose text names the URL (never the password) and what to do:
 """
 
 import asyncio
+from base64 import b64encode
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -92,7 +93,7 @@ class ManagementClient:
         self.base_url = base_url.rstrip("/")
         self.user = user
         self.timeout = timeout
-        self._auth = aiohttp.BasicAuth(user, password, encoding="utf-8")
+        self._authorization = "Basic " + b64encode(f"{user}:{password}".encode()).decode()
         self._max_answer = max_answer
         self._session: aiohttp.ClientSession | None = None
 
@@ -222,11 +223,10 @@ class ManagementClient:
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
             self._session = aiohttp.ClientSession(
-                auth=self._auth,
                 connector=aiohttp.TCPConnector(limit=4),
                 timeout=aiohttp.ClientTimeout(total=None),  # _request has its own
                 trust_env=False,  # a proxy from the environment has no business here
-                headers={"accept": "application/json"},
+                headers={"accept": "application/json", "authorization": self._authorization},
             )
         return self._session
 

@@ -1,0 +1,233 @@
+"""The client against a scripted HTTP server on loopback: what it asks, and each way to fail."""
+
+import asyncio
+from base64 import b64encode
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+
+from warrener.management.client import (
+    QUEUE_PAGE,
+    AccessRefused,
+    BadAnswer,
+    ManagementClient,
+    ManagementError,
+    NotFound,
+    TimedOut,
+    Unreachable,
+    segment,
+)
+
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+PASSWORD = "s3cret-päss"
+
+
+@asynccontextmanager
+async def serving(answer: Answer, **options: object) -> AsyncIterator[ManagementClient]:
+    """A client of a server that gives ``answer`` to everything."""
+    server = web.Server(answer)
+    runner = web.ServerRunner(server, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    _, port = runner.addresses[0]
+    try:
+        base = f"http://127.0.0.1:{port}/"
+        async with ManagementClient(base, "warrener", PASSWORD, **options) as client:  # type: ignore[arg-type]  # timeout, max_answer
+            yield client
+    finally:
+        await runner.cleanup()
+
+
+def always(status: int = 200, text: str = "", **headers: str) -> Answer:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=status, text=text, headers=headers)
+
+    return answer
+
+
+async def test_asks_as_the_user_and_reads_in_part() -> None:
+    seen = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        seen.append((request.method, request.path, request.headers["Authorization"]))
+        return web.json_response({"name": "warrener", "tags": ["administrator"], "new_field": 1})
+
+    async with serving(answer) as client:
+        user = await client.whoami()
+    assert (user.name, user.tags) == ("warrener", ["administrator"])
+    login = b64encode(f"warrener:{PASSWORD}".encode()).decode()
+    assert seen == [("GET", "/api/whoami", f"Basic {login}")]
+
+
+async def test_nodes_of_which_little_is_known() -> None:
+    text = '[{"name": "n1@a", "running": true, "uptime": 5}, {"name": "n2@a", "running": false}]'
+    async with serving(always(text=text)) as client:
+        up, down = await client.nodes()
+    assert (up.name, up.running, up.uptime) == ("n1@a", True, 5)
+    assert (down.name, down.running, down.mem_used) == ("n2@a", False, 0)
+
+
+async def test_queues_are_read_page_by_page_each_once() -> None:
+    pages = {
+        "1": {"items": [{"name": "a"}, {"name": "b"}], "page_count": 2},
+        "2": {"items": [{"name": "b", "state": "running"}, {"name": "c"}], "page_count": 2},
+    }
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        assert request.query["page_size"] == str(QUEUE_PAGE)
+        return web.json_response(pages[request.query["page"]])
+
+    async with serving(answer) as client:
+        queues = await client.queues()
+    assert [(queue.name, queue.state) for queue in queues] == [
+        ("a", ""),
+        ("b", "running"),
+        ("c", ""),
+    ]
+
+
+async def test_a_page_count_that_lies_ends_at_the_first_empty_page() -> None:
+    async with serving(always(text='{"items": [], "page_count": 1000000}')) as client:
+        assert await client.queues() == []
+
+
+async def test_quoted_names_stay_quoted() -> None:
+    seen = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        seen.append((request.method, request.raw_path, await request.text()))
+        return web.Response(status=201)
+
+    async with serving(answer) as client:
+        path = f"/api/queues/{segment('/')}/{segment('ä b%/c')}"
+        await client.put_json(path, {"durable": True})
+        await client.delete(path, {"if-empty": "true"})
+        assert await client.post_json("/api/rebalance/queues", {}) is None
+    assert seen == [
+        ("PUT", "/api/queues/%2F/%C3%A4%20b%25%2Fc", '{"durable":true}'),
+        ("DELETE", "/api/queues/%2F/%C3%A4%20b%25%2Fc?if-empty=true", ""),
+        ("POST", "/api/rebalance/queues", "{}"),
+    ]
+
+
+REFUSAL = '{"error": "not_authorised", "reason": "Access refused."}'
+FAILURES: dict[str, tuple[Answer, type[ManagementError], str]] = {
+    "wrong password": (
+        always(401, REFUSAL),
+        AccessRefused,
+        "user 'warrener' or its password is not accepted",
+    ),
+    "forbidden": (
+        always(403, REFUSAL),
+        AccessRefused,
+        "user 'warrener' may not do this: not_authorised: Access refused.",
+    ),
+    "not found": (
+        always(404, '{"error":"Object Not Found","reason":"Not Found"}'),
+        NotFound,
+        "not found: Object Not Found: Not Found",
+    ),
+    "failing": (always(500, "<h1>oops\n</h1>"), BadAnswer, "HTTP status 500: <h1>oops </h1>"),
+    "elsewhere": (
+        always(302, "", Location="http://192.0.2.1/"),
+        BadAnswer,
+        "HTTP status 302: no reason given",
+    ),
+    "not JSON": (
+        always(200, "<html>"),
+        BadAnswer,
+        "not what RabbitMQ's management API answers (JSON is malformed: invalid character "
+        "(byte 0)); is it another service?",
+    ),
+    "other JSON": (
+        always(200, "[1]"),
+        BadAnswer,
+        "not what RabbitMQ's management API answers (Expected `object`, got `array`); "
+        "is it another service?",
+    ),
+    "nested too deeply": (
+        always(200, "[" * 100_000),
+        BadAnswer,
+        "not what RabbitMQ's management API answers",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+async def test_failures_have_a_type_and_say_where(name: str) -> None:
+    answer, kind, text = FAILURES[name]
+    async with serving(answer) as client:
+        with pytest.raises(ManagementError) as caught:
+            await client.whoami()
+        assert type(caught.value) is kind
+        assert str(caught.value).startswith(f"{client.base_url}/api/whoami: {text}")
+        assert PASSWORD not in str(caught.value)
+
+
+async def test_an_answer_that_is_too_long_is_not_read_to_its_end() -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for _ in range(1000):
+            await response.write(b"x" * 100_000)
+        return response
+
+    async with serving(answer, max_answer=150_000) as client:
+        with pytest.raises(BadAnswer, match="longer than 150,000 bytes"):
+            await client.whoami()
+
+
+async def test_a_node_that_hangs_is_given_up() -> None:
+    release = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        await release.wait()
+        return web.Response()
+
+    async with serving(answer, timeout=0.05) as client:
+        with pytest.raises(TimedOut, match=r"/api/whoami: no answer within 0.05 s"):
+            await client.whoami()
+        release.set()
+
+
+async def test_a_port_where_nobody_listens() -> None:
+    async with ManagementClient("http://127.0.0.1:1", "warrener", PASSWORD) as client:
+        with pytest.raises(Unreachable, match="no connection: Connect"):
+            await client.whoami()
+
+
+@pytest.mark.parametrize(
+    ("sent", "kind"),
+    [
+        (b"", Unreachable),
+        (b"\x00\x01\x02 not HTTP\r\n\r\n", BadAnswer),
+        (b"AMQP\0\0\x09\x01", None),
+    ],
+)
+async def test_a_service_that_does_not_speak_http(
+    sent: bytes, kind: type[ManagementError] | None
+) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(sent)
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, ManagementClient(f"http://127.0.0.1:{port}", "u", "p") as client:
+        with pytest.raises(kind or ManagementError):
+            await client.whoami()
+
+
+async def test_can_be_used_again_after_close() -> None:
+    async with serving(always(text='{"name": "warrener"}')) as client:
+        await client.whoami()
+        await client.close()
+        assert (await client.whoami()).name == "warrener"
+
+
+def test_its_repr_has_no_password() -> None:
+    client = ManagementClient("http://127.0.0.1:1/", "warrener", PASSWORD)
+    assert repr(client) == "ManagementClient('http://127.0.0.1:1', 'warrener')"
