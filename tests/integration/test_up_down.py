@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 import pika
 import psutil
 import pytest
+from tests.integration.support import eventually
 from tests.integration.warren import (
     WARRENER,
     Warren,
@@ -74,21 +76,21 @@ def read_until(process: subprocess.Popen[str], wanted: str, stream: str = "stdou
 
 
 def test_status_tells_of_nodes_balancer_queues_and_view(cluster: Warren) -> None:
+    def complete() -> dict[str, Any] | None:
+        """A node's first statistics come some seconds after its listeners."""
+        now = cluster.status()
+        led = [queue["leader"] for queue in now["queues"] if queue["name"] == "status-test"]
+        return now if any(led) and all(node["memory_used"] for node in now["nodes"]) else None
+
     with connected(cluster.url) as connection:
         channel = connection.channel()
         channel.queue_declare("status-test", durable=True, arguments={"x-queue-type": "quorum"})
         try:
-            deadline = time.monotonic() + 20
-            while True:
-                status = cluster.status()
-                found = [queue for queue in status["queues"] if queue["name"] == "status-test"]
-                if found and found[0]["leader"] and sum(n["sessions"] for n in status["nodes"]):
-                    break
-                assert time.monotonic() < deadline, status
-                time.sleep(0.2)
+            status = eventually("statistics of all nodes, and the queue", complete)
         finally:
             channel.queue_delete("status-test")
     nodes = status["nodes"]
+    found = [queue for queue in status["queues"] if queue["name"] == "status-test"]
     assert [node["name"] for node in nodes] == ["n1@localhost", "n2@localhost", "n3@localhost"]
     for node in nodes:
         assert (node["state"], node["fit"], node["running"]) == ("running", True, True)
@@ -100,6 +102,7 @@ def test_status_tells_of_nodes_balancer_queues_and_view(cluster: Warren) -> None
     assert found[0]["leader"] in [node["name"] for node in nodes]
     assert (found[0]["vhost"], found[0]["type"]) == ("/", "quorum")
     assert sum(node["leaders"] for node in nodes) >= 1
+    assert sum(node["sessions"] for node in nodes) >= 1
     assert status["balancer"]["sessions"] >= 1
     assert status["balancer"]["policy"] == "roundrobin"
     assert status["balancer"]["locality"] is False
@@ -486,10 +489,12 @@ def test_doctor_finds_this_machine_ready(tmp_path: Path) -> None:
 
 
 def test_commands_are_quick(cluster: Warren) -> None:
-    """`warrener url` is called from scripts. The limit is loose: the machine may be busy."""
-    times = []
+    """`warrener url` is called from scripts. Processor time is what counts: the machine may be
+    busy. The limit leaves room for a Python that may not keep its compiled files."""
+    cluster.ok("url")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     for _ in range(5):
-        began = time.monotonic()
         cluster.ok("url")
-        times.append(time.monotonic() - began)
-    assert min(times) < 1.0
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert used / 5 < 0.8

@@ -94,18 +94,18 @@ def find_installation(
 
 
 def _wanted_root(wanted: Path) -> Path:
-    for root in (wanted, wanted.parent, wanted.parent.parent):
-        if _is_root(root):
+    above = {"sbin": wanted.parent, "rabbitmq-server": wanted.parent.parent}.get(wanted.name)
+    for root in (wanted, above):
+        if root is not None and _is_root(root):
             return root.resolve()
-        if root != wanted and wanted.name not in {"sbin", "rabbitmq-server"}:
-            break
     inside = _roots_in(wanted)
     if inside:
         return inside[-1]
     found = "does not exist" if not wanted.exists() else "has no sbin/rabbitmq-server"
     raise RabbitMQMissing(
         f"no RabbitMQ in {wanted}: it {found}; `rabbitmq` under [cluster] in warrener.toml has to "
-        f"be the root of an installation, such as /opt/rabbitmq_server-4.1.0"
+        f"be the root of an installation, such as /opt/rabbitmq_server-4.1.0. To use Debian's, "
+        f"leave the key out and `apt-get install --no-install-recommends rabbitmq-server`"
     )
 
 
