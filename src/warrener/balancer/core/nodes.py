@@ -132,7 +132,15 @@ class NodeTable:
         node.weight = self._weights[name] = weight
 
     def set_backends(self, backends: Iterable[Backend]) -> None:
-        """Replace the list of nodes; those that stay keep their health and counts."""
+        """Replace the list of nodes; those that stay keep their health and counts.
+
+        ValueError if a name is there twice.
+        """
+        backends = list(backends)
+        names = Counter(backend.name for backend in backends)
+        doubled = [name for name, number in names.items() if number > 1]
+        if doubled:
+            raise ValueError(f"two nodes have the same name: {', '.join(doubled)}")
         old, self._nodes = self._nodes, {}
         for backend in backends:
             node = old.pop(backend.name, None)
@@ -287,7 +295,7 @@ def _verdicts(snapshot: ClusterSnapshot) -> dict[NodeName, tuple[Unfit, str]]:
             found[node.name] = (Unfit.NOT_RUNNING, f"{teller} says that it doesn't run")
         elif node.being_drained:
             found[node.name] = (Unfit.DRAINED, "in maintenance mode")
-        elif 2 * (total - len(node.partitions)) <= total:
+        elif 2 * (total - len(node.partitions)) < total:  # of two halves neither is accused
             others = ", ".join(short_name(name) for name in node.partitions)
             found[node.name] = (Unfit.MINORITY, f"doesn't see {others}")
     return found

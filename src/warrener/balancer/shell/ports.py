@@ -44,6 +44,7 @@ class Host(Protocol):
     def new_session(self, ports: "SessionPorts", client: str, source: str) -> Session | None: ...
     def session_finished(self, ports: "SessionPorts", finished: Finished) -> None: ...
     def own(self, task: "asyncio.Task[None]") -> None: ...
+    def bug(self, where: str, problem: BaseException) -> None: ...
 
 
 class SessionPorts(asyncio.Protocol):
@@ -83,8 +84,12 @@ class SessionPorts(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """The client sent."""
-        if self._transport is not None:
-            self.run(self.session.client_data(data, self._host.loop.time()))
+        if self._transport is None:
+            return
+        try:
+            self._run(self.session.client_data(data, self._host.loop.time()))
+        except Exception as problem:
+            self.broken(problem)
 
     def eof_received(self) -> bool:
         """The client sends no more; AMQP knows no half-closed connection."""
@@ -117,6 +122,18 @@ class SessionPorts(asyncio.Protocol):
 
     def run(self, commands: Iterable[Command]) -> None:
         """Carry out what the session says."""
+        try:
+            self._run(commands)
+        except Exception as problem:
+            self.broken(problem)
+
+    def broken(self, problem: Exception) -> None:
+        """Our own bug: this session ends, the others don't notice."""
+        self._host.bug(f"session {self.session.id}", problem)
+        if not self.session.finished:
+            self.abandon()
+
+    def _run(self, commands: Iterable[Command]) -> None:
         for command in commands:
             match command:
                 case SendLink(number, data):
@@ -145,7 +162,7 @@ class SessionPorts(asyncio.Protocol):
         for number in list(self._links):
             self._close_link(number, abort=True)
         self._close_client(abort=True)
-        self.run(self.session.client_lost(self._host.loop.time(), "cut off at shutdown"))
+        self._run(self.session.client_lost(self._host.loop.time(), "cut off"))
 
     def update_client_reading(self) -> None:
         """Read from the client, unless a link is slow or the session holds it back."""
@@ -203,7 +220,17 @@ class SessionPorts(asyncio.Protocol):
 
     def link_received(self, number: int, data: bytes) -> None:
         """A node sent."""
-        self.run(self.session.link_data(number, data, self._host.loop.time()))
+        try:
+            self._run(self.session.link_data(number, data, self._host.loop.time()))
+        except Exception as problem:
+            self.broken(problem)
+
+    def tick(self, now: float) -> None:
+        """Time passes."""
+        try:
+            self._run(self.session.tick(now))
+        except Exception as problem:
+            self.broken(problem)
 
     def link_writable(self, link: "LinkPort") -> None:
         """A node got slow, or has caught up."""

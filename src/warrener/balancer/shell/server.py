@@ -7,9 +7,11 @@ runs slow work elsewhere.
 import asyncio
 import random
 import resource
+import traceback
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from itertools import count
+from pathlib import Path
 from typing import Final
 
 from warrener.balancer.core.commands import Finished
@@ -33,6 +35,9 @@ SWEEP: Final = 0.5
 """Seconds for all groups: how exact deadlines and heartbeats are."""
 
 _ORDINARY: Final = frozenset({SessionEnd.CLIENT_CLOSED, SessionEnd.CLIENT_LOST})
+
+_BUGS_TOLD: Final = 100
+"""Events about bugs in the life of a server: a bug that repeats must not fill the disk."""
 
 _SPARE_FILES: Final = 256
 """File descriptors kept for everything but sessions."""
@@ -72,6 +77,7 @@ class BalancerServer:
         self._open = 0
         self._total = 0
         self._rejected = 0
+        self._ended_by_bugs = 0
         self._ended: Counter[SessionEnd] = Counter()
         self._to_tell: Counter[tuple[SessionEnd, str]] = Counter()  # ends not yet told as events
         self._past = [0, 0, 0, 0]  # bytes in, out, messages in, out of sessions that ended
@@ -238,8 +244,16 @@ class BalancerServer:
     def _done(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (problem := task.exception()) is not None:
-            # Our bug; the other sessions go on. The daemon's log shows the traceback.
-            self._on_event(Event("balancer.bug", task.get_name(), "internal", _trace(problem)))
+            self.bug(task.get_name(), problem)
+
+    def bug(self, where: str, problem: BaseException) -> None:
+        """Something that must not happen did; told as an event with the place in our code."""
+        self._ended_by_bugs += 1
+        if self._ended_by_bugs <= _BUGS_TOLD:
+            last = traceback.extract_tb(problem.__traceback__)[-1:]
+            place = f"{Path(last[0].filename).name}:{last[0].lineno}" if last else ""
+            detail = {"problem": f"{type(problem).__name__}: {problem}", "place": place}
+            self._on_event(Event("balancer.bug", where, SessionEnd.INTERNAL, {**detail}))
 
     async def _clock(self) -> None:
         """Look after one group of sessions at a time."""
@@ -248,9 +262,7 @@ class BalancerServer:
                 await asyncio.sleep(SWEEP / SLICES)
                 now = self.loop.time()
                 for ports in list(group.values()):
-                    commands = ports.session.tick(now)
-                    if commands:
-                        ports.run(commands)
+                    ports.tick(now)
             self._tell_ends()
 
     def _tell_ends(self) -> None:
@@ -297,7 +309,3 @@ def _files_for_sessions() -> int:
     """How many sessions the open-file limit allows: two descriptors each."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max((soft - _SPARE_FILES) // 2, 16)
-
-
-def _trace(problem: BaseException) -> dict[str, str | int | float | bool]:
-    return {"problem": f"{type(problem).__name__}: {problem}"}

@@ -7,6 +7,7 @@ from warrener.amqp.methods import (
     ChannelOpen,
     ConnectionClose,
     ConnectionCloseOk,
+    ConnectionOpen,
     ConnectionSecure,
     ConnectionSecureOk,
     ConnectionStartOk,
@@ -423,3 +424,19 @@ def test_limits_agreed_are_the_clients_and_the_heartbeat_is_the_links_own() -> N
     play = Playbook.opened("n1", tune_ok=ConnectionTuneOk(5, 8192, 2))
     assert play.session.statistics().state == "open"
     play.after(0.6).gives("client: heartbeat")  # half of the client's 2 s, less a tick
+
+
+def test_text_of_a_client_that_is_not_utf8_is_fit_for_json() -> None:
+    play = Playbook("n1")
+    play.client_sends(PROTOCOL_HEADER)
+    play.link_connects()
+    play.node_sends(START)
+    play.client_sends(START_OK)
+    play.node_sends(TUNE)
+    vhost = "\udcff\x1b[31m"
+    play.client_sends(TUNE_OK, ConnectionOpen(vhost))
+    assert play.session.statistics().vhost == "\ufffd\ufffd[31m"
+    play.node_sends(ConnectionClose(530, f"NOT_ALLOWED - vhost {vhost} not found"))
+    play.client_sends(ConnectionCloseOk())
+    assert play.lines[-1].startswith("finished access_refused: NOT_ALLOWED")
+    assert play.lines[-1].isprintable()

@@ -366,3 +366,26 @@ async def test_a_client_sees_the_brokers_own_properties() -> None:
         start = await client.receive(ConnectionStart)
         assert start.server_properties["product"] == "FakeBroker"
         await client.leave()
+
+
+async def test_a_bug_in_one_session_ends_that_session_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with house(1) as home:
+        victim, other = await home.opened(), await home.opened()
+
+        def explode(*_: object) -> None:
+            raise ZeroDivisionError("boom")
+
+        session = home.server._all()[0].session
+        with monkeypatch.context() as patch:
+            patch.setattr(type(session), "tick", explode)
+            await eventually(lambda: home.server.statistics().sessions == 0)
+        assert await victim.at_end()
+        assert await other.at_end()
+        again = await home.opened()  # the clock still runs, and new clients are served
+        await again.close()
+        bugs = [event for event in home.events if event.kind == "balancer.bug"]
+        assert len(bugs) == 2
+        assert bugs[0].detail["problem"] == "ZeroDivisionError: boom"
+        home.events.clear()
