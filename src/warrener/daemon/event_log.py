@@ -71,7 +71,7 @@ class EventLog:
             follower.offer(line)
         try:
             self._write(msgspec.json.encode(line) + b"\n")
-        except OSError:
+        except (OSError, ValueError):  # a full disk, or text that no encoding has a place for
             self.lost_on_disk += 1
 
     def recent(self, last: int) -> list[EventLine]:
