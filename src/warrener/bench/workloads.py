@@ -71,8 +71,9 @@ def _loads() -> list[Workload]:
             name=f"{'quorum' if quorum else 'classic'}-{queues}{suffix}",
             kind=Kind.LOAD,
             unit="msg/s",
-            # Pinned is a question about one queue: six are led by three nodes.
-            paths=tuple(Route) if queues == 1 else _PLAIN,
+            # Pinned is a question about one queue (six are led by three nodes), and about what a
+            # balancer costs a message: large bodies say less about that.
+            paths=tuple(Route) if queues == 1 and body == _SMALL else _PLAIN,
             queues=queues,
             quorum=quorum,
             body=body,
