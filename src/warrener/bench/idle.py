@@ -13,8 +13,11 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from warrener.bench.wire import BenchError, Target, Wire
+
+_OTHER_FILES: Final = 20  # a balancer's own sockets come and go: probes, a status being asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ def _files(pid: int) -> int:
 def run_idle(spec: IdleSpec) -> IdleResult:
     """Open the sessions, measure, close them.
 
-    Raises BenchError if any fails, or if the process doesn't hold two sockets for each.
+    Raises BenchError if any fails, or if the process doesn't hold two sockets a session.
     """
     wires: list[Wire] = []
     files = _files(spec.pid)
@@ -79,7 +82,7 @@ def run_idle(spec: IdleSpec) -> IdleResult:
         time.sleep(spec.settle)
         held = memory(spec.pid)
         files = _files(spec.pid) - files
-        if files < 2 * spec.sessions:
+        if files < 2 * spec.sessions - _OTHER_FILES:
             raise BenchError(
                 f"process {spec.pid} holds {files} files for {spec.sessions} sessions: it isn't "
                 "the one that carries them, or not alone"
