@@ -166,14 +166,18 @@ class Raw:
         """A body frame."""
         return ContentBody(data)
 
-    def publish(self, queue: str, body: bytes, channel: int = 1, exchange: str = "") -> None:
-        """One message; its body must fit one frame."""
-        self.send(
+    def message(self, queue: str, body: bytes, channel: int = 1, exchange: str = "") -> bytes:
+        """The frames of a publish; its body must fit one frame."""
+        frames = [
             commands.Basic.Publish(exchange=exchange, routing_key=queue),
             self.content_header(len(body)),
             *([ContentBody(body)] if body else []),
-            channel=channel,
-        )
+        ]
+        return b"".join(frame.marshal(part, channel) for part in frames)
+
+    def publish(self, queue: str, body: bytes, channel: int = 1, exchange: str = "") -> None:
+        """Send one message."""
+        self.send(self.message(queue, body, channel, exchange))
 
     def close(self) -> None:
         """connection.close and its answer. RabbitMQ waits for the client to close the socket."""
