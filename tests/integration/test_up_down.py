@@ -1,5 +1,6 @@
 """`warrener up` and `down`, and that nothing is ever left behind."""
 
+import contextlib
 import json
 import os
 import re
@@ -258,7 +259,12 @@ def test_the_first_five_minutes_of_the_readme(cluster: Warren, tmp_path: Path) -
 
 
 def test_data_ports_and_credentials_survive_down_and_up(fresh_cluster: FreshCluster) -> None:
-    with fresh_cluster("--nodes", "1") as warren:
+    """Ports of the cluster's own block, that is: 5672 may be gone to another cluster."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as for_the_first_time:
+            with contextlib.suppress(OSError):  # it is taken: just as good
+                for_the_first_time.enter_context(socket.create_server(("127.0.0.1", 5672)))
+            warren = stack.enter_context(fresh_cluster("--nodes", "1"))
         with connected(warren.url) as connection:
             channel = connection.channel()
             channel.confirm_delivery()

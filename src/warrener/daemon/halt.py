@@ -7,13 +7,16 @@
 Each wait is bounded, so that ``warrener down`` always ends.
 """
 
+import contextlib
 import os
+import select
 import signal
 import time
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 from warrener.control.client import Client, NotRunning, Unresponsive
 from warrener.control.lock import Held, Holder, Lock, holder_of
@@ -52,17 +55,18 @@ def halt(
 
     Returns when everything is gone; ``DaemonError`` if that can't be brought about.
     """
-    try:
-        with Client.connect(folder) as client:
-            client.call(STOP, StopRequest(), on_progress, timeout=STOP_TIMEOUT)
-            _wait_free(folder, LET_GO_TIMEOUT, "after its last word")
-        return Halted.CLUSTER
-    except NotRunning:
-        found = Halted.NOTHING
-    except (Unresponsive, BadLine) as error:
-        on_progress(ProgressLine("daemon", str(error), failed=True))
-        _force(folder, on_progress)
-        found = Halted.CLUSTER
+    with _Daemon(folder) as daemon:
+        try:
+            with Client.connect(folder) as client:
+                client.call(STOP, StopRequest(), on_progress, timeout=STOP_TIMEOUT)
+            daemon.wait_gone(LET_GO_TIMEOUT, "after its last word")
+            return Halted.CLUSTER
+        except NotRunning:
+            found = Halted.NOTHING
+        except (Unresponsive, BadLine) as error:
+            on_progress(ProgressLine("daemon", str(error), failed=True))
+            daemon.force(on_progress)
+            found = Halted.CLUSTER
     if not folder.is_ours():
         return found
     try:
@@ -78,33 +82,70 @@ def halt(
     return found
 
 
-def _force(folder: StateFolder, on_progress: Callable[[ProgressLine], None]) -> None:
-    for number, patience in ((signal.SIGTERM, TERM_TIMEOUT), (signal.SIGKILL, LET_GO_TIMEOUT)):
-        holder = holder_of(folder.lock)
-        if holder is None:
-            return
-        if not _has_open(holder, folder.lock):
+class _Daemon:
+    """The process that holds a state folder, held by a pidfd: its number can't be reused."""
+
+    def __init__(self, folder: StateFolder) -> None:
+        self._folder = folder
+        self._pidfd = -1
+
+    def __enter__(self) -> Self:
+        holder = holder_of(self._folder.lock)
+        if holder is not None and holder.pid not in (0, os.getpid()):
+            try:
+                self._pidfd = os.pidfd_open(holder.pid)
+            except ProcessLookupError:
+                return self  # ended just now
+            if not _has_open(holder, self._folder.lock):
+                self._close()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+        self._pidfd = -1
+
+    def wait_gone(self, patience: float, when: str) -> None:
+        """Waits until the process has ended (the lock is let go of a little earlier)."""
+        deadline = time.monotonic() + patience
+        if self._pidfd >= 0:
+            ended = select.poll()
+            ended.register(self._pidfd, select.POLLIN)
+            ended.poll(patience * 1000)
+        while (holder := holder_of(self._folder.lock)) is not None:
+            if time.monotonic() > deadline:
+                raise DaemonError(f"the daemon (process {holder.pid}) is still there {when}")
+            time.sleep(POLL)
+
+    def force(self, on_progress: Callable[[ProgressLine], None]) -> None:
+        """SIGTERM, then SIGKILL."""
+        if self._pidfd < 0:
+            if holder_of(self._folder.lock) is None:
+                return
+            lock = self._folder.lock
             raise DaemonError(
-                f"{folder.lock} is held by a process that didn't leave its number; find it with "
-                f"`fuser {folder.lock}` and end it"
+                f"{lock} is held by a process that didn't leave its number; find it with "
+                f"`fuser {lock}` and end it"
             )
-        on_progress(ProgressLine("daemon", f"sending {number.name} to process {holder.pid}"))
-        os.kill(holder.pid, number)
-        try:
-            _wait_free(folder, patience, f"{patience:g} s after {number.name}")
-        except DaemonError:
-            if number is signal.SIGKILL:
-                raise
-        else:
-            return
-
-
-def _wait_free(folder: StateFolder, patience: float, when: str) -> None:
-    deadline = time.monotonic() + patience
-    while (holder := holder_of(folder.lock)) is not None:
-        if time.monotonic() > deadline:
-            raise DaemonError(f"the daemon (process {holder.pid}) is still there {when}")
-        time.sleep(POLL)
+        for number, patience in ((signal.SIGTERM, TERM_TIMEOUT), (signal.SIGKILL, LET_GO_TIMEOUT)):
+            on_progress(ProgressLine("daemon", f"sends it {number.name}"))
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
+            try:
+                self.wait_gone(patience, f"{patience:g} s after {number.name}")
+            except DaemonError:
+                if number is signal.SIGKILL:
+                    raise
+            else:
+                return
 
 
 def _has_open(holder: Holder, path: Path) -> bool:
