@@ -29,13 +29,10 @@ DEFAULT_TIMEOUT: Final = 5.0
 5 s to answer one another before it calls them unresponsive."""
 
 MAX_ANSWER: Final = 64 * 1024 * 1024
-"""Bytes. 5,000 queues with all their statistics take about 10 MB."""
+"""Bytes. A queue takes about 250 as we ask for it."""
 
-QUEUE_PAGE: Final = 500
-"""Queues asked for at once; the API's own limit."""
-
-MAX_QUEUES: Final = 100_000
-"""Where ``queues`` stops turning pages: past it the API itself needs minutes."""
+FEW_QUEUES: Final = 500
+"""Up to here queues are read with all their statistics; the API's own limit for one page."""
 
 QUEUE_COLUMNS: Final = (
     "name,vhost,type,node,leader,members,online,state,"
@@ -96,6 +93,7 @@ class ManagementClient:
         self._authorization = "Basic " + b64encode(f"{user}:{password}".encode()).decode()
         self._max_answer = max_answer
         self._session: aiohttp.ClientSession | None = None
+        self._has_many_queues = False
 
     def __repr__(self) -> str:
         return f"ManagementClient({self.base_url!r}, {self.user!r})"
@@ -133,20 +131,26 @@ class ManagementClient:
         return await self._get("/api/whoami", User)
 
     async def queues(self) -> list[Queue]:
-        """Every queue of every virtual host, page by page.
+        """Every queue of every virtual host; measurements, most of all ``consumers``, may be 0
+        where there are more than ``FEW_QUEUES``.
 
-        Pages of a list that changes can overlap or leave a gap: a queue that appears twice is
-        given once, one that is missed is there at the next look.
+        RabbitMQ collects a queue's statistics from all nodes when it is asked, which makes a long
+        list expensive: on 3.10 5,000 queues take 5 s, by pages or not, and 0.7 s with totals only.
+        So the first page is asked for in full, and if there are more, all of it with totals.
         """
-        found: dict[tuple[str, str], Queue] = {}
-        page = 1
-        while True:
-            params = {"columns": QUEUE_COLUMNS, "page": str(page), "page_size": str(QUEUE_PAGE)}
-            answer = await self._get("/api/queues", QueuePage, params)
-            found.update(((queue.vhost, queue.name), queue) for queue in answer.items)
-            if page >= answer.page_count or not answer.items or len(found) >= MAX_QUEUES:
-                return list(found.values())
-            page += 1
+        if not self._has_many_queues:
+            params = {"columns": QUEUE_COLUMNS, "page": "1", "page_size": str(FEW_QUEUES)}
+            page = await self._get("/api/queues", QueuePage, params)
+            if page.page_count <= 1:
+                return page.items
+        params = {
+            "columns": QUEUE_COLUMNS,
+            "disable_stats": "true",
+            "enable_queue_totals": "true",
+        }
+        queues = await self._get("/api/queues", list[Queue], params)
+        self._has_many_queues = len(queues) > FEW_QUEUES
+        return queues
 
     # -- the rest of it
 

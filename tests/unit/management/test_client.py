@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from warrener.management.client import (
-    QUEUE_PAGE,
+    FEW_QUEUES,
     AccessRefused,
     BadAnswer,
     ManagementClient,
@@ -20,7 +20,7 @@ from warrener.management.client import (
     segment,
 )
 
-Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 PASSWORD = "s3cret-päss"
 
 
@@ -42,7 +42,7 @@ async def serving(answer: Answer, **options: object) -> AsyncIterator[Management
 
 
 def always(status: int = 200, text: str = "", **headers: str) -> Answer:
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
         return web.Response(status=status, text=text, headers=headers)
 
     return answer
@@ -51,7 +51,7 @@ def always(status: int = 200, text: str = "", **headers: str) -> Answer:
 async def test_asks_as_the_user_and_reads_in_part() -> None:
     seen = []
 
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
         seen.append((request.method, request.path, request.headers["Authorization"]))
         return web.json_response({"name": "warrener", "tags": ["administrator"], "new_field": 1})
 
@@ -70,34 +70,43 @@ async def test_nodes_of_which_little_is_known() -> None:
     assert (down.name, down.running, down.mem_used) == ("n2@a", False, 0)
 
 
-async def test_queues_are_read_page_by_page_each_once() -> None:
-    pages = {
-        "1": {"items": [{"name": "a"}, {"name": "b"}], "page_count": 2},
-        "2": {"items": [{"name": "b", "state": "running"}, {"name": "c"}], "page_count": 2},
-    }
-
-    async def answer(request: web.Request) -> web.StreamResponse:
-        assert request.query["page_size"] == str(QUEUE_PAGE)
-        return web.json_response(pages[request.query["page"]])
+async def test_few_queues_are_read_with_their_statistics() -> None:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        assert (request.query["page"], request.query["page_size"]) == ("1", str(FEW_QUEUES))
+        return web.json_response({"items": [{"name": "a", "consumers": 2}], "page_count": 1})
 
     async with serving(answer) as client:
-        queues = await client.queues()
-    assert [(queue.name, queue.state) for queue in queues] == [
-        ("a", ""),
-        ("b", "running"),
-        ("c", ""),
-    ]
+        (queue,) = await client.queues()
+    assert (queue.name, queue.vhost, queue.consumers) == ("a", "/", 2)
 
 
-async def test_a_page_count_that_lies_ends_at_the_first_empty_page() -> None:
-    async with serving(always(text='{"items": [], "page_count": 1000000}')) as client:
-        assert await client.queues() == []
+async def test_many_queues_are_read_with_totals_only() -> None:
+    asked = []
+    many = [{"name": f"q{number}", "messages": number} for number in range(FEW_QUEUES + 1)]
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        asked.append("page" if "page" in request.query else "totals")
+        if asked[-1] == "page":
+            pages = (len(many) + FEW_QUEUES - 1) // FEW_QUEUES
+            return web.json_response({"items": many[:FEW_QUEUES], "page_count": pages})
+        assert request.query["disable_stats"] == request.query["enable_queue_totals"] == "true"
+        return web.json_response(many)
+
+    async with serving(answer) as client:
+        assert len(await client.queues()) == FEW_QUEUES + 1
+        assert asked == ["page", "totals"]
+        assert (await client.queues())[-1].messages == FEW_QUEUES
+        assert asked == ["page", "totals", "totals"], "it remembers"
+        many.pop()
+        assert len(await client.queues()) == FEW_QUEUES
+        assert len(await client.queues()) == FEW_QUEUES
+        assert asked == ["page", "totals", "totals", "totals", "page"], "and forgets"
 
 
 async def test_quoted_names_stay_quoted() -> None:
     seen = []
 
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
         seen.append((request.method, request.raw_path, await request.text()))
         return web.Response(status=201)
 
@@ -168,7 +177,7 @@ async def test_failures_have_a_type_and_say_where(name: str) -> None:
 
 
 async def test_an_answer_that_is_too_long_is_not_read_to_its_end() -> None:
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
         for _ in range(1000):
@@ -183,7 +192,7 @@ async def test_an_answer_that_is_too_long_is_not_read_to_its_end() -> None:
 async def test_a_node_that_hangs_is_given_up() -> None:
     release = asyncio.Event()
 
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
         await release.wait()
         return web.Response()
 

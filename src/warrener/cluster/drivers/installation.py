@@ -100,7 +100,7 @@ def _wanted_root(wanted: Path) -> Path:
             return root.resolve()
     inside = _roots_in(wanted)
     if inside:
-        return inside[-1]
+        return inside[-1].resolve()
     found = "does not exist" if not wanted.exists() else "has no sbin/rabbitmq-server"
     raise RabbitMQMissing(
         f"no RabbitMQ in {wanted}: it {found}; `rabbitmq` under [cluster] in warrener.toml has to "

@@ -17,7 +17,7 @@ import psutil
 from warrener.cluster.drivers.private_files import PrivateFiles
 from warrener.cluster.drivers.processes import kill_marked, marked, part_of
 
-STOP_TIMEOUT: Final = 25.0
+STOP_TIMEOUT: Final = 30.0
 """Seconds for all nodes together to stop in order, as in node.py."""
 
 
