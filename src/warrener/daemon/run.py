@@ -5,9 +5,12 @@
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterator
+from types import FrameType
 from typing import Final
 
 import structlog
@@ -53,8 +56,12 @@ def _run_locked(spec: ClusterSpec, folder: StateFolder, reporter: Reporter) -> N
     handler = open_log(folder.daemon_log, debug=bool(os.environ.get("WARRENER_DEBUG")))
     try:
         log.info("daemon_started", pid=os.getpid(), version=__version__, state=str(folder.path))
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(spec, folder, reporter))
+        switch = Switch()
+        with (
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+            _signals(switch, runner.get_loop()),
+        ):
+            runner.run(_serve(spec, folder, reporter, switch))
     except DaemonError as error:
         log.error("daemon_failed", error=error.message)
         raise
@@ -68,11 +75,29 @@ def _run_locked(spec: ClusterSpec, folder: StateFolder, reporter: Reporter) -> N
         close_log(handler)
 
 
-async def _serve(spec: ClusterSpec, folder: StateFolder, reporter: Reporter) -> None:
-    loop = asyncio.get_running_loop()
-    switch = Switch()
+@contextlib.contextmanager
+def _signals(switch: Switch, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Signals turn the switch. Afterwards they are ignored: all is stopped and the process about to
+    end, and one Ctrl-C too many must not make that look like a failure. (The loop's own handlers
+    go back to Python's when the loop closes, which leaves such a gap.)
+    """
+
+    def turn(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(switch.turn)
+
     for number in STOPPING_SIGNALS:
-        loop.add_signal_handler(number, switch.turn)
+        signal.signal(number, turn)
+    try:
+        yield
+    finally:
+        for number in STOPPING_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
+
+async def _serve(
+    spec: ClusterSpec, folder: StateFolder, reporter: Reporter, switch: Switch
+) -> None:
+    loop = asyncio.get_running_loop()
     events = EventLog(folder.events_log, now=time.time)
     service: Service | None = None
 
@@ -98,8 +123,6 @@ async def _serve(spec: ClusterSpec, folder: StateFolder, reporter: Reporter) -> 
         await service.run()
     finally:
         events.close()
-        for number in STOPPING_SIGNALS:
-            loop.remove_signal_handler(number)
 
 
 def _keep_own_output(folder: StateFolder) -> None:

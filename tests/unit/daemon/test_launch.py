@@ -55,6 +55,7 @@ def test_progress_then_ready_with_status_and_url(fake, tmp_path: Path) -> None:
     seen: list[ProgressLine] = []
     status, url = launch(fake("reporter.ready(STATUS, URL)"), seen.append)
     assert (status.phase, url.url) == (Phase.RUNNING, "amqp://u")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert [line.text for line in seen] == [
         f"--report --state {tmp_path}/state --file {tmp_path}/w.toml --nodes"
     ]
@@ -96,9 +97,14 @@ def test_ctrl_c_is_passed_on_and_the_daemons_last_words_are_awaited(fake) -> Non
         if line.text == "waiting":
             signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(DaemonError, match="stopped before it was ready"):
-        launch(options, interrupt)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with pytest.raises(DaemonError, match="stopped before it was ready"):
+            launch(options, interrupt)
+        signal.raise_signal(signal.SIGINT)  # one too many: changes nothing
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     assert seen[1:] == ["waiting", "stopping"]
 
 
