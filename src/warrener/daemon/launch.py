@@ -120,7 +120,7 @@ class _Child:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # Once interrupted, this process is about to say so and end: a further Ctrl-C changes nothing.
+        # Once interrupted, this process says so and ends: a further Ctrl-C changes nothing.
         for number, handler in self._before.items():
             signal.signal(number, signal.SIG_IGN if self._asked else handler)
 
