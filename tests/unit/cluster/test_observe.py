@@ -47,8 +47,8 @@ def test_a_cluster_of_3_10() -> None:
     assert 0 < first.mem_used < first.mem_limit
     assert 0 < first.fd_used < first.fd_total
     assert 0 < first.uptime < 60, "seconds, not milliseconds"
-    assert not (first.mem_alarm or first.disk_alarm or first.being_drained)
-    assert first.partitions == ()
+    told = (first.mem_alarm, first.disk_alarm, first.being_drained, first.partitions)
+    assert told == (False, False, False, ())
 
 
 def test_queues_of_3_10() -> None:

@@ -26,6 +26,7 @@ _TELLING: Final = re.compile(
     r"permission denied|no such file|unknown",
     re.IGNORECASE,
 )
+_CRASH_REPORT: Final = re.compile(r"\s*(supervisor|crasher|neighbours): ?")
 _BANNER: Final = re.compile(r"^[\s#=*-]*$|\x1b")
 _LEVELS: Final = {"error", "critical", "alert", "emergency"}
 _LONGEST: Final = 300
@@ -42,19 +43,29 @@ def stage(text: str) -> str | None:
 
 
 def telling_lines(log: str, console: str, limit: int = 6) -> Sequence[str]:
-    """The lines that say best why a boot failed: errors of the log, else whatever of the console
-    sounds like one, else the last lines there are. Each once, in their order, shortened."""
-    errors = []
-    for line in log.splitlines():
-        match = _LINE.match(line)
-        if match is not None and match["level"] in _LEVELS:
-            errors.append(match["text"])
+    """The lines that say best why a boot failed: what was logged as an error (before logging is set
+    up that goes to the console) without Erlang's crash reports, else whatever of the console sounds
+    like an error, else the last lines there are. Each once, in their order, shortened."""
     plain = [line for line in console.splitlines() if not _BANNER.search(line)]
+    errors = _errors([*log.splitlines(), *plain])
     for lines in (errors, [line for line in plain if _TELLING.search(line)], plain):
         told = _distinct(lines)
         if told:
             return told[-limit:]
     return _distinct(log.splitlines())[-limit:]
+
+
+def _errors(lines: Sequence[str]) -> list[str]:
+    found = []
+    for line in lines:
+        match = _LINE.match(line)
+        if match is None or match["level"] not in _LEVELS:
+            continue
+        if _CRASH_REPORT.match(match["text"]):
+            break  # from here on Erlang repeats itself, at length
+        if match["text"].strip() != "BOOT FAILED":
+            found.append(match["text"])
+    return found
 
 
 def _distinct(lines: Sequence[str]) -> list[str]:

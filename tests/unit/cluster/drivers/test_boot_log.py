@@ -25,7 +25,24 @@ def test_errors_of_the_log_tell_most() -> None:
         "2026-11-23 00:37:41 [error] <0.223.0> ERROR: could not bind to port 5672\n"
         "2026-11-23 00:37:41 [error] <0.223.0> BOOT FAILED\n"
     )
-    assert telling_lines(log, "console") == ["BOOT FAILED", "ERROR: could not bind to port 5672"]
+    assert telling_lines(log, "console") == ["ERROR: could not bind to port 5672"]
+
+
+def test_errors_before_logging_is_set_up_are_on_the_console() -> None:
+    """As RabbitMQ 3.10.8 wrote it, the crash reports shortened."""
+    at = "2026-11-23 01:51:23.328070+00:00 [error] <0.132.0>"
+    console = (
+        f'{at} Failed to load advanced configuration file "/x/advanced.config": bad\n'
+        f"\nBOOT FAILED\n{at} \n{at} BOOT FAILED\n{at} ===========\n"
+        f"{at} Error during startup: {{error,failed_to_read}}\n{at} \n===========\n"
+        f"{at}     supervisor: {{local,rabbit_prelaunch_sup}}\n{at}     reason: failed_to_read\n"
+        f"{at}   crasher:\n{at}   neighbours:\n"
+        "Kernel pid terminated (application_controller)\nCrash dump is being written\n"
+    )
+    assert telling_lines("", console) == [
+        'Failed to load advanced configuration file "/x/advanced.config": bad',
+        "Error during startup: {error,failed_to_read}",
+    ]
 
 
 def test_the_console_tells_when_the_log_does_not() -> None:
