@@ -31,11 +31,11 @@ lint: setup-dev
 	$(BIN)/lint-imports
 
 test-fast: lint
-	$(PYTEST) tests/unit
+	$(PYTEST) -m "not slow" tests/unit tests/fuzz
 
 test: lint
 	@tools/setup integration
-	$(PYTEST) tests/unit tests/integration
+	$(PYTEST) tests/unit tests/fuzz tests/integration
 
 bench: setup
 	@exec $(BIN)/warrener bench compare $(ARGS)
