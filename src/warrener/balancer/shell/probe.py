@@ -12,6 +12,8 @@ stops at connection.start and comes less often.
 """
 
 import asyncio
+import errno
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -104,10 +106,13 @@ class _Conversation:
 
     def send(self, channel: int, method: Method) -> None:
         """Write a method; a probe's few bytes never wait."""
-        self._writer.write(encode_method_frame(channel, method))
+        self.raw(encode_method_frame(channel, method))
 
     def raw(self, data: bytes) -> None:
-        """Write bytes."""
+        """Write bytes. ConnectionResetError if the connection is gone: uvloop would raise a
+        RuntimeError, where asyncio's own loop lets the next read find out."""
+        if self._writer.is_closing():
+            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
         self._writer.write(data)
 
     async def login(self, login: ProbeLogin | None) -> None:
