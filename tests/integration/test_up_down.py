@@ -506,4 +506,4 @@ def test_commands_are_quick(cluster: Warren) -> None:
         cluster.ok("url")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    assert used / 5 < 0.8
+    assert used / 5 < 0.6
