@@ -1,0 +1,327 @@
+"""Nodes that die, freeze, stop and drain under load, in a cluster of this module's own.
+
+Each failure happens once, while three kinds of clients watch: those on the node, which must be told
+soon and in words; those on other nodes, which must notice nothing; and new ones, which must get in.
+How long things took is printed (``pytest -rP``).
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import aio_pika
+import psutil
+import pytest
+from pamqp import commands
+from tests.integration.raw import Closed, Raw
+from tests.integration.support import Place, balancer_place, eventually, node_place, tool
+from tests.integration.warren import Warren, running
+
+KILL_TOLD = 1.0
+"""Seconds until a client hears that its node was killed."""
+
+FREEZE_TOLD = 15.0
+"""Seconds until it hears that its node is frozen: two missed heartbeats of the link, or one and
+the word of the probes."""
+
+PAUSE = 0.005
+"""Seconds between two rounds of a worker: load, but some of two cores is left for the cluster."""
+
+HANDSHAKE = 10.0
+"""Seconds that a client gives its handshake."""
+
+
+@pytest.fixture(scope="module")
+def warren(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warren]:
+    with running(tmp_path_factory.mktemp("fresh-failures")) as made:
+        yield made
+
+
+@pytest.fixture
+def place(warren: Warren) -> Place:
+    """The balancer, with every node fit and wanted."""
+    eventually("all nodes fit", lambda: all(n["fit"] for n in warren.status()["nodes"]), 60)
+    return balancer_place(warren)
+
+
+def node_of(warren: Warren, index: int) -> dict[str, Any]:
+    row = warren.status()["nodes"][index]
+    assert isinstance(row, dict)
+    return row
+
+
+@contextlib.contextmanager
+def only(warren: Warren, index: int) -> Iterator[None]:
+    """New sessions go to one node: the others have weight 0."""
+    others = [node["name"] for i, node in enumerate(warren.status()["nodes"]) if i != index]
+    for name in others:
+        warren.ok("balance", "set-weight", name, "0")
+    try:
+        yield
+    finally:
+        for name in others:
+            warren.ok("balance", "set-weight", name, "100")
+
+
+class Watcher:
+    """A client of one node: waits in a thread for connection.close and notes when it came."""
+
+    def __init__(self, raw: Raw) -> None:
+        self.raw = raw
+        self.close: commands.Connection.Close | None = None
+        self.told_at = 0.0
+        self.problem: BaseException | None = None
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        try:
+            self.close = self.raw.expect(commands.Connection.Close, 90)
+            self.told_at = time.monotonic()
+            self.raw.send(commands.Connection.CloseOk())
+        except (AssertionError, Closed, TimeoutError, OSError) as problem:
+            self.problem = problem
+
+    def told(self) -> tuple[float, int, str]:
+        """When, and with what code and text."""
+        self._thread.join(95)
+        self.raw.socket.close()
+        assert self.problem is None, repr(self.problem)
+        assert self.close is not None
+        return self.told_at, self.close.reply_code, self.close.reply_text
+
+
+class Worker:
+    """A client of another node: publishes with confirms and gets, all the time."""
+
+    def __init__(self, place: Place) -> None:
+        self.rounds = 0
+        self.slowest = 0.0
+        self.problem: BaseException | None = None
+        self.stop = threading.Event()
+        self._raw = Raw(place).open(heartbeat=5)
+        self._raw.channel()
+        self._raw.send(commands.Confirm.Select(), channel=1)
+        self._raw.expect(commands.Confirm.SelectOk)
+        self._raw.send(commands.Queue.Declare(exclusive=True), channel=1)
+        self._queue = self._raw.expect(commands.Queue.DeclareOk).queue
+        self._thread = threading.Thread(target=self._work)
+        self._thread.start()
+
+    def _work(self) -> None:
+        raw, queue = self._raw, self._queue
+        try:
+            while not self.stop.wait(PAUSE):
+                started = time.monotonic()
+                body = b"%d" % self.rounds
+                raw.publish(queue, body)
+                raw.expect(commands.Basic.Ack)
+                raw.send(commands.Basic.Get(queue=queue, no_ack=True), channel=1)
+                raw.expect(commands.Basic.GetOk)
+                raw.receive()
+                assert raw.receive()[1].value == body
+                self.slowest = max(self.slowest, time.monotonic() - started)
+                self.rounds += 1
+            raw.close()
+        except BaseException as problem:
+            self.problem = problem
+        finally:
+            raw.socket.close()
+
+    def end(self) -> None:
+        """It must have noticed nothing."""
+        self.stop.set()
+        self._thread.join(30)
+        assert self.problem is None, repr(self.problem)
+        assert self.rounds > 10
+        assert self.slowest < 5
+
+
+@contextlib.contextmanager
+def working(warren: Warren, place: Place, *indexes: int) -> Iterator[list[Worker]]:
+    """Two workers on each of these nodes, for the time of the block."""
+    workers = []
+    try:
+        for index in indexes:
+            with only(warren, index):
+                workers += [Worker(place) for _ in range(2)]
+        yield workers
+    finally:
+        for worker in workers:
+            worker.stop.set()
+        for worker in workers:
+            worker.end()
+
+
+def connect_at_once(place: Place, number: int) -> list[float]:
+    """Open that many sessions side by side; seconds that each took."""
+
+    def one(_: int) -> float:
+        started = time.monotonic()
+        with Raw(place).open() as raw:
+            took = time.monotonic() - started
+            raw.channel()
+            raw.close()
+        return took
+
+    with ThreadPoolExecutor(number) as pool:
+        return list(pool.map(one, range(number)))
+
+
+def beam(node: dict[str, Any]) -> psutil.Process:
+    """The Erlang VM of a node."""
+    process = psutil.Process(node["pid"])
+    return next(p for p in (process, *process.children(recursive=True)) if "beam" in p.name())
+
+
+def unfit(warren: Warren, index: int) -> Any:
+    """The reason, once it is unfit."""
+    node = node_of(warren, index)
+    return not node["fit"] and (node["unfit_reason"], node["unfit_detail"])
+
+
+# -- in this order: what a cluster recovers from comes first ------------------------------------
+
+
+def test_a_frozen_node(warren: Warren, place: Place) -> None:
+    """SIGSTOP: connections stand, nothing comes. Later SIGCONT, and the node is used again."""
+    node = node_of(warren, 2)
+    process = beam(node)
+    with working(warren, place, 0, 1):
+        with only(warren, 2):
+            watchers = [Watcher(Raw(place).open()) for _ in range(4)]
+            half_way = Raw(place)
+            half_way.start()
+        assert node_of(warren, 2)["sessions"] == 5
+        os.kill(process.pid, signal.SIGSTOP)
+        frozen_at = time.monotonic()
+        try:
+            half_way.login()  # of this handshake the node has heard the beginning
+            took = connect_at_once(place, 9)  # a third of them meets the frozen node
+            print(f"frozen: nine new sessions took {max(took):.2f} s at most")
+            assert max(took) < HANDSHAKE
+            half_way.tune()
+            half_way.send(commands.Connection.Open("/"))
+            half_way.expect(commands.Connection.OpenOk)
+            print(f"frozen: a handshake begun there took {time.monotonic() - frozen_at:.2f} s more")
+            assert time.monotonic() - frozen_at < HANDSHAKE
+            half_way.close()
+            half_way.socket.close()
+            reason, detail = eventually("unfit", lambda: unfit(warren, 2))
+            assert reason == "hangs", detail
+            for watcher in watchers:
+                at, code, text = watcher.told()
+                assert code == 320
+                assert node["name"] in text
+                assert at - frozen_at < FREEZE_TOLD
+            told = max(watcher.told_at for watcher in watchers) - frozen_at
+            print(f"frozen: clients were told after {told:.2f} s")
+            took = connect_at_once(place, 9)
+            print(f"frozen, known: nine new sessions took {max(took):.2f} s at most")
+            assert max(took) < 2
+        finally:
+            os.kill(process.pid, signal.SIGCONT)
+        eventually("fit again", lambda: node_of(warren, 2)["fit"], 30)
+        with only(warren, 2), Raw(place).open() as raw:
+            assert node_of(warren, 2)["sessions"] == 1
+            raw.close()
+
+
+def test_a_node_that_is_stopped_gracefully(warren: Warren, place: Place) -> None:
+    """rabbitmqctl stop_app: the broker's own words reach the client. start_app: back again."""
+    node = node_of(warren, 1)
+    with working(warren, place, 0, 2):
+        with only(warren, 1):
+            watchers = [Watcher(Raw(place).open()) for _ in range(3)]
+        tool(node, "rabbitmqctl", "stop_app")
+        for watcher in watchers:
+            _, code, text = watcher.told()
+            assert code == 320
+            assert "broker forced connection closure" in text
+        assert max(connect_at_once(place, 9)) < HANDSHAKE
+        reason, _ = eventually("unfit", lambda: unfit(warren, 1))
+        assert reason in ("refuses", "not_running")
+        tool(node, "rabbitmqctl", "start_app")
+        eventually("fit again", lambda: node_of(warren, 1)["fit"], 30)
+
+
+def test_a_node_that_is_drained(warren: Warren, place: Place) -> None:
+    """Maintenance mode: told in the broker's words, new ones go elsewhere, revived it is used."""
+    node = node_of(warren, 1)
+    with working(warren, place, 0, 2):
+        with only(warren, 1):
+            watchers = [Watcher(Raw(place).open()) for _ in range(3)]
+        tool(node, "rabbitmq-upgrade", "drain")
+        for watcher in watchers:
+            _, code, text = watcher.told()
+            assert code == 320
+            assert "maintenance mode" in text
+        assert max(connect_at_once(place, 9)) < HANDSHAKE
+        reason, _ = eventually("unfit", lambda: unfit(warren, 1))
+        assert reason in ("drained", "refuses")
+        tool(node, "rabbitmq-upgrade", "revive")
+        eventually("fit again", lambda: node_of(warren, 1)["fit"], 30)
+
+
+async def test_a_node_that_is_killed(warren: Warren, place: Place) -> None:
+    """SIGKILL, with raw clients that are told and an aio-pika client that recovers by itself."""
+    node = node_of(warren, 2)
+    process = beam(node)
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    got: list[bytes] = []
+    direct = await aio_pika.connect(node_place(warren, node_of(warren, 0)).url())
+    sender = await direct.channel()
+    await sender.declare_queue(name, durable=True)  # led by the first node
+    with working(warren, place, 0, 1):
+        with only(warren, 2):
+            watchers = [Watcher(Raw(place).open()) for _ in range(4)]
+            robust = await aio_pika.connect_robust(place.url("reconnect_interval=0.2"))
+        assert node_of(warren, 2)["sessions"] == 5
+        queue = await (await robust.channel()).declare_queue(name, durable=True)
+
+        async def take(message: aio_pika.abc.AbstractIncomingMessage) -> None:
+            got.append(message.body)
+            await message.ack()
+
+        await queue.consume(take)
+        await sender.default_exchange.publish(aio_pika.Message(b"before"), name)
+        await wait_for(lambda: got == [b"before"])
+        os.kill(process.pid, signal.SIGKILL)
+        killed_at = time.monotonic()
+        took = await asyncio.to_thread(connect_at_once, place, 9)
+        print(f"killed: nine new sessions took {max(took):.2f} s at most")
+        assert max(took) < 2
+        for watcher in watchers:
+            at, code, text = await asyncio.to_thread(watcher.told)
+            assert code == 320
+            assert node["name"] in text
+            assert at - killed_at < KILL_TOLD
+        told = max(watcher.told_at for watcher in watchers) - killed_at
+        print(f"killed: clients were told after {told:.3f} s")
+        await sender.default_exchange.publish(aio_pika.Message(b"after"), name)
+        await wait_for(lambda: got == [b"before", b"after"])
+        print(f"killed: aio-pika consumed again after {time.monotonic() - killed_at:.2f} s")
+        reason, _ = await asyncio.to_thread(eventually, "unfit", lambda: unfit(warren, 2))
+        assert reason in ("refuses", "not_running")
+        assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+        await robust.close()
+    await sender.queue_delete(name)
+    await direct.close()
+    balancer = warren.status()["balancer"]
+    assert balancer["sessions"] == 0
+    assert balancer["sessions_ended"]["node_lost"] >= 5
+    assert balancer["sessions_ended"]["node_silent"] >= 4
+    assert "internal" not in balancer["sessions_ended"]
+
+
+async def wait_for(true: Any) -> None:
+    async with asyncio.timeout(30):
+        while not true():  # noqa: ASYNC110 - asks what has no event
+            await asyncio.sleep(0.02)
