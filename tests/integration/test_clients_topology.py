@@ -206,6 +206,31 @@ def test_connection_errors_close_the_connection(place: Place) -> None:
         assert caught.value.reply_code == 504
 
 
+def test_a_return_comes_before_its_confirm(place: Place) -> None:
+    """In the order in which things happened, also when many are under way at once."""
+    with Raw(place).open() as raw:
+        raw.channel()
+        raw.send(commands.Confirm.Select(), channel=1)
+        raw.expect(commands.Confirm.SelectOk)
+        publish = commands.Basic.Publish(exchange="", routing_key="nowhere", mandatory=True)
+        for n in range(100):
+            body = b"%d" % n
+            raw.send(publish, raw.content_header(len(body)), raw.body(body), channel=1)
+        returned, confirmed = [], 0
+        while confirmed < 100:
+            _, found = raw.receive()
+            if isinstance(found, commands.Basic.Ack):
+                confirmed = found.delivery_tag
+                assert len(returned) >= confirmed
+            else:
+                assert isinstance(found, commands.Basic.Return)
+                assert found.reply_code == 312
+                raw.receive()
+                returned.append(raw.receive()[1].value)
+        assert returned == [b"%d" % n for n in range(100)]
+        raw.close()
+
+
 # -- consumers ----------------------------------------------------------------------------------
 
 

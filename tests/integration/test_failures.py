@@ -7,6 +7,7 @@ How long things took is printed (``pytest -rP``).
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import threading
@@ -57,17 +58,34 @@ def node_of(warren: Warren, index: int) -> dict[str, Any]:
     return row
 
 
+def one_each(warren: Warren, raws: list[Raw]) -> list[list[Raw]]:
+    """The connections by the node that they are on: round robin gives each node as many."""
+    nodes = [node["name"] for node in warren.status()["nodes"]]
+    where = {
+        line["client"]: nodes.index(line["node"])
+        for line in json.loads(warren.ok("sessions", "--json"))["sessions"]
+    }
+    found: list[list[Raw]] = [[] for _ in nodes]
+    for raw in raws:
+        host, port = raw.socket.getsockname()
+        found[where[f"{host}:{port}"]].append(raw)
+    assert {len(here) for here in found} == {len(raws) // len(nodes)}
+    return found
+
+
 @contextlib.contextmanager
-def only(warren: Warren, index: int) -> Iterator[None]:
-    """New sessions go to one node: the others have weight 0."""
-    others = [node["name"] for i, node in enumerate(warren.status()["nodes"]) if i != index]
-    for name in others:
-        warren.ok("balance", "set-weight", name, "0")
+def watched(warren: Warren, place: Place, victim: int) -> Iterator[list["Watcher"]]:
+    """Four sessions on each node; those on ``victim`` wait for their end, the others work."""
+    here = one_each(warren, [Raw(place).open() for _ in range(12)])
+    watchers = [Watcher(raw) for raw in here.pop(victim)]
+    workers = [Worker(raw) for raws in here for raw in raws]
     try:
-        yield
+        yield watchers
     finally:
-        for name in others:
-            warren.ok("balance", "set-weight", name, "100")
+        for worker in workers:
+            worker.stop.set()
+        for worker in workers:
+            worker.end()
 
 
 class Watcher:
@@ -101,12 +119,12 @@ class Watcher:
 class Worker:
     """A client of another node: publishes with confirms and gets, all the time."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, raw: Raw) -> None:
         self.rounds = 0
         self.slowest = 0.0
         self.problem: BaseException | None = None
         self.stop = threading.Event()
-        self._raw = Raw(place).open(heartbeat=5)
+        self._raw = raw
         self._raw.channel()
         self._raw.send(commands.Confirm.Select(), channel=1)
         self._raw.expect(commands.Confirm.SelectOk)
@@ -144,22 +162,6 @@ class Worker:
         assert self.slowest < 5
 
 
-@contextlib.contextmanager
-def working(warren: Warren, place: Place, *indexes: int) -> Iterator[list[Worker]]:
-    """Two workers on each of these nodes, for the time of the block."""
-    workers = []
-    try:
-        for index in indexes:
-            with only(warren, index):
-                workers += [Worker(place) for _ in range(2)]
-        yield workers
-    finally:
-        for worker in workers:
-            worker.stop.set()
-        for worker in workers:
-            worker.end()
-
-
 def connect_at_once(place: Place, number: int) -> list[float]:
     """Open that many sessions side by side; seconds that each took."""
 
@@ -194,12 +196,11 @@ def test_a_frozen_node(warren: Warren, place: Place) -> None:
     """SIGSTOP: connections stand, nothing comes. Later SIGCONT, and the node is used again."""
     node = node_of(warren, 2)
     process = beam(node)
-    with working(warren, place, 0, 1):
-        with only(warren, 2):
-            watchers = [Watcher(Raw(place).open()) for _ in range(4)]
-            half_way = Raw(place)
-            half_way.start()
-        assert node_of(warren, 2)["sessions"] == 5
+    with watched(warren, place, 2) as watchers:
+        begun = [Raw(place) for _ in range(3)]
+        for raw in begun:
+            raw.start()
+        half_way = one_each(warren, begun)[2][0]
         os.kill(process.pid, signal.SIGSTOP)
         frozen_at = time.monotonic()
         try:
@@ -213,7 +214,8 @@ def test_a_frozen_node(warren: Warren, place: Place) -> None:
             print(f"frozen: a handshake begun there took {time.monotonic() - frozen_at:.2f} s more")
             assert time.monotonic() - frozen_at < HANDSHAKE
             half_way.close()
-            half_way.socket.close()
+            for raw in begun:
+                raw.socket.close()
             reason, detail = eventually("unfit", lambda: unfit(warren, 2))
             assert reason == "hangs", detail
             for watcher in watchers:
@@ -229,17 +231,17 @@ def test_a_frozen_node(warren: Warren, place: Place) -> None:
         finally:
             os.kill(process.pid, signal.SIGCONT)
         eventually("fit again", lambda: node_of(warren, 2)["fit"], 30)
-        with only(warren, 2), Raw(place).open() as raw:
-            assert node_of(warren, 2)["sessions"] == 1
+        again = [Raw(place).open() for _ in range(3)]
+        assert len(one_each(warren, again)[2]) == 1
+        for raw in again:
             raw.close()
+            raw.socket.close()
 
 
 def test_a_node_that_is_stopped_gracefully(warren: Warren, place: Place) -> None:
     """rabbitmqctl stop_app: the broker's own words reach the client. start_app: back again."""
     node = node_of(warren, 1)
-    with working(warren, place, 0, 2):
-        with only(warren, 1):
-            watchers = [Watcher(Raw(place).open()) for _ in range(3)]
+    with watched(warren, place, 1) as watchers:
         tool(node, "rabbitmqctl", "stop_app")
         for watcher in watchers:
             _, code, text = watcher.told()
@@ -255,9 +257,7 @@ def test_a_node_that_is_stopped_gracefully(warren: Warren, place: Place) -> None
 def test_a_node_that_is_drained(warren: Warren, place: Place) -> None:
     """Maintenance mode: told in the broker's words, new ones go elsewhere, revived it is used."""
     node = node_of(warren, 1)
-    with working(warren, place, 0, 2):
-        with only(warren, 1):
-            watchers = [Watcher(Raw(place).open()) for _ in range(3)]
+    with watched(warren, place, 1) as watchers:
         tool(node, "rabbitmq-upgrade", "drain")
         for watcher in watchers:
             _, code, text = watcher.told()
@@ -279,11 +279,8 @@ async def test_a_node_that_is_killed(warren: Warren, place: Place) -> None:
     direct = await aio_pika.connect(node_place(warren, node_of(warren, 0)).url())
     sender = await direct.channel()
     await sender.declare_queue(name, durable=True)  # led by the first node
-    with working(warren, place, 0, 1):
-        with only(warren, 2):
-            watchers = [Watcher(Raw(place).open()) for _ in range(4)]
-            robust = await aio_pika.connect_robust(place.url("reconnect_interval=0.2"))
-        assert node_of(warren, 2)["sessions"] == 5
+    with watched(warren, place, 2) as watchers:
+        robust = await robust_on(warren, place, 2)
         queue = await (await robust.channel()).declare_queue(name, durable=True)
 
         async def take(message: aio_pika.abc.AbstractIncomingMessage) -> None:
@@ -319,6 +316,23 @@ async def test_a_node_that_is_killed(warren: Warren, place: Place) -> None:
     assert balancer["sessions_ended"]["node_lost"] >= 5
     assert balancer["sessions_ended"]["node_silent"] >= 4
     assert "internal" not in balancer["sessions_ended"]
+
+
+async def robust_on(
+    warren: Warren, place: Place, index: int
+) -> aio_pika.abc.AbstractRobustConnection:
+    """An aio-pika connection to that node."""
+    made = {}
+    for number in range(3):
+        query = f"reconnect_interval=0.2&name=robust-{number}"
+        made[f"robust-{number}"] = await aio_pika.connect_robust(place.url(query))
+    lines = json.loads(warren.ok("sessions", "--json"))["sessions"]
+    node = node_of(warren, index)["name"]
+    (name,) = [line["name"] for line in lines if line["name"] in made and line["node"] == node]
+    chosen = made.pop(name)
+    for other in made.values():
+        await other.close()
+    return chosen
 
 
 async def wait_for(true: Any) -> None:
