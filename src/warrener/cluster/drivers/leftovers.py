@@ -15,7 +15,8 @@ from typing import Final
 import psutil
 
 from warrener.cluster.drivers.private_files import PrivateFiles
-from warrener.cluster.drivers.processes import kill_marked, marked, part_of
+from warrener.cluster.drivers.processes import kill_marked, marked, marks_ending, part_of
+from warrener.cluster.errors import StateBroken
 
 STOP_TIMEOUT: Final = 30.0
 """Seconds for all nodes together to stop in order, as in node.py."""
@@ -35,7 +36,7 @@ def find_leftovers(state: Path) -> tuple[Leftover, ...]:
     """The running processes of the cluster in ``state``, by part and pid. Meant for a folder that
     no daemon drives: a running cluster's own processes are found as well."""
     found = []
-    for process in _processes(state):
+    for process in (process for mark in _marks(state) for process in marked(mark)):
         try:
             found.append(
                 Leftover(part_of(process), process.pid, process.name(), process.create_time())
@@ -48,26 +49,34 @@ def find_leftovers(state: Path) -> tuple[Leftover, ...]:
 def stop_leftovers(state: Path, timeout: float = STOP_TIMEOUT) -> int:
     """Stops them: the nodes in order for up to ``timeout`` seconds, then whatever is left by force.
     Returns how many there were."""
-    record = PrivateFiles(state).read_record() if state.is_dir() else None
-    if record is None:
-        return 0
-    mark = PrivateFiles(state).mark(record)
-    found = marked(mark)
+    marks = _marks(state)
+    found = [process for mark in marks for process in marked(mark)]
     nodes = [process for process in found if _is_vm(process)]
     for number in (signal.SIGTERM, signal.SIGCONT):  # a frozen node is thawed to stop in order
         _signal(nodes, number)
     psutil.wait_procs(nodes, timeout=timeout)
-    kill_marked(mark)
+    for mark in marks:
+        kill_marked(mark)
     deadline = time.monotonic() + 5.0
     while time.monotonic() < deadline and any(process.is_running() for process in found):
         time.sleep(0.02)
     return len(found)
 
 
-def _processes(state: Path) -> list[psutil.Process]:
+def _marks(state: Path) -> set[str]:
+    """What marks the processes of the cluster in ``state``.
+
+    A damaged record mustn't keep ``down --purge`` from ending them, which is what people are told
+    to do about it: any mark made in this folder counts then.
+    """
+    if not state.is_dir():
+        return set()
     files = PrivateFiles(state)
-    record = files.read_record() if state.is_dir() else None
-    return marked(files.mark(record)) if record is not None else []
+    try:
+        record = files.read_record()
+    except StateBroken:
+        return marks_ending(files.mark_of_folder())
+    return {files.mark(record)} if record is not None else set()
 
 
 def _is_vm(process: psutil.Process) -> bool:

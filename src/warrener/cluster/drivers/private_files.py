@@ -116,8 +116,12 @@ class PrivateFiles:
     def mark(self, record: Record) -> str:
         """What marks the processes of this cluster. With the folder's own identity in it: a copy of
         the folder is another cluster, a folder that was moved is the same."""
+        return f"{record.id}{self.mark_of_folder()}"
+
+    def mark_of_folder(self) -> str:
+        """How every mark of this folder's processes ends; known also when the record is damaged."""
         status = self.state.stat()
-        return f"{record.id}-{status.st_dev:x}-{status.st_ino:x}"
+        return f"-{status.st_dev:x}-{status.st_ino:x}"
 
     def _read(self, path: Path, kind: type[_T]) -> _T | None:
         try:

@@ -131,6 +131,19 @@ def marked(cluster: str, part: str | None = None) -> list[psutil.Process]:
     return found
 
 
+def marks_ending(end: str) -> set[str]:
+    """The cluster marks of living processes that end like this."""
+    prefix = f"{MARK_CLUSTER}=".encode()
+    found = set()
+    for pid in _pids():
+        try:
+            variables = _environment(pid)
+        except OSError:
+            continue
+        found |= {v[len(prefix) :].decode() for v in variables if v.startswith(prefix)}
+    return {mark for mark in found if mark.endswith(end)}
+
+
 def part_of(process: psutil.Process) -> str:
     """Which part of a cluster a marked process is; empty if it has gone."""
     try:

@@ -140,6 +140,16 @@ def test_leftovers_are_found_and_stopped(state: tuple[Path, str]) -> None:
         stranger.wait()
 
 
+def test_a_damaged_record_hides_no_leftovers(state: tuple[Path, str]) -> None:
+    """`down --purge` is what people are told to do about it, so it must find them."""
+    folder, cluster = state
+    left = leave(cluster, "n1")
+    (folder / "cluster.json").write_text("{ damaged")
+    assert [one.pid for one in find_leftovers(folder)] == [left.pid]
+    assert stop_leftovers(folder, timeout=1.0) == 1
+    left.wait(10)
+
+
 def test_a_node_left_over_is_stopped_in_order(state: tuple[Path, str], tmp_path: Path) -> None:
     """A shell under the name of Erlang's VM, frozen, that writes down how it was ended."""
     folder, cluster = state
