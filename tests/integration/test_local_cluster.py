@@ -246,7 +246,7 @@ async def test_nodes_are_not_lost_by_asking_for_fewer(three: LocalCluster) -> No
         await fewer.start()
 
 
-async def test_a_frozen_node_is_stopped_in_order(tmp_path: Path) -> None:
+async def test_a_frozen_node_is_stopped_in_order_and_another_can_be_added(tmp_path: Path) -> None:
     told = Told()
     one = make(tmp_path / "state", 1, told)
     await one.start()
@@ -257,6 +257,15 @@ async def test_a_frozen_node_is_stopped_in_order(tmp_path: Path) -> None:
     await one.stop()
     assert "node.killed" not in [event.kind for event in told.events]
     await assert_nothing_left(one, ports)
+
+    two = make(tmp_path / "state", 2, told)
+    await two.start()
+    try:
+        for _, client in two.management_clients():
+            nodes = await client.nodes()
+            assert [node.name for node in nodes if node.running] == list(two.spec.node_names)
+    finally:
+        await two.stop()
 
 
 async def test_a_start_that_is_cancelled_leaves_nothing(tmp_path: Path) -> None:
