@@ -3,6 +3,7 @@
 Everything here is done by hand (``raw``), because libraries hide most of it.
 """
 
+import json
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ import pytest
 from pamqp import commands, encode
 from tests.integration.raw import CAPABILITIES, HEADER, Closed, Raw
 from tests.integration.support import Cluster, Place, management
+from tests.integration.warren import Warren
 
 Both = tuple[Place, Place]
 
@@ -67,13 +69,18 @@ MISTAKES: dict[str, Callable[[Raw], None]] = {
 }
 
 
-def test_mistakes_in_the_handshake_dont_blame_a_node(both: Both, cluster: Cluster) -> None:
+def test_mistakes_in_the_handshake_dont_blame_a_node(both: Both, cluster: Warren) -> None:
     """RabbitMQ hangs up on these after 3 s; twice each, so that two counts would show.
 
     The client is told or hung up on in its handshake time, and all nodes stay fit all along.
     """
     balancer = both[1]
-    fit = len([node for node in cluster.status()["nodes"] if node["fit"]])
+
+    def unfit() -> list[Any]:
+        events = json.loads(cluster.ok("events", "--last", "1000", "--json"))["events"]
+        return [event for event in events if event["kind"] == "node.unfit"]
+
+    before = unfit()
 
     def make(mistake: Callable[[Raw], None]) -> str:
         with Raw(balancer) as raw:
@@ -91,8 +98,8 @@ def test_mistakes_in_the_handshake_dont_blame_a_node(both: Both, cluster: Cluste
     with ThreadPoolExecutor(len(twice)) as pool:
         outcomes = list(pool.map(lambda name: (name, make(MISTAKES[name])), twice))
     assert {what for _, what in outcomes} <= {"hung up", "told 320", "told 505", "told 530"}
-    nodes = cluster.status()["nodes"]
-    assert len([node for node in nodes if node["fit"]]) == fit
+    assert unfit() == before
+    assert all(node["fit"] for node in cluster.status()["nodes"])
     with Raw(balancer).open() as raw:
         raw.close()
 
