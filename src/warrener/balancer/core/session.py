@@ -595,9 +595,8 @@ class Session:
                 home.follow(LinkMove.TUNE)
                 home.deadline = None
                 if not self._agreement.fits(method):
-                    self._node_failed(
-                        home, Unfit.NOT_AMQP, "offers smaller limits than were agreed", now
-                    )
+                    text = "offers smaller limits than were agreed"
+                    self._node_failed(home, Unfit.NOT_AMQP, text, now, blame=False)
                     return
                 if self._state is ClientState.AWAIT_TUNE:
                     self._agreement.tune = method
@@ -627,7 +626,10 @@ class Session:
         full = "node connection limit" in close.reply_text
         if close.reply_code in _NODE_TROUBLE or full:
             self._last_refusal = close.reply_code, close.reply_text
-            self._node_failed(home, Unfit.REFUSES, close.reply_text, now, polite=True)
+            # A vhost that is down, or a full node, is passed over; that says nothing against the
+            # node as a whole. 320 does: it is shutting down or in maintenance.
+            blame = close.reply_code == ReplyCode.CONNECTION_FORCED
+            self._node_failed(home, Unfit.REFUSES, close.reply_text, now, polite=True, blame=blame)
             return
         denied = close.reply_code in (ReplyCode.ACCESS_REFUSED, ReplyCode.NOT_ALLOWED)
         reason = SessionEnd.ACCESS_REFUSED if denied else SessionEnd.BROKER_CLOSED
@@ -672,6 +674,10 @@ class Session:
         """Choose a node and open a link to it."""
         chosen = self._nodes.choose(self.source, self._tried)
         if chosen is None:
+            refusal = self._last_refusal
+            if refusal is not None and refusal[0] != ReplyCode.CONNECTION_FORCED:
+                self._give_up(now)  # every node has answered; asking again would change nothing
+                return
             if self._waiting_since is None:
                 self._waiting_since = now
             self._retry_at = now + RETRY_PAUSE
@@ -704,8 +710,12 @@ class Session:
         *,
         gone: bool = False,
         polite: bool = False,
+        blame: bool = True,
     ) -> None:
-        """A link broke, hangs or makes no sense. ``gone``: its socket is closed already."""
+        """A link broke, hangs or makes no sense. ``gone``: its socket is closed already.
+
+        ``blame``: in a handshake, it counts against the node's fitness.
+        """
         name = home.backend.name
         was_connected = home.state is not LinkState.CONNECTING
         hung_up = gone and home.state in _HEARD_THE_CLIENT
@@ -721,7 +731,7 @@ class Session:
             self._finish(reason, detail, CloseClient())
             return
         if self._state in HANDSHAKING or self._state is ClientState.FOREIGN:
-            self._retry(name, why, detail, now, hung_up=hung_up)
+            self._retry(name, why, detail, now, hung_up=hung_up, blame=blame and not hung_up)
             return
         silent = why is Unfit.HANGS
         self._close_client(
@@ -731,7 +741,9 @@ class Session:
             now,
         )
 
-    def _retry(self, name: NodeName, why: Unfit, detail: str, now: float, *, hung_up: bool) -> None:
+    def _retry(
+        self, name: NodeName, why: Unfit, detail: str, now: float, *, hung_up: bool, blame: bool
+    ) -> None:
         """A node failed in the handshake: the next one, within the client's time.
 
         ``hung_up``: it may have done so because of the client. That is no evidence against the
@@ -753,13 +765,14 @@ class Session:
                 now,
             )
             return
-        if not hung_up:
+        if blame:
             self._nodes.handshake_failed(name, why, printable(detail))
         self._tried.add(name)
         if not agreement.replayable:
             self._close_client(
                 ReplyCode.CONNECTION_FORCED,
-                f"node {name} was lost in the handshake ({detail}), which can't be repeated",
+                f"node {name} ended this handshake ({detail}), and a handshake of this kind can't "
+                f"be repeated on another node",
                 SessionEnd.NODE_LOST,
                 now,
             )

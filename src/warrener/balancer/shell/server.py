@@ -286,13 +286,19 @@ class BalancerServer:
 
     async def _probe(self, backend: Backend) -> None:
         settings = self._settings
-        await probe(
-            backend,
-            self._login,
-            self._reporter(backend.name),
-            interval=settings.probe_interval,
-            timeout=settings.probe_timeout,
-        )
+        while True:
+            try:
+                await probe(
+                    backend,
+                    self._login,
+                    self._reporter(backend.name),
+                    interval=settings.probe_interval,
+                    timeout=settings.probe_timeout,
+                )
+            except Exception as problem:
+                # A node whose probe has stopped would keep its last state for ever.
+                self.bug(f"probe {backend.name}", problem)
+                await asyncio.sleep(settings.probe_interval)
 
     def _reporter(self, name: NodeName) -> Callable[[Unfit | None, str], None]:
         return lambda why, detail: self._table.probed(name, why, detail)

@@ -206,6 +206,7 @@ def test_a_node_that_offers_less_than_was_agreed_is_passed_over() -> None:
     play.link_connects()
     play.node_sends(START)
     play.node_sends(ConnectionTune(2047, 4096, 60)).gives("abort link", "connect n3")
+    assert play.table.statistics()[1].failures_total == 0
 
 
 def test_a_vhost_that_is_down_on_one_node_is_tried_on_another() -> None:
@@ -218,10 +219,11 @@ def test_a_vhost_that_is_down_on_one_node_is_tried_on_another() -> None:
     play.client_sends(TUNE_OK, OPEN)
     down = ConnectionClose(541, "INTERNAL_ERROR - access to vhost '/' refused: vhost is down")
     play.node_sends(down).gives("link: connection.close-ok", "close link", "connect n2")
+    assert play.table.statistics()[0].failures_total == 0, "other vhosts are up there"
 
 
 def test_when_every_node_refuses_the_client_hears_the_brokers_own_words() -> None:
-    play = Playbook("n1")
+    play = Playbook("n1", "n2")
     play.client_sends(PROTOCOL_HEADER)
     play.link_connects()
     play.node_sends(START)
@@ -229,18 +231,15 @@ def test_when_every_node_refuses_the_client_hears_the_brokers_own_words() -> Non
     play.node_sends(TUNE)
     play.client_sends(TUNE_OK, OPEN)
     down = ConnectionClose(541, "INTERNAL_ERROR - vhost '/' is down")
-    play.node_sends(down).gives("link: connection.close-ok", "close link")
-    waited = 0.0
-    while not play.commands or "client:" not in play.lines[-1]:
-        play.after(0.5)
-        waited += 0.5
-        if play.lines == ["connect n1"]:
-            play.link_connects()
-            play.node_sends(START)
-            play.node_sends(TUNE)
-            play.node_sends(down)
-        assert waited < 12
-    play.gives("client: connection.close 541 INTERNAL_ERROR - vhost '/' is down")
+    play.node_sends(down).gives("link: connection.close-ok", "close link", "connect n2")
+    play.link_connects()
+    play.node_sends(START)
+    play.node_sends(TUNE)
+    play.node_sends(down).gives(
+        "link: connection.close-ok",
+        "close link",
+        "client: connection.close 541 INTERNAL_ERROR - vhost '/' is down",
+    )
 
 
 def test_a_wrong_password_is_told_to_a_client_that_announced_it() -> None:
@@ -316,7 +315,7 @@ def test_a_challenge_is_relayed_and_binds_the_session_to_its_node() -> None:
         "link: connection.secure-ok"
     )
     play.link_breaks("connection reset by peer").gives(
-        "client: connection.close 320 CONNECTION_FORCED - node n1 was lost in the handshake*"
+        "client: connection.close 320 CONNECTION_FORCED - node n1 ended this handshake (*"
     )
 
 
