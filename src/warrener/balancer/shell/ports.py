@@ -139,8 +139,11 @@ class SessionPorts(asyncio.Protocol):
                 case SendLink(number, data):
                     self._links[number].write(data)
                 case SendClient(data):
-                    if self._transport is not None:
-                        self._transport.write(data)
+                    transport = self._transport
+                    # A socket that broke is known as closed a moment before it is told as lost,
+                    # and uvloop takes no write in between.
+                    if transport is not None and not transport.is_closing():
+                        transport.write(data)
                 case HoldClient(hold):
                     self._held = hold
                     self.update_client_reading()
@@ -299,8 +302,9 @@ class LinkPort(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send to the node."""
-        if self._transport is not None:
-            self._transport.write(data)
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            transport.write(data)
 
     def read(self, go_on: bool) -> None:
         """Read from the node, or stop."""
