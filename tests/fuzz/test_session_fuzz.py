@@ -139,5 +139,6 @@ def test_a_few_thousand_mutated_streams() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_200_000_mutated_streams() -> None:
     _run(0, int(os.environ.get("WARRENER_FUZZ", "200000")))
