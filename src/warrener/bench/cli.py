@@ -171,7 +171,7 @@ def _state(context: typer.Context, state: Path | None) -> Path | None:
     root = context.find_root()
     source = root.get_parameter_source("state")
     if state is None and source is not None and source.name == "COMMANDLINE":
-        state = root.params["state"]
+        state = Path(root.params["state"])  # click keeps what was typed; only Typer makes a Path
     return state.absolute() if state else None
 
 
