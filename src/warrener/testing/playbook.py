@@ -10,7 +10,7 @@ anything. ``Playbook.opened()`` is a session past its handshake. Time is moved b
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final, Self
 
@@ -259,14 +259,34 @@ class Playbook:
     ) -> Self:
         """A session whose handshake is done."""
         play = cls(*(nodes or ("n1", "n2", "n3")), settings=settings)
-        play.client_sends(PROTOCOL_HEADER)
-        play.link_connects()
-        play.node_sends(START)
-        play.client_sends(start_ok)
-        play.node_sends(TUNE)
+        play.shake_hands(ConnectionTune, start_ok)
         play.client_sends(tune_ok, OPEN)
         play.node_sends(OPEN_OK).gives("client: connection.open-ok")
         return play
+
+    @classmethod
+    def until(cls, last: type[Method], *nodes: str) -> Self:
+        """A session in its handshake: ``last`` was the last method sent, by either side."""
+        play = cls(*nodes)
+        play.shake_hands(last)
+        return play
+
+    def shake_hands(self, last: type[Method], start_ok: ConnectionStartOk = START_OK) -> None:
+        """The handshake from its first byte to ``last``."""
+        self.client_sends(PROTOCOL_HEADER)
+        self.link_connects()
+        steps: list[tuple[Callable[..., object], Method]] = [
+            (self.node_sends, START),
+            (self.client_sends, start_ok),
+            (self.node_sends, TUNE),
+            (self.client_sends, TUNE_OK),
+            (self.client_sends, OPEN),
+        ]
+        for says, method in steps:
+            says(method)
+            if isinstance(method, last):
+                return
+        raise AssertionError(f"{last.__name__} is no step of a handshake before open-ok")
 
 
 def _matches(pattern: str, line: str) -> bool:

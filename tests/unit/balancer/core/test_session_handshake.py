@@ -10,6 +10,7 @@ from warrener.amqp.methods import (
     ConnectionOpen,
     ConnectionSecure,
     ConnectionSecureOk,
+    ConnectionStart,
     ConnectionStartOk,
     ConnectionTune,
     ConnectionTuneOk,
@@ -67,12 +68,7 @@ def test_a_header_may_come_in_pieces() -> None:
 
 @pytest.mark.parametrize("cut", range(1, len(encode(TUNE_OK, OPEN))))
 def test_handshake_frames_may_be_cut_anywhere(cut: int) -> None:
-    play = Playbook("n1")
-    play.client_sends(PROTOCOL_HEADER)
-    play.link_connects()
-    play.node_sends(START)
-    play.client_sends(START_OK)
-    play.node_sends(TUNE)
+    play = Playbook.until(ConnectionTune, "n1")
     raw = encode(TUNE_OK, OPEN)
     play.client_sends(raw[:cut])
     play.client_sends(raw[cut:]).gives(
@@ -81,12 +77,7 @@ def test_handshake_frames_may_be_cut_anywhere(cut: int) -> None:
 
 
 def test_what_a_client_sends_before_open_ok_is_held_and_then_goes_through() -> None:
-    play = Playbook("n1")
-    play.client_sends(PROTOCOL_HEADER)
-    play.link_connects()
-    play.node_sends(START)
-    play.client_sends(START_OK)
-    play.node_sends(TUNE)
+    play = Playbook.until(ConnectionTune, "n1")
     play.client_sends(TUNE_OK, OPEN, (1, ChannelOpen())).gives(
         "link: connection.tune-ok*", "link: connection.open", "hold client"
     )
@@ -120,10 +111,7 @@ def test_a_node_that_hangs_after_connect_is_left_for_the_next_one_in_time() -> N
 @pytest.mark.parametrize("fault", ["breaks", "hangs", "closes with 320"])
 def test_a_node_lost_after_start_ok_is_replaced_unseen(fault: str) -> None:
     """The client waits for tune; the next node gets the same start-ok, the client one tune."""
-    play = Playbook("n1", "n2")
-    play.client_sends(PROTOCOL_HEADER)
-    play.link_connects()
-    play.node_sends(START)
+    play = Playbook.until(ConnectionStart, "n1", "n2")
     first = play.client_sends(START_OK).sent_to(SendLink)
     if fault == "breaks":
         play.link_breaks("connection reset by peer").gives("connect n2")
@@ -140,11 +128,7 @@ def test_a_node_lost_after_start_ok_is_replaced_unseen(fault: str) -> None:
 
 def test_a_client_on_which_nodes_hang_up_is_at_fault_itself() -> None:
     """RabbitMQ answers a start-ok it can't accept by hanging up. No node gets unfit by that."""
-    play = Playbook("n1", "n2", "n3")
-    play.client_sends(PROTOCOL_HEADER)
-    play.link_connects()
-    play.node_sends(START)
-    play.client_sends(START_OK)
+    play = Playbook.until(ConnectionStartOk, "n1", "n2", "n3")
     play.link_breaks("connection reset by peer").gives("connect n2")
     play.link_connects()
     play.node_sends(START)
@@ -166,12 +150,7 @@ def test_a_client_on_which_nodes_hang_up_is_at_fault_itself() -> None:
 )
 def test_limits_that_brokers_hang_up_on_are_refused(chosen: ConnectionTuneOk, text: str) -> None:
     """With 530, before a node is asked: its hanging up would look as if it had failed."""
-    play = Playbook("n1", "n2")
-    play.client_sends(PROTOCOL_HEADER)
-    play.link_connects()
-    play.node_sends(START)
-    play.client_sends(START_OK)
-    play.node_sends(TUNE)
+    play = Playbook.until(ConnectionTune, "n1", "n2")
     play.client_sends(chosen, OPEN).gives(
         "abort link", f"client: connection.close 530 NOT_ALLOWED - {text}"
     )
@@ -179,13 +158,7 @@ def test_limits_that_brokers_hang_up_on_are_refused(chosen: ConnectionTuneOk, te
 
 
 def test_a_node_lost_after_open_is_replaced_unseen() -> None:
-    play = Playbook("n1", "n2")
-    play.client_sends(PROTOCOL_HEADER)
-    play.link_connects()
-    play.node_sends(START)
-    play.client_sends(START_OK)
-    play.node_sends(TUNE)
-    play.client_sends(TUNE_OK, OPEN)
+    play = Playbook.until(ConnectionOpen, "n1", "n2")
     play.link_breaks("connection reset by peer").gives("connect n2")
     play.link_connects().gives("link: header")
     play.node_sends(START).gives("link: connection.start-ok")
@@ -195,13 +168,7 @@ def test_a_node_lost_after_open_is_replaced_unseen() -> None:
 
 
 def test_a_node_that_offers_less_than_was_agreed_is_passed_over() -> None:
-    play = Playbook("n1", "n2", "n3")
-    play.client_sends(PROTOCOL_HEADER)
-    play.link_connects()
-    play.node_sends(START)
-    play.client_sends(START_OK)
-    play.node_sends(TUNE)
-    play.client_sends(TUNE_OK, OPEN)
+    play = Playbook.until(ConnectionOpen, "n1", "n2", "n3")
     play.link_breaks()
     play.link_connects()
     play.node_sends(START)
@@ -210,26 +177,14 @@ def test_a_node_that_offers_less_than_was_agreed_is_passed_over() -> None:
 
 
 def test_a_vhost_that_is_down_on_one_node_is_tried_on_another() -> None:
-    play = Playbook("n1", "n2")
-    play.client_sends(PROTOCOL_HEADER)
-    play.link_connects()
-    play.node_sends(START)
-    play.client_sends(START_OK)
-    play.node_sends(TUNE)
-    play.client_sends(TUNE_OK, OPEN)
+    play = Playbook.until(ConnectionOpen, "n1", "n2")
     down = ConnectionClose(541, "INTERNAL_ERROR - access to vhost '/' refused: vhost is down")
     play.node_sends(down).gives("link: connection.close-ok", "close link", "connect n2")
     assert play.table.statistics()[0].failures_total == 0, "other vhosts are up there"
 
 
 def test_when_every_node_refuses_the_client_hears_the_brokers_own_words() -> None:
-    play = Playbook("n1", "n2")
-    play.client_sends(PROTOCOL_HEADER)
-    play.link_connects()
-    play.node_sends(START)
-    play.client_sends(START_OK)
-    play.node_sends(TUNE)
-    play.client_sends(TUNE_OK, OPEN)
+    play = Playbook.until(ConnectionOpen, "n1", "n2")
     down = ConnectionClose(541, "INTERNAL_ERROR - vhost '/' is down")
     play.node_sends(down).gives("link: connection.close-ok", "close link", "connect n2")
     play.link_connects()
@@ -243,11 +198,7 @@ def test_when_every_node_refuses_the_client_hears_the_brokers_own_words() -> Non
 
 
 def test_a_wrong_password_is_told_to_a_client_that_announced_it() -> None:
-    play = Playbook("n1", "n2")
-    play.client_sends(PROTOCOL_HEADER)
-    play.link_connects()
-    play.node_sends(START)
-    play.client_sends(START_OK)
+    play = Playbook.until(ConnectionStartOk, "n1", "n2")
     refused = ConnectionClose(403, "ACCESS_REFUSED - Login was refused")
     play.node_sends(refused).gives(
         "link: connection.close-ok",
@@ -259,10 +210,7 @@ def test_a_wrong_password_is_told_to_a_client_that_announced_it() -> None:
 
 def test_a_wrong_password_closes_without_a_word_for_a_client_that_did_not() -> None:
     """As RabbitMQ does. The link announces the capability, so that no other node is tried."""
-    play = Playbook("n1", "n2")
-    play.client_sends(PROTOCOL_HEADER)
-    play.link_connects()
-    play.node_sends(START)
+    play = Playbook.until(ConnectionStart, "n1", "n2")
     sent = play.client_sends(QUIET_START_OK).sent_to(SendLink)
     announced = decode_method(sent[7:-1])
     assert isinstance(announced, ConnectionStartOk)
@@ -274,13 +222,7 @@ def test_a_wrong_password_closes_without_a_word_for_a_client_that_did_not() -> N
 
 
 def test_an_unknown_vhost_is_told_and_no_other_node_is_asked() -> None:
-    play = Playbook("n1", "n2")
-    play.client_sends(PROTOCOL_HEADER)
-    play.link_connects()
-    play.node_sends(START)
-    play.client_sends(START_OK)
-    play.node_sends(TUNE)
-    play.client_sends(TUNE_OK, OPEN)
+    play = Playbook.until(ConnectionOpen, "n1", "n2")
     play.node_sends(ConnectionClose(530, "NOT_ALLOWED - vhost x not found", 10, 40)).gives(
         "link: connection.close-ok",
         "close link",
@@ -289,13 +231,7 @@ def test_an_unknown_vhost_is_told_and_no_other_node_is_asked() -> None:
 
 
 def test_a_node_at_its_connection_limit_is_passed_over() -> None:
-    play = Playbook("n1", "n2")
-    play.client_sends(PROTOCOL_HEADER)
-    play.link_connects()
-    play.node_sends(START)
-    play.client_sends(START_OK)
-    play.node_sends(TUNE)
-    play.client_sends(TUNE_OK, OPEN)
+    play = Playbook.until(ConnectionOpen, "n1", "n2")
     full = "NOT_ALLOWED - connection refused: node connection limit (5) is reached"
     play.node_sends(ConnectionClose(530, full)).gives(
         "link: connection.close-ok", "close link", "connect n2"
@@ -303,10 +239,7 @@ def test_a_node_at_its_connection_limit_is_passed_over() -> None:
 
 
 def test_a_challenge_is_relayed_and_binds_the_session_to_its_node() -> None:
-    play = Playbook("n1", "n2")
-    play.client_sends(PROTOCOL_HEADER)
-    play.link_connects()
-    play.node_sends(START)
+    play = Playbook.until(ConnectionStart, "n1", "n2")
     play.client_sends(ConnectionStartOk({}, "RABBIT-CR-DEMO", b"guest", "en_US"))
     play.node_sends(ConnectionSecure(b"Please tell me your password")).gives(
         "client: connection.secure"
@@ -344,10 +277,7 @@ def test_a_client_that_dawdles_is_dropped() -> None:
 
 
 def test_a_client_that_stops_half_way_is_dropped_with_its_link() -> None:
-    play = Playbook("n1")
-    play.client_sends(PROTOCOL_HEADER)
-    play.link_connects()
-    play.node_sends(START)
+    play = Playbook.until(ConnectionStart, "n1")
     play.after(10.1).gives("close link", "close client", "finished client_slow_handshake: *")
 
 
@@ -359,10 +289,7 @@ def test_a_client_that_leaves_in_the_handshake_leaves_nothing() -> None:
 
 
 def test_frames_that_have_no_place_in_a_handshake_get_a_503() -> None:
-    play = Playbook("n1")
-    play.client_sends(PROTOCOL_HEADER)
-    play.link_connects()
-    play.node_sends(START)
+    play = Playbook.until(ConnectionStart, "n1")
     play.client_sends(OPEN).gives(
         "abort link",
         "client: connection.close 503 COMMAND_INVALID - connection.open may not come*",
@@ -370,30 +297,21 @@ def test_frames_that_have_no_place_in_a_handshake_get_a_503() -> None:
 
 
 def test_content_before_open_gets_a_505() -> None:
-    play = Playbook("n1")
-    play.client_sends(PROTOCOL_HEADER)
-    play.link_connects()
-    play.node_sends(START)
+    play = Playbook.until(ConnectionStart, "n1")
     play.client_sends((1, QueueDeclare("q"))).gives(
         "abort link", "client: connection.close 505 UNEXPECTED_FRAME - *"
     )
 
 
 def test_a_bad_frame_end_in_the_handshake_gets_a_501() -> None:
-    play = Playbook("n1")
-    play.client_sends(PROTOCOL_HEADER)
-    play.link_connects()
-    play.node_sends(START)
+    play = Playbook.until(ConnectionStart, "n1")
     play.client_sends(encode(START_OK)[:-1] + b"\x00").gives(
         "abort link", "client: connection.close 501 FRAME_ERROR - *"
     )
 
 
 def test_heartbeats_in_the_handshake_are_swallowed() -> None:
-    play = Playbook("n1")
-    play.client_sends(PROTOCOL_HEADER)
-    play.link_connects()
-    play.node_sends(START)
+    play = Playbook.until(ConnectionStart, "n1")
     play.client_sends(HEARTBEAT, START_OK).gives("link: connection.start-ok")
     play.node_sends(HEARTBEAT, TUNE).gives("client: connection.tune")
 
@@ -426,12 +344,7 @@ def test_limits_agreed_are_the_clients_and_the_heartbeat_is_the_links_own() -> N
 
 
 def test_text_of_a_client_that_is_not_utf8_is_fit_for_json() -> None:
-    play = Playbook("n1")
-    play.client_sends(PROTOCOL_HEADER)
-    play.link_connects()
-    play.node_sends(START)
-    play.client_sends(START_OK)
-    play.node_sends(TUNE)
+    play = Playbook.until(ConnectionTune, "n1")
     vhost = "\udcff\x1b[31m"
     play.client_sends(TUNE_OK, ConnectionOpen(vhost))
     assert play.session.statistics().vhost == "\ufffd\ufffd[31m"
