@@ -50,6 +50,12 @@ class SessionStatistics:
     bytes_out: int  # to the client
     published: int
     delivered: int
+    links: tuple[NodeName, ...] = ()  # nodes it has a link to
+    moves: int = 0  # of its channels
+    parked: int = 0  # consumers that wait for their queue
+    journal_bytes: int = 0
+    messages_local: int = 0  # entered or left through the node that leads their queue
+    messages_remote: int = 0  # through another one
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +75,11 @@ class BalancerStatistics:
     published: int
     delivered: int
     backends: tuple[BackendStatistics, ...]
+    locality_error: str = ""  # why leaders aren't known at present; empty while they are
+    moves: tuple[tuple[str, int], ...] = ()  # (MoveReason value, channels moved), sorted
+    moves_failed: int = 0
+    replayed: int = 0  # unconfirmed publishes sent again on another node
+    parked: int = 0
+    journal_bytes: int = 0
+    messages_local: int = 0
+    messages_remote: int = 0

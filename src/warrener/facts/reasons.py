@@ -53,3 +53,27 @@ class NodeState(StrEnum):
     STOPPING = "stopping"
     STOPPED = "stopped"  # ended when asked to
     DOWN = "down"  # ended by itself, or unreachable
+
+
+class MoveReason(StrEnum):
+    """Why a channel moved to another node."""
+
+    LOCALITY = "locality"  # to the node that leads its queue
+    FAILOVER = "failover"  # its node was lost
+    DRAIN = "drain"  # its node is being drained
+    REBALANCE = "rebalance"  # sessions are spread evenly again
+    TIE = "tie"  # to the link that owns an exclusive queue
+
+
+class Placement(StrEnum):
+    """Why a channel is where it is."""
+
+    HOME = "home"  # where the policy put its session
+    LEADER = "leader"  # with the leader of its queue
+    TIED = "tied"  # bound to its link: an exclusive queue, a transaction, direct reply-to
+    FAILED_OVER = "failed_over"  # its node was lost, and its queue's leader isn't known
+    REFUSED = "refused"  # the leader's node refused a link
+    DRAINED = "drained"  # its node was drained
+    REBALANCED = "rebalanced"
+    MOVING = "moving"
+    WAITING = "waiting"  # for a node, or for its queue to come back

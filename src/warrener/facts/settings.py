@@ -47,3 +47,10 @@ class BalancerSettings:
     max_frame: int = 16 * 1024 * 1024  # for a frame when the two sides agreed on "no limit"
     high_water: int = 512 * 1024  # bytes waiting for a slow side before the other isn't read
     backlog: int = 1024
+    locality: bool = True  # channels go to the node that leads their queue
+    outage_timeout: float = 30.0  # a session without any node is kept for so long
+    park_timeout: float = 60.0  # a consumer whose queue is away is kept for so long
+    settle_timeout: float = 10.0  # a planned move waits so long for acks and confirms
+    link_linger: float = 5.0  # a link without channels is closed after so long
+    journal_limit: int = 16 * 1024 * 1024  # unconfirmed and waiting publishes of one session
+    journal_total: int = 512 * 1024 * 1024  # of all sessions
