@@ -41,13 +41,16 @@ class QueueView:
     messages_ready: int = 0
     messages_unacknowledged: int = 0
     consumers: int = 0
+    auto_delete: bool = False
+    exclusive: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterSnapshot:
     """The cluster as one of its nodes describes it.
 
-    ``source`` is the node that was asked; ``taken_at`` is seconds since the epoch.
+    ``source`` is the node that was asked; ``taken_at`` is seconds since the epoch, when asking
+    began, and ``took`` the seconds until it was answered: nothing in it is older.
     """
 
     source: NodeName
@@ -55,3 +58,4 @@ class ClusterSnapshot:
     cluster_name: str
     nodes: tuple[NodeView, ...]
     queues: tuple[QueueView, ...] = ()
+    took: float = 0.0
