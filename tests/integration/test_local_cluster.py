@@ -178,7 +178,7 @@ async def test_a_killed_node_is_down_and_can_be_started_again(
     assert told.events[-1] == Event(
         "node.exited", name, NodeState.DOWN.value, {"pid": pid, "how": "was killed by SIGKILL"}
     )
-    await three.start_node(name)
+    await three.restart_node(name)
     seen = await observe(three.management_clients(), now=lambda: 0.0)
     assert [node.running for node in seen.nodes] == [True, True, True]
     assert {one.part for one in find_leftovers(three.state)} == {"epmd", "n1", "n2", "n3"}

@@ -55,3 +55,23 @@ class StartFailed(ClusterError):
         self.log = log
         told = "".join(f"\n    {line}" for line in lines)
         super().__init__(f"{node} {text}; its log: {log}{told}")
+
+
+class ToolFailed(ClusterError):
+    """One of RabbitMQ's command-line tools failed. ``output`` is the file with all it printed."""
+
+    def __init__(self, text: str, output: Path) -> None:
+        self.output = output
+        super().__init__(f"{text}; all it printed: {output}")
+
+
+class NodeBusy(ClusterError):
+    """Another operation on the same node is under way."""
+
+
+class NotRunning(ClusterError):
+    """The node has to run for this, and doesn't."""
+
+
+class ReviveFailed(ClusterError):
+    """RabbitMQ says that a node was revived, but it doesn't serve."""

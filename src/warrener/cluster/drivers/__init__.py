@@ -5,6 +5,8 @@ installation.py    finds a RabbitMQ and its Erlang
 ports.py           a block of ports per cluster, held for the life of the process
 node_config.py     rabbitmq.conf and the environment of a node (pure)
 node.py            one node: start, stop, what it does
+upkeep.py          one node of a running cluster: drain, revive, restart
+tools.py           RabbitMQ's command-line tools
 boot_log.py        what a node's log says of its boot (pure)
 processes.py       child processes, and finding them again by a mark in their environment
 private_files.py   the files of a state folder that are the driver's

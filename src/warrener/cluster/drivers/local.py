@@ -46,6 +46,7 @@ from warrener.cluster.drivers.private_files import (
     write_private,
 )
 from warrener.cluster.drivers.processes import Child, kill_marked, mark, told_end
+from warrener.cluster.drivers.upkeep import Upkeep
 from warrener.cluster.errors import ClusterError, MembersDiffer, StartFailed
 from warrener.cluster.spec import ClusterSpec
 from warrener.facts.balance import Backend
@@ -88,6 +89,7 @@ class LocalCluster:
         self._record: Record | None = None
         self._ports: ClusterPorts | None = None
         self._nodes: dict[NodeName, Node] = {}
+        self._upkeep: Upkeep | None = None
         self._epmd: Child | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._holds = contextlib.ExitStack()  # locks of the folder and of ports
@@ -224,28 +226,44 @@ class LocalCluster:
         limit = max(1.0, deadline - asyncio.get_running_loop().time())
         await _all([node.wait_serving(expected, limit) for node in nodes])
 
-    async def start_node(self, name: NodeName) -> None:
-        """Starts one node that is stopped or down; returns when it serves. Raises StartFailed."""
-        node = self._nodes[name]
-        if node.state not in {NodeState.STOPPED, NodeState.DOWN}:
-            return
-        running = [one.name for one in self._nodes.values() if one.state is NodeState.RUNNING]
-        try:
-            await node.launch()
-            await node.wait_serving([*running, name], self._start_timeout)
-        except BaseException:
-            await _finish(node.stop(0))
-            raise
+    # -- one node of a cluster that runs
 
-    async def stop_node(self, name: NodeName) -> None:
-        """Stops one node in order."""
-        await self._nodes[name].stop()
+    async def drain_node(self, name: NodeName) -> None:
+        """RabbitMQ's maintenance mode, on. Raises NodeBusy, NotRunning or ToolFailed."""
+        await self._works().perform(name, "drained", self._works().drain)
+
+    async def revive_node(self, name: NodeName) -> None:
+        """RabbitMQ's maintenance mode, off. Raises NodeBusy, NotRunning, ToolFailed, or
+        ReviveFailed if the node doesn't serve although RabbitMQ says that it does."""
+        await self._works().perform(name, "revived", self._works().revive)
+
+    async def restart_node(self, name: NodeName, timeout: float | None = None) -> None:
+        """Stops a node if it runs (in order; a frozen one is thawed first) and starts it; returns
+        when it serves and is clustered. ``timeout`` is for the start, by default that of the
+        cluster's. Raises NodeBusy or StartFailed; the node is stopped then."""
+        limit = timeout if timeout is not None else self._start_timeout
+        works = self._works()
+        await works.perform(name, "restarted", lambda node: works.restart(node, limit))
+
+    async def drained_nodes(self) -> frozenset[NodeName]:
+        """Which nodes are in maintenance mode, whoever put them there. Takes a second. Raises
+        NotRunning or ToolFailed."""
+        return await self._works().drained()
+
+    def _works(self) -> Upkeep:
+        assert self._upkeep is not None, "prepare() first"
+        return self._upkeep
 
     # -- stop
 
     async def stop(self) -> None:
-        """Stops all nodes in order and at once, by force after a while. Cancelled: by force."""
+        """Stops all nodes in order and at once, by force after a while. Cancelled: by force.
+
+        What is being done to a node is called off first: a restart must not start one again.
+        """
         try:
+            if self._upkeep is not None:
+                await self._upkeep.end()
             await _all([node.stop() for node in self._nodes.values()])
         finally:
             await _finish(self._end())
@@ -326,6 +344,9 @@ class LocalCluster:
         self._nodes = {}
         for name, ports in zip(self.spec.node_names, self.ports.nodes, strict=True):
             self._nodes[name] = self._make_node(name, ports, record, credentials)
+        self._upkeep = Upkeep(
+            self._nodes, self.installation, self._files.mark(record), self._progress
+        )
 
     def _make_node(
         self, name: NodeName, ports: NodePorts, record: Record, credentials: Credentials

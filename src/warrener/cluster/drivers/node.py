@@ -57,6 +57,7 @@ class LocalNode:
     prometheus_port: int
     dist_port: int
     log: Path
+    drained: bool = False  # in maintenance mode, as far as it was put there by this driver
 
 
 class Node:
@@ -81,8 +82,9 @@ class Node:
         self.files = files
         self.client = client
         self.state = NodeState.STOPPED
+        self.drained = False
+        self.environment = environment
         self._server = server
-        self._environment = environment
         self._cluster_mark = cluster_mark
         self._progress = progress
         self._on_event = on_event
@@ -102,6 +104,7 @@ class Node:
             prometheus_port=self.ports.prometheus,
             dist_port=self.ports.distribution,
             log=self.files.log,
+            drained=self.drained,
         )
 
     @property
@@ -119,6 +122,17 @@ class Node:
                         break
         return self._vm.pid if self._vm is not None else self._child.pid
 
+    @property
+    def frozen(self) -> bool:
+        """Whether its process is there but stopped (SIGSTOP): it answers nobody."""
+        pid = self.pid
+        if pid is None:
+            return False
+        try:
+            return psutil.Process(pid).status() == psutil.STATUS_STOPPED
+        except psutil.Error:
+            return False
+
     # -- starting
 
     async def launch(self) -> None:
@@ -127,13 +141,14 @@ class Node:
         if self._watch is not None:  # still clearing away helpers, which carry the same mark
             await asyncio.gather(self._watch, return_exceptions=True)
         self._vm = None
+        self.drained = False  # RabbitMQ forgets maintenance mode when it boots
         self.files.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._log_offset = self._log_size()
         try:
             self._child = Child.start(
                 self.short,
                 [str(self._server)],
-                environment=self._environment,
+                environment=self.environment,
                 folder=self.files.folder,
                 output=self.files.console,
             )
@@ -194,7 +209,7 @@ class Node:
                 if running is not None and not is_up:
                     is_up = True
                     self._progress(Progress(self.short, "is up"))
-                if running is not None and running.issuperset(members) and await self._greets():
+                if running is not None and running.issuperset(members) and await self.greets():
                     return
             await asyncio.sleep(_LOOK_EVERY)
 
@@ -208,7 +223,7 @@ class Node:
             return None
         return {NodeName(node.name) for node in nodes if node.running}
 
-    async def _greets(self) -> bool:
+    async def greets(self) -> bool:
         """Whether the AMQP port answers a protocol header as a server does."""
         try:
             async with asyncio.timeout(_ASK_TIMEOUT):

@@ -169,6 +169,25 @@ def environment(
     }
 
 
+_FOR_SERVERS: Final = frozenset(
+    {
+        "ERL_CRASH_DUMP",  # a tool that crashes must not replace a node's
+        "RABBITMQ_ALLOW_INPUT",
+        "RABBITMQ_DIST_PORT",  # a tool would take it for the node's to find, and for its own
+        "RABBITMQ_PID_FILE",
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
+    }
+)
+
+
+def tool_environment(node: Mapping[str, str], mark: Mapping[str, str]) -> dict[str, str]:
+    """The environment in which RabbitMQ's command-line tools find a node: the node's own, without
+    what is meant for a server. They know the node by the cookie in HOME."""
+    kept = {key: value for key, value in node.items() if key not in _FOR_SERVERS}
+    # A tool that finds no epmd would start one, which then holds the port that ours needs.
+    return {**kept, **mark, "ERL_FLAGS": f"{node['ERL_FLAGS']} -start_epmd false"}
+
+
 def epmd_environment(path: str, mark: Mapping[str, str]) -> dict[str, str]:
     """The environment of epmd, the directory in which the nodes find one another's ports."""
     return {"PATH": path, "LANG": "C.UTF-8", **mark}

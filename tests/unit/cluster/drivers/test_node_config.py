@@ -10,6 +10,7 @@ from warrener.cluster.drivers.node_config import (
     enabled_plugins,
     environment,
     node_files,
+    tool_environment,
 )
 from warrener.cluster.drivers.ports import layout
 from warrener.cluster.spec import node_names
@@ -123,3 +124,15 @@ def test_all_files_are_the_clusters_own() -> None:
 def test_the_password_is_in_the_file_only() -> None:
     assert settings()["default_pass"] == PASSWORD
     assert not any(PASSWORD in value for value in env().values())
+
+
+def test_a_tool_finds_the_node_and_takes_nothing_of_its_own() -> None:
+    node = env()
+    found = tool_environment(node, {"WARRENER_CLUSTER": "x", "WARRENER_PART": "n1-tool"})
+    for key in ("HOME", "RABBITMQ_NODENAME", "ERL_EPMD_PORT", "RABBITMQ_CONF_ENV_FILE", "PATH"):
+        assert found[key] == node[key]
+    for key in ("RABBITMQ_DIST_PORT", "RABBITMQ_PID_FILE", "ERL_CRASH_DUMP"):
+        assert key in node
+        assert key not in found
+    assert found["WARRENER_PART"] == "n1-tool"
+    assert found["ERL_FLAGS"] == f"{node['ERL_FLAGS']} -start_epmd false"

@@ -1,0 +1,105 @@
+"""RabbitMQ's own command-line tools, run against one node.
+
+Each call boots an Erlang VM: half a second and more. So they are for what the management API can't
+do (maintenance mode), never for watching. What a tool prints goes into a private file beside the
+node's logs and stays there until the next call, for whoever looks for the reason of a failure.
+
+The tools say what they did in words and little else: ``revive`` ends well when a listener could not
+be opened again. What they claim is checked by those who call.
+"""
+
+import asyncio
+import json
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from warrener.cluster.drivers.processes import Child, told_end
+from warrener.cluster.errors import ToolFailed
+
+_MAX_OUTPUT: Final = 16 * 1024 * 1024
+_KILL_TIMEOUT: Final = 5.0
+_LONGEST: Final = 300
+_ADVICE: Final = "Please see diagnostics information"
+
+
+async def run_tool(
+    program: Path,
+    arguments: Sequence[str],
+    *,
+    name: str,
+    environment: Mapping[str, str],
+    folder: Path,
+    output: Path,
+    timeout: float,
+) -> str:
+    """Runs a tool to its end and returns what it printed. ``name`` is the node's, for people.
+
+    Raises ToolFailed if it fails or takes longer than ``timeout`` seconds; it is killed then, as
+    when this is cancelled. What the node was asked to do may go on in it all the same.
+    """
+    what = f"`{program.name} {' '.join(arguments)}`"
+    try:
+        child = Child.start(
+            f"{program.name}:{name}",
+            [str(program), *arguments],
+            environment=environment,
+            folder=folder,
+            output=output,
+        )
+    except OSError as error:
+        raise ToolFailed(f"{what} can't be run: {error}", output) from error
+    try:
+        ended = await child.wait(timeout)
+    finally:
+        if not child.exited.is_set():
+            child.send(signal.SIGKILL)
+    if not ended:
+        await child.wait(_KILL_TIMEOUT)
+        raise ToolFailed(f"{what} had not ended on {name} after {timeout:g} s", output)
+    text = await asyncio.to_thread(_read, output)
+    if child.returncode != 0:
+        why = failure(text) or told_end(child.returncode)
+        raise ToolFailed(f"{what} failed on {name}: {why}", output)
+    return text
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(_MAX_OUTPUT).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def failure(text: str) -> str:
+    """The sentence that says why, of all that a tool prints when it fails; empty if there is none.
+
+    It comes after ``Error:``, on the same line or the next, and before a page of general advice.
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    for number, line in enumerate(lines):
+        if line.startswith("Error:"):
+            told = line.removeprefix("Error:").strip() or "".join(lines[number + 1 : number + 2])
+            return told.partition(_ADVICE)[0].strip().rstrip(".")[:_LONGEST]
+    return lines[-1][:_LONGEST] if lines else ""
+
+
+def nodes_in_maintenance(text: str) -> frozenset[str]:
+    """The nodes that ``rabbitmq-diagnostics cluster_status --formatter=json`` calls drained.
+
+    The words differ by version ("marked for maintenance" with colours in it, "draining"); what all
+    of them say of a node that isn't is "not under maintenance" or "regular". ValueError if
+    this isn't such a document.
+    """
+    document = json.loads(text[max(0, text.find("{")) :])
+    told = document.get("maintenance_status") if isinstance(document, dict) else None
+    if not isinstance(told, dict):
+        raise ValueError("it says nothing of maintenance")
+    return frozenset(node for node, words in told.items() if _is_drained(str(words).lower()))
+
+
+def _is_drained(words: str) -> bool:
+    signs = ("marked", "drain", "under maintenance")
+    return "not " not in words and any(sign in words for sign in signs)
