@@ -93,7 +93,9 @@ class _Running:
         self._tell(b"stop")
 
     def read(self) -> Iterator[Note]:
-        """New notes; the last one of a program that died is made up here."""
+        """New notes; the last one of a program that died is made up here. None after ``end``."""
+        if self._notes.closed:
+            return
         gone = self.process.poll() is not None  # asked first: all that it wrote is there then
         data = self._rest + self._notes.read()
         *lines, self._rest = data.split(b"\n")
@@ -122,7 +124,7 @@ class _Running:
 
 
 class Workload:
-    """A context manager; all of its methods belong to one thread."""
+    """A context manager; all of its methods belong to one thread. The books outlive it."""
 
     def __init__(self, programs: Sequence[Program], url: str, folder: Path) -> None:
         self.ledger = Ledger()
@@ -176,15 +178,20 @@ class Workload:
 
     def wait_flowing(self, timeout: float = 30.0, least: int = 5) -> float:
         """Until each publisher got ``least`` confirms and each consumer as many deliveries, from
-        now on. Gives the seconds that took. A client that ended will never: raises NotInTime."""
+        now on. Gives the seconds that took. Raises NotInTime; at once if one of them has ended,
+        since nothing will ever move for it."""
         begun = time.monotonic()
         before = self._progress()
 
         def behind() -> list[str]:
             now = self._progress()
-            return [name for name, count in now.items() if count - before[name] < least]
+            names = [name for name, count in now.items() if count - before[name] < least]
+            dead = [one.name for one in self._running if one.gone and one.name in names]
+            if dead:
+                raise NotInTime(f"nothing moves any more for {', '.join(dead)}: ended")
+            return names
 
-        self._wait("nothing moves for", behind, timeout)
+        self._wait("nothing moves for:", behind, timeout)
         return time.monotonic() - begun
 
     def _progress(self) -> dict[str, int]:
