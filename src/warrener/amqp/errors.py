@@ -24,7 +24,8 @@ class ProtocolViolation(Exception):
 
 
 class FrameError(ProtocolViolation):
-    """A frame that can't be one: too large, or without its end octet. The stream is lost.
+    """A frame that can't be one: too large, without its end octet, out of place. The stream is
+    lost.
 
     ``at`` is the offset at which the frame begins in the bytes that were scanned; what lies
     before it is good.
@@ -32,8 +33,8 @@ class FrameError(ProtocolViolation):
 
     at: Final[int]
 
-    def __init__(self, text: str, at: int) -> None:
-        super().__init__(ReplyCode.FRAME_ERROR, text)
+    def __init__(self, text: str, at: int, code: ReplyCode = ReplyCode.FRAME_ERROR) -> None:
+        super().__init__(code, text)
         self.at = at
 
 

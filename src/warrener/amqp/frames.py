@@ -148,12 +148,12 @@ def scan(
     while pos <= last:
         kind, channel, size, method = unpack(data, pos)
         if size > limit:
-            raise _too_large(pos, kind, size, limit)
+            raise too_large(pos, kind, size, limit)
         next_pos = pos + size + 8
         if next_pos > stop:
             return Scan(pos, Verdict.MORE, next_pos, kind, channel, NO_METHOD, contents)
         if data[next_pos - 1] != FRAME_END:
-            raise _no_end(pos, data[pos:next_pos])
+            raise missing_end(pos, data[pos:next_pos])
         if kind == FRAME_BODY:
             if header_size >= 0 and next_pos < last:
                 pattern = shapes.run_of((method_size, method_id, header_size, size))
@@ -182,24 +182,26 @@ def scan(
             return Scan(pos, Verdict.MORE, pos + FRAME_OVERHEAD, 0, 0, NO_METHOD, contents)
         kind, channel, size = _HEAD.unpack_from(data, pos)
         if size > limit:
-            raise _too_large(pos, kind, size, limit)
+            raise too_large(pos, kind, size, limit)
         next_pos = pos + size + FRAME_OVERHEAD
         if next_pos > stop:
             return Scan(pos, Verdict.MORE, next_pos, kind, channel, NO_METHOD, contents)
         if data[next_pos - 1] != FRAME_END:
-            raise _no_end(pos, data[pos:next_pos])
+            raise missing_end(pos, data[pos:next_pos])
         if kind not in (FRAME_BODY, FRAME_HEADER):
             return Scan(pos, Verdict.DECIDE, next_pos, kind, channel, NO_METHOD, contents)
         contents += kind == FRAME_HEADER
         pos = next_pos
 
 
-def _too_large(at: int, kind: int, size: int, limit: int) -> FrameError:
+def too_large(at: int, kind: int, size: int, limit: int) -> FrameError:
+    """A frame over the limit."""
     text = f"type {kind}, frame payload of {size} bytes is over the limit of {limit}"
     return FrameError(text, at)
 
 
-def _no_end(at: int, frame: bytes) -> FrameError:
+def missing_end(at: int, frame: bytes) -> FrameError:
+    """A frame without its end octet."""
     kind, channel, size = _HEAD.unpack_from(frame)
     text = (
         f"type {kind} on channel {channel}, {size} bytes: "

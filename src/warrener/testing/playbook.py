@@ -7,11 +7,18 @@
 
 Each event gives commands; ``gives`` compares them with lines. A ``*`` in a line stands for
 anything. ``Playbook.opened()`` is a session past its handshake. Time is moved by ``after``.
+
+A session's first link is "the link"; later ones go by their node's name:
+
+    play.client_sends((1, BasicConsume("q"))).gives("connect n2")
+    play.at("n2").joins()                      # its handshake, step by step
+    play.at("n2").node_sends((1, ChannelOpenOk()))
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
+from types import MappingProxyType
 from typing import Final, Self
 
 from warrener.amqp.constants import (
@@ -37,6 +44,7 @@ from warrener.amqp.methods import (
     encode_method_frame,
     method_name,
 )
+from warrener.balancer.core.budget import Budget
 from warrener.balancer.core.commands import (
     AbortClient,
     AbortLink,
@@ -46,16 +54,21 @@ from warrener.balancer.core.commands import (
     Connect,
     Finished,
     HoldClient,
+    LookUp,
     SendClient,
     SendLink,
 )
+from warrener.balancer.core.directory import Directory
 from warrener.balancer.core.nodes import NodeTable
 from warrener.balancer.core.policies import make_policy
 from warrener.balancer.core.session import Session
 from warrener.facts.balance import Backend
 from warrener.facts.happenings import Event
 from warrener.facts.ids import NodeName, SessionId
+from warrener.facts.places import Found, Lookup
+from warrener.facts.reasons import MoveReason
 from warrener.facts.settings import BalancerSettings
+from warrener.facts.snapshot import ClusterSnapshot, NodeView, QueueView
 
 START: Final = ConnectionStart(
     0,
@@ -142,19 +155,21 @@ def _describe_method(frame: bytes, method_id: int, channel: int) -> str:
     return f"{words}/{channel}" if channel else words
 
 
-def describe(command: Command) -> str:
-    """A command as one line."""
+def describe(command: Command, names: Mapping[int, str] = MappingProxyType({})) -> str:
+    """A command as one line; ``names`` of links that are not "the link"."""
     match command:
         case SendClient(data):
             return "client: " + " ".join(describe_frames(data))
-        case SendLink(_, data):
-            return "link: " + " ".join(describe_frames(data))
+        case SendLink(link, data):
+            return f"{names.get(link, 'link')}: " + " ".join(describe_frames(data))
         case Connect(_, backend):
             return f"connect {backend.name}"
-        case CloseLink():
-            return "close link"
-        case AbortLink():
-            return "abort link"
+        case CloseLink(link):
+            return f"close {names.get(link, 'link')}"
+        case AbortLink(link):
+            return f"abort {names.get(link, 'link')}"
+        case LookUp(lookup):
+            return f"look up {lookup.kind} {lookup.name}"
         case HoldClient(hold):
             return "hold client" if hold else "release client"
         case CloseClient():
@@ -182,24 +197,69 @@ class Playbook:
         )
         for name in nodes:
             self.table.probed(NodeName(name), None)
+        self.directory = Directory()
+        self.budget = Budget(self.settings.journal_total)
         self.session = Session(
-            SessionId(1), CLIENT, "192.0.2.9", self.table, self.settings, self.now
+            SessionId(1),
+            CLIENT,
+            "192.0.2.9",
+            self.table,
+            self.settings,
+            self.now,
+            self.directory,
+            self.budget,
         )
+        self._link = 0
+        self._links: dict[str, int] = {}  # the newest one to each node
+        self._names: dict[int, str] = {}  # of links after the first
 
     # -- events ---------------------------------------------------------------------------------
 
     @property
     def link(self) -> int:
-        """The number of the newest link that was asked for."""
+        """The number of the link that events are about: the newest, or what ``at`` chose."""
         return self._link
 
-    _link = 0
+    def at(self, node: str) -> Self:
+        """What follows is about the newest link to this node."""
+        self._link = self._links[node]
+        return self
+
+    def knows(self, *queues: tuple[str, str] | tuple[str, str, str]) -> Self:
+        """The cluster's view: (queue, leader) or (queue, leader, type); a leader that isn't running
+        is written "down n2"."""
+        nodes = {backend.name for backend in self.table.backends()}
+        down = {words[1].removeprefix("down ") for words in queues if words[1].startswith("down ")}
+        views = tuple(
+            QueueView(
+                "/",
+                words[0],
+                words[2] if len(words) > 2 else "quorum",
+                NodeName(words[1].removeprefix("down ")),
+                state="down" if words[1].startswith("down ") else "running",
+            )
+            for words in queues
+        )
+        self.directory.apply_snapshot(
+            ClusterSnapshot(
+                NodeName("n1"),
+                self.now,
+                "test",
+                tuple(NodeView(name, running=name not in down) for name in sorted(nodes)),
+                views,
+            ),
+            self.now,
+        )
+        return self
 
     def _did(self, commands: list[Command]) -> Self:
         self.commands = commands
         for command in commands:
             if isinstance(command, Connect):
                 self._link = command.link
+                self._links[command.backend.name] = command.link
+                if self.session.was_open:
+                    self._names[command.link] = command.backend.name
         return self
 
     def client_sends(self, *what: Sent) -> Self:
@@ -211,16 +271,33 @@ class Playbook:
         return self._did(self.session.client_lost(self.now))
 
     def link_connects(self) -> Self:
-        """The newest link's TCP connection stands."""
+        """The link's TCP connection stands."""
         return self._did(self.session.link_connected(self._link, self.now))
 
     def link_breaks(self, detail: str = "connection refused") -> Self:
-        """The newest link breaks, or can't be connected."""
+        """The link breaks, or can't be connected."""
         return self._did(self.session.link_lost(self._link, self.now, detail))
 
     def node_sends(self, *what: Sent) -> Self:
-        """The node at the end of the newest link sends frames, all in one chunk."""
+        """The node at the end of the link sends frames, all in one chunk."""
         return self._did(self.session.link_data(self._link, encode(*what), self.now))
+
+    def joins(self) -> Self:
+        """The handshake of a link after the first, up to open-ok."""
+        node = self._names[self._link]
+        self.link_connects().gives(f"{node}: header")
+        self.node_sends(START).gives(f"{node}: connection.start-ok")
+        self.node_sends(TUNE).gives(f"{node}: connection.tune-ok* connection.open")
+        return self.node_sends(OPEN_OK)
+
+    def looked_up(self, lookup: Lookup, found: Found) -> Self:
+        """A look-up was carried out."""
+        self.directory.looked_up(lookup, found, self.now)
+        return self._did(self.session.looked_up(lookup, self.now))
+
+    def move_off(self, node: str, reason: MoveReason = MoveReason.DRAIN) -> Self:
+        """A node is to be left."""
+        return self._did(self.session.move_channels_off(NodeName(node), reason, self.now))
 
     def after(self, seconds: float) -> Self:
         """Time passes and the clock ticks once."""
@@ -236,7 +313,7 @@ class Playbook:
     @property
     def lines(self) -> list[str]:
         """The last event's commands in words."""
-        return [describe(command) for command in self.commands]
+        return [describe(command, self._names) for command in self.commands]
 
     def gives(self, *wanted: str) -> Self:
         """The last event gave exactly these commands."""

@@ -1,18 +1,20 @@
 """What a client has said in its handshake, kept so that it can be said again to another node.
 
 A link is opened in the client's name: its own mechanism, user and password, its vhost, the limits
-it agreed to. Two things differ from what the client sent:
+it agreed to. Three things differ from what the client sent:
 
 * ``authentication_failure_close`` is announced always. Without it a broker answers a wrong password
   by closing the socket, and that can't be told from a node that dies. The client gets what it
   asked for itself: a connection.close only if it announced the capability.
+* ``consumer_cancel_notify`` is announced always: a consumer whose queue is gone is then known as
+  such. A client that didn't announce it itself isn't told in that way (``takes_cancels``).
 * ``warrener_client``, the client's own address, is added to the client properties, because the
   broker sees only the balancer's.
 
 The response holds the password. It stays in memory and out of every ``repr``.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from warrener.amqp.constants import FRAME_MIN_SIZE, FRAME_OVERHEAD
@@ -41,6 +43,7 @@ class Agreement:
 
     client: str  # address:port
     announces_auth_close: bool = False  # the client itself does
+    takes_cancels: bool = False  # announces consumer_cancel_notify itself
     link_start_ok: bytes = field(default=b"", repr=False)  # payload for links
     tells_auth_failures: bool = False  # a link's broker answers a wrong password with a close
     replayable: bool = True
@@ -49,6 +52,7 @@ class Agreement:
     tune: ConnectionTune | None = None  # as the client was told
     tune_ok: ConnectionTuneOk | None = None
     open: ConnectionOpen | None = None
+    _start_ok: ConnectionStartOk | None = field(default=None, repr=False)
 
     def take_start_ok(self, method: ConnectionStartOk, payload: bytes) -> None:
         """The client's start-ok; ``payload`` is its frame's payload as it came."""
@@ -57,7 +61,9 @@ class Agreement:
         if not isinstance(capabilities, dict):
             capabilities = {}
         self.announces_auth_close = capabilities.get("authentication_failure_close") is True
+        self.takes_cancels = capabilities.get("consumer_cancel_notify") is True
         self.replayable = method.mechanism in REPLAYABLE
+        self._start_ok = method
         self.user = printable(_user(method)[:NAME_LIMIT])
         name = properties.get("connection_name")
         self.name = printable(name[:NAME_LIMIT]) if isinstance(name, str) else ""
@@ -66,7 +72,11 @@ class Agreement:
     def _for_links(self, method: ConnectionStartOk, capabilities: Table, payload: bytes) -> bytes:
         changed = {
             **method.client_properties,
-            "capabilities": {**capabilities, "authentication_failure_close": True},
+            "capabilities": {
+                **capabilities,
+                "authentication_failure_close": True,
+                "consumer_cancel_notify": True,
+            },
         }
         for properties in ({**changed, "warrener_client": self.client}, changed):
             try:
@@ -76,11 +86,21 @@ class Agreement:
             except ValueError:
                 continue  # holds a value that we can read but not write
             # Brokers limit frames before tune; what fitted must still fit.
-            if len(encoded) <= max(FRAME_MIN_SIZE - FRAME_OVERHEAD, len(payload)):
+            if not payload or len(encoded) <= max(FRAME_MIN_SIZE - FRAME_OVERHEAD, len(payload)):
                 self.tells_auth_failures = True
                 return encoded
         self.tells_auth_failures = self.announces_auth_close
         return payload
+
+    def update_secret(self, secret: bytes) -> None:
+        """The client has a new secret (connection.update-secret); further links use it."""
+        old = self._start_ok
+        if old is None or old.mechanism != "PLAIN":
+            self.replayable = False  # nobody knows where in the response it belongs
+            return
+        identity, user, _ = old.response.split(b"\0", 2)
+        response = b"\0".join((identity, user, secret))
+        self.take_start_ok(replace(old, response=response), b"")
 
     def objection(self, chosen: ConnectionTuneOk) -> str:
         """What a broker won't accept in the client's tune-ok, in RabbitMQ's words; empty if all is

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from warrener.facts.balance import Backend
+from warrener.facts.places import Lookup
 from warrener.facts.reasons import SessionEnd
 
 
@@ -56,6 +57,13 @@ class HoldClient:
 
 
 @dataclass(frozen=True, slots=True)
+class LookUp:
+    """Look something up in the cluster; answered by ``looked_up`` once the directory knows."""
+
+    lookup: Lookup
+
+
+@dataclass(frozen=True, slots=True)
 class CloseClient:
     """Write what is left, then close the client's connection."""
 
@@ -80,7 +88,39 @@ Command = (
     | CloseLink
     | AbortLink
     | HoldClient
+    | LookUp
     | CloseClient
     | AbortClient
     | Finished
 )
+
+
+def coalesced(commands: list[Command]) -> list[Command]:
+    """The same with neighbouring writes to one socket joined: a system call costs more than that,
+    and a broker works better on larger pieces."""
+    merged: list[Command] = []
+    parts: list[bytes] = []  # of the write that is last in ``merged``
+    for command in commands:
+        last = merged[-1] if merged else None
+        match last, command:
+            case SendLink(link, _), SendLink(same, data) if link == same:
+                parts.append(data)
+                continue
+            case SendClient(_), SendClient(data):
+                parts.append(data)
+                continue
+        _join(merged, parts)
+        merged.append(command)
+        parts = [command.data] if isinstance(command, SendLink | SendClient) else []
+    _join(merged, parts)
+    return merged
+
+
+def _join(merged: list[Command], parts: list[bytes]) -> None:
+    """Give the last write everything that belongs to it."""
+    if len(parts) > 1:
+        match merged[-1]:
+            case SendLink(link, _):
+                merged[-1] = SendLink(link, b"".join(parts))
+            case SendClient(_):
+                merged[-1] = SendClient(b"".join(parts))

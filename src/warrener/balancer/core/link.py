@@ -14,7 +14,10 @@ class Link:
 
     __slots__ = (
         "backend",
+        "blocked",
+        "closing",
         "deadline",
+        "empty_since",
         "heard_at",
         "heartbeat",
         "id",
@@ -34,6 +37,9 @@ class Link:
         self.sent_at = now
         self.deadline: float | None = now + timeout
         self.writable = True  # the node takes what is written to it
+        self.blocked = False  # the broker has said so
+        self.closing: set[int] = set()  # channels whose close the balancer sent, close-ok due
+        self.empty_since: float | None = None  # no channel uses it
 
     def follow(self, move: LinkMove) -> None:
         """Take a step of the table. Raises IllegalMove."""

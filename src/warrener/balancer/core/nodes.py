@@ -73,12 +73,15 @@ class _Node:
     weight: int
     health: Health
     verdict: tuple[Unfit, str] | None = None  # the cluster's own
+    drained: bool = False  # by hand
     sessions: int = 0
     sessions_total: int = 0
     failures: int = 0
     reported: Unfit | None = Unfit.NOT_PROBED  # what the last event said
 
     def unfit(self) -> tuple[Unfit, str] | None:
+        if self.drained:
+            return Unfit.DRAINED, "drained"
         if self.health.unfit is not None:
             return self.health.unfit, self.health.detail
         return self.verdict
@@ -199,6 +202,21 @@ class NodeTable:
         node = self._nodes.get(name)
         found = node.unfit() if node is not None else None
         return found[0] if found else None
+
+    def backend(self, name: NodeName) -> Backend | None:
+        """Where a node serves AMQP; None if it isn't known."""
+        node = self._nodes.get(name)
+        return node.backend if node is not None else None
+
+    def set_drained(self, name: NodeName, drained: bool) -> None:
+        """Take a node out of service, or put it back. KeyError if there is no such node."""
+        node = self._nodes[name]
+        node.drained = drained
+        self._report(node)
+
+    def all_fit(self) -> bool:
+        """Whether every node is."""
+        return all(node.unfit() is None for node in self._nodes.values())
 
     def fit_count(self) -> int:
         """How many nodes are fit."""

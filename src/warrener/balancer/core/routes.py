@@ -39,27 +39,31 @@ class Routes:
         self._everything: frozenset[Target] = frozenset()
         self._direct: dict[str, frozenset[Target]] = {}
         self._topics: _Node | None = None
-        if not self.understood:
-            return
         if facts.type == "fanout":
             self._everything = frozenset(map(_target, facts.bindings))
         elif facts.type == "direct":
             self._direct = _by_key(facts.bindings)
-        else:
+        elif facts.type == "topic":
             self._topics = _trie(facts.bindings)
 
     @property
     def understood(self) -> bool:
-        """Whether ``targets`` is all there is to say about this exchange's routing."""
-        return self.facts.plain and self.facts.type in UNDERSTOOD
+        """Whether the type is one whose routing is known."""
+        return self.facts.type in UNDERSTOOD
 
-    def targets(self, key: str) -> frozenset[Target]:
-        """What a message with this key is handed to. Only if ``understood``."""
-        if not self.understood:
-            raise AssertionError(f"a {self.facts.type} exchange was asked where a key leads")
+    def targets(self, key: str) -> frozenset[Target] | None:
+        """What a message with this key is handed to; None if more than the key decides.
+
+        An alternate exchange (not ``plain``) gets what nothing else gets: it makes a difference
+        only to keys that lead nowhere.
+        """
         if self._topics is not None:
-            return _walk(self._topics, words_of(key))
-        return self._everything or self._direct.get(key, _NOTHING)
+            found = _walk(self._topics, words_of(key))
+        elif self.understood:
+            found = self._everything or self._direct.get(key, _NOTHING)
+        else:
+            return None
+        return found if found or self.facts.plain else None
 
 
 _NOTHING: Final[frozenset[Target]] = frozenset()

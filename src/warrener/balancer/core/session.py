@@ -11,21 +11,15 @@ kept in an ``Agreement`` and played to the link. When a node fails half-way, a l
 node plays the same answers, and the client notices nothing but a pause. While it is the broker's
 turn, what the client sends is held back and it isn't read.
 
-*Open.* Whole frames go through as they came. The scanner stops at heartbeats (they belong to one
-hop and are swallowed), at class connection and class channel (states change), and at nothing else.
-Numbers of channels are the same on both sides, so a frame never has to be rewritten.
+*Open.* From open-ok on, a ``Switchboard`` has the session's channels and links; the session keeps
+what is about the client: its heartbeats, its close, its end.
 
 *End.* A session ends once, with one reason. A client is told why by connection.close where the
-protocol has room for it: from start on. The link's pending bytes are still written when a client
-vanishes, as a plain TCP proxy would do it.
-
-*Room for the journal.* A session has one link now, its home. Commands and events name links by
-number already, so that a session can have several. The module is long because handshake, open
-and end share nearly all of their state; it comes apart along the links when there are several.
+protocol has room for it: from start on. What a client said before it vanished is still said to the
+broker, as a plain TCP proxy would do it.
 """
 
 from collections.abc import Collection
-from enum import Enum, auto
 from typing import Final, Protocol
 
 from warrener.amqp.constants import (
@@ -36,11 +30,10 @@ from warrener.amqp.constants import (
     PROTOCOL_HEADER_SIZE,
     ReplyCode,
 )
-from warrener.amqp.errors import FrameError, ProtocolViolation, SyntaxViolation
+from warrener.amqp.errors import ProtocolViolation, SyntaxViolation
 from warrener.amqp.frames import Reassembly, Scan, Verdict, is_heartbeat, payload_of, scan
 from warrener.amqp.methods import (
     BY_ID,
-    ConnectionBlocked,
     ConnectionClose,
     ConnectionCloseOk,
     ConnectionOpen,
@@ -51,7 +44,6 @@ from warrener.amqp.methods import (
     ConnectionStartOk,
     ConnectionTune,
     ConnectionTuneOk,
-    ConnectionUnblocked,
     decode_method,
     encode_method,
     encode_method_frame,
@@ -59,7 +51,7 @@ from warrener.amqp.methods import (
     short_text,
 )
 from warrener.balancer.core.agreement import Agreement
-from warrener.balancer.core.channels import FROM_BROKER, FROM_CLIENT, Channels
+from warrener.balancer.core.budget import Budget
 from warrener.balancer.core.commands import (
     AbortClient,
     AbortLink,
@@ -71,7 +63,9 @@ from warrener.balancer.core.commands import (
     HoldClient,
     SendClient,
     SendLink,
+    coalesced,
 )
+from warrener.balancer.core.directory import Directory
 from warrener.balancer.core.link import Link
 from warrener.balancer.core.nodes import Chosen
 from warrener.balancer.core.states import (
@@ -85,16 +79,18 @@ from warrener.balancer.core.states import (
     allowed,
     follow,
 )
-from warrener.facts.balance import SessionStatistics
-from warrener.facts.ids import ChannelNumber, NodeName, SessionId
-from warrener.facts.reasons import SessionEnd, Unfit
+from warrener.balancer.core.switchboard import Switchboard
+from warrener.facts.balance import Backend, SessionStatistics
+from warrener.facts.ids import NodeName, SessionId
+from warrener.facts.moves import ChannelStatistics
+from warrener.facts.places import Lookup
+from warrener.facts.reasons import MoveReason, SessionEnd, Unfit
 from warrener.facts.settings import BalancerSettings
 
-_CLASS_CONNECTION: Final = 10
 _CLASS_CHANNEL: Final = 20
 
-PASSING: Final = frozenset(id_ for id_ in BY_ID if id_ >> 16 > _CLASS_CHANNEL)
-"""Methods that nobody needs to look into."""
+_CONTENT: Final = frozenset(id_ for id_ in BY_ID if id_ >> 16 > _CLASS_CHANNEL)
+"""Methods of channels, which matter no more once the connection is being closed."""
 
 HANDSHAKE_FRAME_LIMIT: Final = 64 * 1024
 """Payload bytes of a frame before limits are agreed. Brokers take 4096 (newer ones 8192) and
@@ -102,6 +98,9 @@ answer larger ones themselves; this one only keeps memory bounded."""
 
 CLOSE_TIMEOUT: Final = 5.0
 """Seconds a peer has for its close-ok before it is cut off."""
+
+UNSAID_TIMEOUT: Final = 15.0
+"""Seconds in which what a client said before its close must have found a node."""
 
 RETRY_PAUSE: Final = 0.3
 """Seconds until nodes that failed in this handshake are tried again."""
@@ -125,6 +124,8 @@ class NodeChooser(Protocol):
     """What a session needs of the node table."""
 
     def choose(self, source: str, tried: Collection[NodeName] = ()) -> Chosen | None: ...
+    def backend(self, name: NodeName) -> Backend | None: ...
+    def all_fit(self) -> bool: ...
     def handshake_failed(self, name: NodeName, why: Unfit, detail: str) -> None: ...
     def session_added(self, name: NodeName) -> None: ...
     def session_removed(self, name: NodeName) -> None: ...
@@ -136,8 +137,11 @@ class Session:
 
     __slots__ = (
         "_agreement",
-        "_channels",
+        "_board",
+        "_budget",
+        "_client_gone",
         "_deadline",
+        "_directory",
         "_end",
         "_finished",
         "_hang_ups",
@@ -148,24 +152,21 @@ class Session:
         "_limit",
         "_nodes",
         "_opened_at",
-        "_out",
         "_retry_at",
         "_settings",
         "_state",
         "_tried",
         "_waiting_since",
         "_was_open",
-        "blocked",
         "bytes_in",
         "bytes_out",
         "client",
         "client_heard_at",
         "client_sent_at",
         "client_writable",
-        "delivered",
         "id",
         "inbox",
-        "published",
+        "out",
         "source",
     )
 
@@ -177,6 +178,8 @@ class Session:
         nodes: NodeChooser,
         settings: BalancerSettings,
         now: float,
+        directory: Directory | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self.id = id_
         self.client = client
@@ -187,8 +190,11 @@ class Session:
         self._home: Link | None = None
         self._last_link = 0
         self._agreement = Agreement(client)
-        self._channels = Channels()
-        self._out: list[Command] = []
+        self._directory = directory or Directory()
+        self._budget = budget or Budget(settings.journal_total)
+        self._board: Switchboard | None = None  # once it is open
+        self._client_gone = False
+        self.out: list[Command] = []
         self._held = b""  # sent by the client while it is the broker's turn
         self._limit = HANDSHAKE_FRAME_LIMIT  # largest payload from the client
         self._tried: set[NodeName] = set()
@@ -202,17 +208,14 @@ class Session:
         self._was_open = False
         self._opened_at = now
         self.inbox = Reassembly()
-        self.blocked = False
         self.bytes_in = 0
         self.bytes_out = 0
-        self.published = 0
-        self.delivered = 0
         self.client_heard_at = now
         self.client_sent_at = now
         self.client_writable = True  # it takes what is written to it
 
     def __repr__(self) -> str:
-        home = self._home
+        home = self._first_link()
         where = f" home={home.backend.name} {home.state.name}" if home else ""
         return f"<Session {self.id} {self.client} {self._state.name}{where}>"
 
@@ -226,7 +229,8 @@ class Session:
     @property
     def node(self) -> NodeName | None:
         """The node of the session's home."""
-        return self._home.backend.name if self._home else None
+        home = self._first_link()
+        return home.backend.name if home else None
 
     @property
     def was_open(self) -> bool:
@@ -238,9 +242,77 @@ class Session:
         """Whether ``Finished`` has been given."""
         return self._finished
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the client may say what it likes."""
+        return self._state is ClientState.OPEN
+
+    @property
+    def board(self) -> Switchboard | None:
+        """The session's channels and links, once it is open."""
+        return self._board
+
+    @property
+    def published(self) -> int:
+        """Messages the client has published."""
+        return self._board.published if self._board else 0
+
+    @property
+    def delivered(self) -> int:
+        """Messages it was given."""
+        return self._board.delivered if self._board else 0
+
+    @property
+    def local(self) -> int:
+        """Messages that entered or left through the node that leads their queue."""
+        return self._board.local if self._board else 0
+
+    @property
+    def remote(self) -> int:
+        """Messages that entered or left through another node."""
+        return self._board.remote if self._board else 0
+
+    @property
+    def parked(self) -> int:
+        """Consumers that wait for their queue."""
+        if self._board is None:
+            return 0
+        return sum(channel.consumers.parked() for channel in self._board.channels.values())
+
+    @property
+    def may_move_home(self) -> bool:
+        """Whether its home may be moved for balance's sake."""
+        return self.is_open and self._board is not None and self._board.free
+
+    def uses(self, node: NodeName) -> bool:
+        """Whether it has a link to this node."""
+        if self._board is not None:
+            return self._board.uses(node)
+        return self._home is not None and self._home.backend.name == node
+
+    def is_at(self, node: NodeName) -> bool:
+        """Whether it and all its channels are on this node."""
+        return self._board is not None and self._board.is_at(node)
+
+    def goes_home_to(self, node: NodeName) -> bool:
+        """Whether it has been told to have its home on this node, and still may."""
+        board = self._board
+        return board is not None and node in (board.wanted_home, self.node)
+
+    def channels(self) -> tuple[ChannelStatistics, ...]:
+        """Where each channel is and why."""
+        if self._board is None:
+            return ()
+        return tuple(
+            channel.statistics(self.id, self.client)
+            for _, channel in sorted(self._board.channels.items())
+        )
+
     def statistics(self) -> SessionStatistics:
         """A frozen view."""
         agreement = self._agreement
+        board = self._board
+        channels = list(board.channels.values()) if board else []
         return SessionStatistics(
             id=self.id,
             client=self.client,
@@ -248,13 +320,19 @@ class Session:
             vhost=printable(agreement.open.virtual_host) if agreement.open else "",
             name=agreement.name,
             node=self.node,
-            state="blocked" if self.blocked else self._state.name.lower(),
-            channels=len(self._channels),
+            state="blocked" if board and board.blocked else self._state.name.lower(),
+            channels=len(channels),
             opened_at=self._opened_at,
             bytes_in=self.bytes_in,
             bytes_out=self.bytes_out,
             published=self.published,
             delivered=self.delivered,
+            links=board.links() if board else (),
+            moves=sum(board.moves.values()) if board else 0,
+            parked=sum(channel.consumers.parked() for channel in channels),
+            journal_bytes=sum(channel.journal_bytes for channel in channels),
+            messages_local=board.local if board else 0,
+            messages_remote=board.remote if board else 0,
         )
 
     # -- events: the client ---------------------------------------------------------------------
@@ -264,11 +342,8 @@ class Session:
         self.bytes_in += len(data)
         self.client_heard_at = now
         state = self._state
-        home = self._home
-        if state is ClientState.OPEN and home is not None:
-            joined = self.inbox.join(data)
-            if joined is not None:
-                self._client_frames(joined, home, now)
+        if state is ClientState.OPEN and self._board is not None:
+            self._board.client_data(data, now)
         elif state is ClientState.FOREIGN:
             self._foreign_data(data)
         elif state in WAITING_FOR_BROKER:
@@ -283,17 +358,30 @@ class Session:
 
     def client_lost(self, now: float, detail: str = "") -> list[Command]:
         """The client's connection is gone (or its sending side is)."""
-        if not self._finished:
-            reason = SessionEnd.CLIENT_LOST, detail or "the client closed its connection"
-            if self._state is ClientState.CLOSING:
-                reason = SessionEnd.CLIENT_CLOSED, ""
+        if self._finished:
+            return self._take_commands()
+        reason = SessionEnd.CLIENT_LOST, detail or "the client closed its connection"
+        board = self._board
+        if self._state is ClientState.OPEN and board is not None and board.has_unsaid:
+            self._end = reason
+            self._client_gone = True
+            self._begin_closing(now)
+        elif self._client_gone or self._state is not ClientState.CLOSING:
             self._finish(*(self._end or reason))
+        else:
+            self._finish(*(self._end or (SessionEnd.CLIENT_CLOSED, "")))
         return self._take_commands()
 
     # -- events: the link -----------------------------------------------------------------------
 
     def link_connected(self, link: int, now: float) -> list[Command]:
         """The TCP connection of a link stands."""
+        if (later := self._later_link(link)) is not None and self._board is not None:
+            later.heard_at = later.sent_at = now
+            self._board.now = now
+            self._board.link_connected(later, now)
+            self._send_link(later, PROTOCOL_HEADER, now)
+            return self._take_commands()
         home = self._link(link)
         if home is not None:
             home.heard_at = home.sent_at = now
@@ -310,6 +398,12 @@ class Session:
 
     def link_data(self, link: int, data: bytes, now: float) -> list[Command]:
         """Bytes from a node."""
+        if (board := self._board) is not None:
+            later = self._later_link(link)
+            if later is not None and self._state is not ClientState.CLOSED_BY_US:
+                later.heard_at = now
+                board.link_data(later, data, now)
+            return self._take_commands()
         home = self._link(link)
         if home is None:
             return []
@@ -329,6 +423,10 @@ class Session:
         self, link: int, now: float, detail: str, unfit: Unfit = Unfit.REFUSES
     ) -> list[Command]:
         """A link couldn't be connected, or broke."""
+        if self._board is not None:
+            if (later := self._later_link(link)) is not None:
+                self._board.link_lost(later, now, unfit, detail)
+            return self._take_commands()
         home = self._link(link)
         if home is not None:
             self._node_failed(home, unfit, detail, now, gone=True)
@@ -336,6 +434,10 @@ class Session:
 
     def link_impossible(self, link: int, now: float, detail: str) -> list[Command]:
         """A link couldn't be opened, and that is this machine's fault, not the node's."""
+        if self._board is not None:
+            if (later := self._later_link(link)) is not None:
+                self._board.link_impossible(later, now)
+            return self._take_commands()
         home = self._link(link)
         if home is not None:
             self._drop_home(None)
@@ -345,12 +447,14 @@ class Session:
     def set_client_writable(self, writable: bool, now: float) -> None:
         """Whether the client takes what is written to it; while it doesn't, the link isn't read."""
         self.client_writable = writable
-        if self._home is not None:
+        if self._board is not None:
+            self._board.heard_all(now)
+        elif self._home is not None:
             self._home.heard_at = now
 
     def set_link_writable(self, link: int, writable: bool, now: float) -> None:
         """Whether a node takes what is written to it; while it doesn't, the client isn't read."""
-        home = self._link(link)
+        home = self._later_link(link) or self._link(link)
         if home is not None:
             home.writable = writable
             self.client_heard_at = now
@@ -362,7 +466,12 @@ class Session:
         if self._finished:
             return []
         home = self._home
-        if home is not None:
+        if self._board is not None:
+            if self._state in (ClientState.OPEN, ClientState.CLOSING):
+                self._board.tick(now)
+            if self._state is ClientState.CLOSING:
+                self._check_closing(now)
+        elif home is not None:
             self._check_link(home, now)
         elif self._retry_at is not None and now >= self._retry_at:
             self._tried.clear()
@@ -373,102 +482,74 @@ class Session:
             self._check_client(now)
         return self._take_commands()
 
+    def looked_up(self, lookup: Lookup, now: float) -> list[Command]:
+        """A ``LookUp`` was carried out; the directory has what was found."""
+        if self._board is not None and self._state is ClientState.OPEN:
+            self._board.looked_up(lookup, now)
+        return self._take_commands()
+
+    def move_channels_off(self, node: NodeName, reason: MoveReason, now: float) -> list[Command]:
+        """Leave a node, for as long as ``come_back`` isn't called."""
+        if self._board is not None and self._state is ClientState.OPEN:
+            self._board.now = now
+            self._board.move_off(node, reason)
+        return self._take_commands()
+
+    def come_back(self, node: NodeName) -> None:
+        """A node may be used again."""
+        if self._board is not None:
+            self._board.come_back(node)
+
+    def move_home(self, node: NodeName, now: float) -> list[Command]:
+        """Make another node the home of an open session."""
+        if self._board is not None and self._state is ClientState.OPEN:
+            self._board.now = now
+            self._board.move_home(node)
+        return self._take_commands()
+
     def shut_down(self, now: float, text: str) -> list[Command]:
         """The balancer stops, or this session must go: close it with 320."""
         if not self._finished and self._state is not ClientState.CLOSED_BY_US:
             self._close_client(ReplyCode.CONNECTION_FORCED, text, SessionEnd.SHUTDOWN, now)
         return self._take_commands()
 
-    # -- the fast path --------------------------------------------------------------------------
-
-    def _client_frames(self, data: bytes, home: Link, now: float) -> None:
-        """Frames from a client whose session is open (or was: crossing closes)."""
-        start = pos = 0  # data[start:pos] is to be forwarded
-        while True:
-            try:
-                found = scan(data, pos, self._limit, PASSING)
-            except FrameError as violation:
-                self._send_link(home, data[start : violation.at], now)
-                self._client_violation(violation, now)
-                return
-            self.published += found.contents
-            if found.verdict is Verdict.MORE:
-                break
-            pos = found.next_end
-            if is_heartbeat(found.kind):
-                self._send_link(home, data[start : found.end], now)
-                start = pos
-            elif found.channel:
-                self._channels.move(ChannelNumber(found.channel), FROM_CLIENT.get(found.method))
-            elif found.method == ConnectionClose.ID:
-                self._send_link(home, data[start:pos], now)
-                self._follow(ClientMove.CLOSE)
-                self._end = SessionEnd.CLIENT_CLOSED, ""
-                self._deadline = now + CLOSE_TIMEOUT
-                return
-        end = found.end
-        if start == 0 and end == len(data):
-            self._send_link(home, data, now)
-            return
-        self._send_link(home, data[start:end], now)
-        self.inbox.keep(data[end:], found.next_end - end)
+    # -- the link until it is open --------------------------------------------------------------
 
     def _link_frames(self, data: bytes, home: Link, now: float) -> None:
-        """Frames from a node."""
-        start = pos = 0  # data[start:pos] is to be forwarded
-        limit = self._settings.max_frame  # not the client's: brokers don't split content headers
+        """Frames from a node in the handshake."""
+        pos = 0
+        limit = self._settings.max_frame
         while self._state is not ClientState.CLOSED_BY_US:
             try:
-                found = scan(data, pos, limit, PASSING)
+                found = scan(data, pos, limit, ())
                 if found.verdict is Verdict.MORE:
                     break
-                if is_heartbeat(found.kind):
-                    handling = _Handling.SWALLOW
-                elif home.state is not LinkState.OPEN:
+                pos = found.next_end
+                if not is_heartbeat(found.kind):
                     self._link_method_in_handshake(found, data, home, now)
-                    handling = _Handling.SWALLOW
-                elif found.channel == 0:
-                    handling = self._link_method_when_open(found, data, home, now)
-                else:
-                    move = FROM_BROKER.get(found.method)
-                    self._channels.move(ChannelNumber(found.channel), move)
-                    handling = _Handling.FORWARD
             except ProtocolViolation as violation:
-                if home.state is LinkState.OPEN and isinstance(violation, FrameError):
-                    self._send_client(data[start : violation.at], now)
                 self._node_failed(home, Unfit.NOT_AMQP, violation.text, now)
                 return
-            self.delivered += found.contents
-            if self._home is not home or self._finished:
+            if self._board is not None:
+                if pos < len(data) and self._board.link(home.id) is not None:
+                    self._board.link_data(home, data[pos:], now)
                 return
-            pos = found.next_end
-            if handling is _Handling.SWALLOW:
-                self._send_client(data[start : found.end], now)
-                start = pos
-            elif handling is _Handling.LAST:
-                self._send_client(data[start:pos], now)
-                self._last_link_frame(home, now)
+            if self._home is not home or self._finished:
                 return
         else:
             return  # the client was told to close: what the broker still says is for nobody
-        self.delivered += found.contents
-        end = found.end
-        if start == 0 and end == len(data):
-            self._send_client(data, now)
-            return
-        self._send_client(data[start:end], now)
-        home.inbox.keep(data[end:], found.next_end - end)
+        home.inbox.keep(data[pos:], found.next_end - pos)
 
     def _send_client(self, data: bytes, now: float) -> None:
         if data:
             self.bytes_out += len(data)
             self.client_sent_at = now
-            self._out.append(SendClient(data))
+            self.out.append(SendClient(data))
 
     def _send_link(self, link: Link, data: bytes, now: float) -> None:
         if data:
             link.sent_at = now
-            self._out.append(SendLink(link.id, data))
+            self.out.append(SendLink(link.id, data))
 
     # -- the client's handshake -----------------------------------------------------------------
 
@@ -551,20 +632,20 @@ class Session:
     def _hold(self, data: bytes) -> None:
         """Keep what can't be used yet, and read no more: at most one chunk is kept."""
         if not self._held:
-            self._out.append(HoldClient(hold=True))
+            self.out.append(HoldClient(hold=True))
         self._held += data
 
     def _release(self) -> bytes:
         """What was held; the client is read again."""
         held, self._held = self._held, b""
         if held:
-            self._out.append(HoldClient(hold=False))
+            self.out.append(HoldClient(hold=False))
         return held
 
     def _foreign_data(self, data: bytes) -> None:
         home = self._home
         if home is not None and home.state is LinkState.FOREIGN:
-            self._out.append(SendLink(home.id, data))
+            self.out.append(SendLink(home.id, data))
         else:
             self._hold(data)
 
@@ -611,9 +692,21 @@ class Session:
                 self._was_open = True
                 self._deadline = None
                 self._send_client(data[found.end : found.next_end], now)
-                held = self._release()
-                if held:
-                    self._client_frames(held, home, now)
+                self._board = Switchboard(
+                    self,
+                    home,
+                    self._agreement,
+                    self._nodes,
+                    self._directory,
+                    self._budget,
+                    self._settings,
+                    self._limit,
+                    now,
+                )
+                self._home = None  # the switchboard's now
+                if held := self._release():
+                    self._board.client_data(held, now)
+                return
             case ConnectionClose(), _:
                 self._refused(method, home, now)
             case _:
@@ -688,7 +781,7 @@ class Session:
         self._last_link += 1
         self._home = Link(self._last_link, chosen.backend, now, self._settings.connect_timeout)
         self._nodes.session_added(chosen.backend.name)
-        self._out.append(Connect(self._last_link, chosen.backend))
+        self.out.append(Connect(self._last_link, chosen.backend))
 
     def _drop_home(self, how: CloseLink | AbortLink | None) -> None:
         """The home is no longer the session's; the shell closes it as ``how`` says."""
@@ -699,7 +792,7 @@ class Session:
         self._nodes.session_removed(home.backend.name)
         home.follow(LinkMove.END)
         if how is not None:
-            self._out.append(how)
+            self.out.append(how)
 
     def _node_failed(
         self,
@@ -797,34 +890,51 @@ class Session:
             now,
         )
 
-    # -- open: class connection -----------------------------------------------------------------
+    # -- open: what the switchboard can't decide ------------------------------------------------
 
-    def _link_method_when_open(
-        self, found: Scan, data: bytes, home: Link, now: float
-    ) -> "_Handling":
-        """A frame on channel 0 of an open link."""
-        match found.method:
-            case ConnectionClose.ID if self._state is ClientState.CLOSING:
-                # Closes crossed: this one is answered here, the client's own by the broker.
-                self._send_link(home, encode_method_frame(0, ConnectionCloseOk()), now)
-                return _Handling.SWALLOW
-            case ConnectionClose.ID | ConnectionCloseOk.ID:
-                return _Handling.LAST
-            case ConnectionBlocked.ID:
-                self.blocked = True
-            case ConnectionUnblocked.ID:
-                self.blocked = False
-        return _Handling.FORWARD
+    def client_closes(self, now: float) -> None:
+        """connection.close came from the client."""
+        self._end = SessionEnd.CLIENT_CLOSED, ""
+        self._begin_closing(now)
 
-    def _last_link_frame(self, home: Link, now: float) -> None:
-        """connection.close or close-ok came from the broker and has been forwarded."""
-        if self._state is ClientState.CLOSING:
-            self._finish(SessionEnd.CLIENT_CLOSED, "", CloseClient())
-            return
-        self._follow(ClientMove.CLOSE_SENT)
-        home.follow(LinkMove.CLOSE)
-        self._end = SessionEnd.BROKER_CLOSED, "the broker closed the connection"
-        self._deadline = now + CLOSE_TIMEOUT
+    def _begin_closing(self, now: float) -> None:
+        board = self._board
+        if board is None:
+            raise AssertionError("only an open session closes in order")
+        self._follow(ClientMove.CLOSE)
+        board.inbox.take()
+        if board.has_unsaid:
+            self._deadline = now + UNSAID_TIMEOUT
+        else:
+            self._deadline = now + CLOSE_TIMEOUT
+            board.now = now
+            board.begin_close()
+
+    def _check_closing(self, now: float) -> None:
+        """Go on with the close once everything the client said before it has been said."""
+        board = self._board
+        if board is not None and not board.closing and not board.has_unsaid:
+            self._deadline = now + CLOSE_TIMEOUT
+            board.begin_close()
+
+    def links_closed(self, now: float) -> None:
+        """Every node has answered the client's close."""
+        self._send_client(encode_method_frame(0, ConnectionCloseOk()), now)
+        self._finish(*(self._end or (SessionEnd.CLIENT_CLOSED, "")), CloseClient())
+
+    def broker_closes(self, close: ConnectionClose, now: float) -> None:
+        """A broker has closed the connection for a reason that is meant for the client."""
+        if self._state is ClientState.OPEN:
+            self._say_close(close, SessionEnd.BROKER_CLOSED, now)
+            self._end = SessionEnd.BROKER_CLOSED, "the broker closed the connection"
+
+    def client_violation(self, violation: ProtocolViolation, now: float) -> None:
+        """The client broke the protocol."""
+        self._client_violation(violation, now)
+
+    def close_client(self, code: ReplyCode, text: str, reason: SessionEnd, now: float) -> None:
+        """Close for a reason of the balancer's."""
+        self._close_client(code, text, reason, now)
 
     # -- closing --------------------------------------------------------------------------------
 
@@ -849,10 +959,9 @@ class Session:
         """Send connection.close if the protocol has room for it, and close either way."""
         detail = close.reply_text
         home = self._home
-        if home is not None and home.state is LinkState.OPEN and home.writable:
-            goodbye = ConnectionClose(ReplyCode.SUCCESS, "the client was closed by its balancer")
-            self._send_link(home, encode_method_frame(0, goodbye), now)
-            self._drop_home(CloseLink(home.id))
+        if self._board is not None:
+            self._board.now = now
+            self._board.close_links(politely=True)
         elif home is not None:
             self._drop_home(AbortLink(home.id))
         if self._state is ClientState.CLOSING:
@@ -876,7 +985,7 @@ class Session:
         reason, detail = self._end or (SessionEnd.BROKER_CLOSED, "")
         while True:
             try:
-                found = scan(joined, pos, max(self._limit, HANDSHAKE_FRAME_LIMIT), PASSING)
+                found = scan(joined, pos, max(self._limit, HANDSHAKE_FRAME_LIMIT), _CONTENT)
             except ProtocolViolation:
                 self._finish(reason, detail, AbortClient())
                 return
@@ -885,8 +994,6 @@ class Session:
                 return
             pos = found.next_end
             if found.channel == 0 and found.method in (ConnectionCloseOk.ID, ConnectionClose.ID):
-                if self._home is not None:
-                    self._send_link(self._home, encode_method_frame(0, ConnectionCloseOk()), now)
                 if found.method == ConnectionClose.ID:
                     self._send_client(encode_method_frame(0, ConnectionCloseOk()), now)
                 self._finish(reason, detail, CloseClient())
@@ -904,13 +1011,16 @@ class Session:
         self._retry_at = None
         self._held = b""
         self.inbox.take()
+        if self._board is not None:
+            self._board.close_links(politely=False)
+            self._board.ended()
         home = self._home
         if home is not None:
             connecting = home.state is LinkState.CONNECTING
             self._drop_home(AbortLink(home.id) if connecting else CloseLink(home.id))
         if client is not None:
-            self._out.append(client)
-        self._out.append(Finished(reason, printable(detail)))
+            self.out.append(client)
+        self.out.append(Finished(reason, printable(detail)))
 
     # -- time -----------------------------------------------------------------------------------
 
@@ -919,25 +1029,16 @@ class Session:
             step = "connection" if home.state is LinkState.CONNECTING else "answer"
             self._node_failed(home, Unfit.HANGS, f"no {step} in time", now)
             return
-        if home.state is not LinkState.OPEN:
-            return
-        if self.client_writable:  # else the node isn't read, and says nothing for that reason
-            suspected = self._nodes.unfit(home.backend.name) is Unfit.HANGS
-            silence = home.silent_since(now, suspected)
-            if silence is not None:
-                self._node_failed(home, Unfit.HANGS, f"silent for {silence:.0f} s", now)
-                return
-        due = home.heartbeat and now - home.sent_at >= home.heartbeat / 2 - 0.5
-        if due and home.writable and self._state is ClientState.OPEN:
-            self._send_link(home, HEARTBEAT, now)
 
     def _check_client(self, now: float) -> None:
         tune_ok = self._agreement.tune_ok
-        home = self._home
-        if tune_ok is None or tune_ok.heartbeat == 0 or home is None:
+        board = self._board
+        if tune_ok is None or tune_ok.heartbeat == 0 or board is None:
             return
         interval = tune_ok.heartbeat
-        if home.writable and now - self.client_heard_at > 2.0 * interval:
+        if board.held_back or not board.takes_all:
+            self.client_heard_at = now  # it isn't read, and says nothing for that reason
+        if now - self.client_heard_at > 2.0 * interval:
             silence = f"silent for {now - self.client_heard_at:.0f} s"
             self._finish(SessionEnd.CLIENT_SILENT, silence, AbortClient())
         elif self.client_writable and now - self.client_sent_at >= interval / 2 - 0.5:
@@ -959,6 +1060,15 @@ class Session:
 
     # -- small things ---------------------------------------------------------------------------
 
+    def _first_link(self) -> Link | None:
+        return self._board.home if self._board is not None else self._home
+
+    def _later_link(self, number: int) -> Link | None:
+        """A link of an open session."""
+        if self._board is None or self._finished:
+            return None
+        return self._board.link(number)
+
     def _link(self, number: int) -> Link | None:
         """The link of that number, unless the session has dropped it since."""
         home = self._home
@@ -968,13 +1078,5 @@ class Session:
         self._state = follow(CLIENT, self._state, move)
 
     def _take_commands(self) -> list[Command]:
-        out, self._out = self._out, []
-        return out
-
-
-class _Handling(Enum):
-    """What becomes of a frame from a node."""
-
-    FORWARD = auto()
-    SWALLOW = auto()
-    LAST = auto()  # forward it; nothing comes after it
+        out, self.out = self.out, []
+        return out if len(out) < 2 else coalesced(out)

@@ -19,12 +19,14 @@ from warrener.balancer.core.commands import (
     Connect,
     Finished,
     HoldClient,
+    LookUp,
     SendClient,
     SendLink,
 )
 from warrener.balancer.core.session import Session
 from warrener.facts.balance import Backend
 from warrener.facts.ids import SessionId
+from warrener.facts.places import Lookup
 
 LINGER: Final = 10.0
 """Seconds a closed socket has to take what is still to be written."""
@@ -42,6 +44,7 @@ class Host(Protocol):
     high_water: int
 
     def new_session(self, ports: "SessionPorts", client: str, source: str) -> Session | None: ...
+    def look_up(self, ports: "SessionPorts", lookup: Lookup) -> None: ...
     def session_finished(self, ports: "SessionPorts", finished: Finished) -> None: ...
     def own(self, task: "asyncio.Task[None]") -> None: ...
     def bug(self, where: str, problem: BaseException) -> None: ...
@@ -137,7 +140,8 @@ class SessionPorts(asyncio.Protocol):
         for command in commands:
             match command:
                 case SendLink(number, data):
-                    self._links[number].write(data)
+                    if (link := self._links.get(number)) is not None:  # else it broke just now
+                        link.write(data)
                 case SendClient(data):
                     transport = self._transport
                     # A socket that broke is known as closed a moment before it is told as lost,
@@ -147,6 +151,8 @@ class SessionPorts(asyncio.Protocol):
                 case HoldClient(hold):
                     self._held = hold
                     self.update_client_reading()
+                case LookUp(lookup):
+                    self._host.look_up(self, lookup)
                 case Connect(number, backend):
                     self._connect(number, backend)
                 case CloseLink(number):
@@ -191,7 +197,7 @@ class SessionPorts(asyncio.Protocol):
     def _connect(self, number: int, backend: Backend) -> None:
         name = f"session {self.session.id} link {number}"
         task = self._host.loop.create_task(self._open_link(number, backend), name=name)
-        self._connecting = {number: task}
+        self._connecting = {**(self._connecting or {}), number: task}
         self._host.own(task)
 
     async def _open_link(self, number: int, backend: Backend) -> None:
@@ -227,6 +233,14 @@ class SessionPorts(asyncio.Protocol):
             self._run(self.session.link_data(number, data, self._host.loop.time()))
         except Exception as problem:
             self.broken(problem)
+
+    def looked_up(self, lookup: Lookup) -> None:
+        """The directory has what the session asked for."""
+        if not self.session.finished:
+            try:
+                self._run(self.session.looked_up(lookup, self._host.loop.time()))
+            except Exception as problem:
+                self.broken(problem)
 
     def tick(self, now: float) -> None:
         """Time passes."""

@@ -9,21 +9,27 @@ import random
 import resource
 import traceback
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Final
 
+from warrener.balancer.core.budget import Budget
 from warrener.balancer.core.commands import Finished
+from warrener.balancer.core.directory import Directory
 from warrener.balancer.core.nodes import NodeTable
 from warrener.balancer.core.policies import make_policy
 from warrener.balancer.core.session import Session
+from warrener.balancer.shell.lookups import LookUps
+from warrener.balancer.shell.moving import Mover, OnProgress
 from warrener.balancer.shell.ports import SessionPorts
 from warrener.balancer.shell.probe import ProbeLogin, probe
 from warrener.facts.balance import Backend, BalancerStatistics, SessionStatistics
 from warrener.facts.happenings import Event, EventSink
 from warrener.facts.ids import NodeName, SessionId
-from warrener.facts.reasons import SessionEnd, Unfit
+from warrener.facts.moves import ChannelStatistics, DrainResult, RebalanceResult
+from warrener.facts.places import Found, Lookup
+from warrener.facts.reasons import MoveReason, SessionEnd, Unfit
 from warrener.facts.settings import BalancerSettings, PolicyName
 from warrener.facts.snapshot import ClusterSnapshot
 
@@ -54,6 +60,7 @@ class BalancerServer:
         probe_login: ProbeLogin | None = None,
         on_event: EventSink = lambda event: None,
         random_seed: int | None = None,
+        look_up: Callable[[Lookup], Awaitable[Found]] | None = None,
     ) -> None:
         self._settings = settings
         self._login = probe_login
@@ -70,6 +77,11 @@ class BalancerServer:
         )
         self.high_water = settings.high_water
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self._directory = Directory()
+        self._budget = Budget(settings.journal_total)
+        self._look_ups = LookUps(look_up, self._directory, self.loop, on_bug=self.bug)
+        self._mover = Mover(self, self._table, self._budget, self.loop)
+        self._told_moves: Counter[MoveReason] = Counter()
         self._server: asyncio.Server | None = None
         self._address = (settings.host, settings.port)
         self._ids = count(1)
@@ -80,7 +92,8 @@ class BalancerServer:
         self._ended_by_bugs = 0
         self._ended: Counter[SessionEnd] = Counter()
         self._to_tell: Counter[tuple[SessionEnd, str]] = Counter()  # ends not yet told as events
-        self._past = [0, 0, 0, 0]  # bytes in, out, messages in, out of sessions that ended
+        # Of sessions that ended: bytes in, out, messages in, out, local, remote.
+        self._past = [0, 0, 0, 0, 0, 0]
         self._max_sessions = settings.max_sessions
         self._tasks: set[asyncio.Task[None]] = set()
         self._probes: dict[NodeName, tuple[Backend, asyncio.Task[None]]] = {}
@@ -102,6 +115,7 @@ class BalancerServer:
         )
         self._address = self._server.sockets[0].getsockname()[:2]
         self._spawn(self._clock(), "balancer clock")
+        self._look_ups.start()
         self._start_probes()
 
     async def close(self, grace: float = 2.0) -> None:
@@ -109,17 +123,18 @@ class BalancerServer:
         if self._server is not None:
             self._server.close()
         now = self.loop.time()
-        for ports in self._all():
+        for ports in self.all_ports():
             ports.run(ports.session.shut_down(now, "the balancer is shutting down"))
         try:
             async with asyncio.timeout(grace):
                 await self._empty.wait()
         except TimeoutError:
-            for ports in self._all():
+            for ports in self.all_ports():
                 ports.abandon()
         for _, task in self._probes.values():
             task.cancel()
         self._probes.clear()
+        await self._look_ups.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -159,27 +174,62 @@ class BalancerServer:
         self._table.set_weight(node, weight)
 
     def apply_snapshot(self, snapshot: ClusterSnapshot | None) -> None:
-        """Take the cluster's own view of its nodes; None when there is none to rely on."""
+        """Take the cluster's own view of its nodes and queues; None when there is none to rely
+        on."""
         self._table.apply_snapshot(snapshot)
+        self._directory.apply_snapshot(snapshot, self.loop.time())
+
+    # -- moves ----------------------------------------------------------------------------------
+
+    async def drain(
+        self,
+        node: NodeName,
+        *,
+        timeout: float = 30.0,
+        on_progress: OnProgress = lambda progress: None,
+    ) -> DrainResult:
+        """Move all sessions off a node within ``timeout`` s; it gets nothing new until ``revive``.
+
+        A client that doesn't settle its deliveries within ``settle_timeout`` has them again, marked
+        as redelivered. KeyError if there is no such node. Cancelling it revives the node.
+        """
+        return await self._mover.drain(node, timeout, on_progress)
+
+    def revive(self, node: NodeName) -> None:
+        """A drained node may be used again. KeyError if there is no such node."""
+        self._mover.revive(node)
+
+    async def rebalance(
+        self, *, dry_run: bool = False, on_progress: OnProgress = lambda progress: None
+    ) -> RebalanceResult:
+        """Spread the homes of sessions evenly again, by live moves; stops at the first trouble."""
+        return await self._mover.rebalance(dry_run, on_progress)
+
+    def explain(self, session: SessionId | None = None) -> tuple[ChannelStatistics, ...]:
+        """Where each channel is and why; of all sessions, or of one (KeyError if it isn't open)."""
+        if session is not None:
+            return self._slices[session % SLICES][session].session.channels()
+        found = [row for ports in self.all_ports() for row in ports.session.channels()]
+        return tuple(sorted(found, key=lambda row: (row.session, row.number)))
 
     # -- what can be asked ----------------------------------------------------------------------
 
     def sessions(self) -> tuple[SessionStatistics, ...]:
         """Every session there is, oldest first."""
-        found = [ports.session.statistics() for ports in self._all()]
+        found = [ports.session.statistics() for ports in self.all_ports()]
         return tuple(sorted(found, key=lambda session: session.id))
 
     def statistics(self) -> BalancerStatistics:
         """The balancer since it started."""
         totals = list(self._past)
-        for ports in self._all():
+        for ports in self.all_ports():
             _add(totals, ports.session)
         host, port = self._address
         return BalancerStatistics(
             host=host,
             port=port,
             policy=self._table.policy,
-            locality=False,
+            locality=self._settings.locality,
             sessions=self._open,
             sessions_total=self._total,
             sessions_ended=tuple(sorted((str(why), n) for why, n in self._ended.items())),
@@ -189,6 +239,14 @@ class BalancerServer:
             published=totals[2],
             delivered=totals[3],
             backends=self._table.statistics(),
+            locality_error="" if self._directory.usable else self._directory.error,
+            moves=tuple(sorted((str(why), n) for why, n in self._budget.moves.items())),
+            moves_failed=self._budget.moves_failed,
+            replayed=self._budget.replayed,
+            parked=sum(ports.session.parked for ports in self.all_ports()),
+            journal_bytes=self._budget.used,
+            messages_local=totals[4],
+            messages_remote=totals[5],
         )
 
     # -- for the sessions' sockets --------------------------------------------------------------
@@ -200,7 +258,16 @@ class BalancerServer:
             self._to_tell[SessionEnd.LIMIT, ""] += 1
             return None
         id_ = SessionId(next(self._ids))
-        session = Session(id_, client, source, self._table, self._settings, self.loop.time())
+        session = Session(
+            id_,
+            client,
+            source,
+            self._table,
+            self._settings,
+            self.loop.time(),
+            self._directory,
+            self._budget,
+        )
         self._slices[id_ % SLICES][id_] = ports
         self._open += 1
         self._total += 1
@@ -221,6 +288,10 @@ class BalancerServer:
         if self._open == 0:
             self._empty.set()
 
+    def look_up(self, ports: SessionPorts, lookup: Lookup) -> None:
+        """Carry out a session's look-up."""
+        self._look_ups.ask(lookup, lambda: ports.looked_up(lookup))
+
     def own(self, task: "asyncio.Task[None]") -> None:
         """Keep a task until it is done; ``close`` ends it."""
         self._tasks.add(task)
@@ -228,7 +299,8 @@ class BalancerServer:
 
     # -- inside ---------------------------------------------------------------------------------
 
-    def _all(self) -> list[SessionPorts]:
+    def all_ports(self) -> list[SessionPorts]:
+        """The sockets of every session there is."""
         return [ports for group in self._slices for ports in group.values()]
 
     def _event(self, event: Event) -> None:
@@ -264,6 +336,14 @@ class BalancerServer:
                 for ports in list(group.values()):
                     ports.tick(now)
             self._tell_ends()
+            self._tell_moves()
+
+    def _tell_moves(self) -> None:
+        """One event for all channels that moved for the same reason."""
+        for reason, number in self._budget.moves.items():
+            if moved := number - self._told_moves[reason]:
+                self._told_moves[reason] = number
+                self._on_event(Event("sessions.moved", "", reason, {"channels": moved}))
 
     def _tell_ends(self) -> None:
         """One event for all sessions that ended for the same reason: a dead node ends thousands."""
@@ -309,9 +389,12 @@ def _add(totals: list[int], session: Session) -> None:
     totals[1] += session.bytes_out
     totals[2] += session.published
     totals[3] += session.delivered
+    totals[4] += session.local
+    totals[5] += session.remote
 
 
 def _files_for_sessions() -> int:
-    """How many sessions the open-file limit allows: two descriptors each."""
+    """How many sessions the open-file limit allows: two descriptors each, and one more for those
+    whose channels are on two nodes."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max((soft - _SPARE_FILES) // 2, 16)
+    return max((soft - _SPARE_FILES) // 3, 16)

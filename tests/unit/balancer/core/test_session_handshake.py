@@ -214,7 +214,10 @@ def test_a_wrong_password_closes_without_a_word_for_a_client_that_did_not() -> N
     sent = play.client_sends(QUIET_START_OK).sent_to(SendLink)
     announced = decode_method(sent[7:-1])
     assert isinstance(announced, ConnectionStartOk)
-    assert announced.client_properties["capabilities"] == {"authentication_failure_close": True}
+    assert announced.client_properties["capabilities"] == {
+        "authentication_failure_close": True,
+        "consumer_cancel_notify": True,
+    }
     assert announced.client_properties["warrener_client"] == "192.0.2.9:40000"
     play.node_sends(ConnectionClose(403, "ACCESS_REFUSED - Login was refused")).gives(
         "link: connection.close-ok", "close link", "close client", "finished access_refused: *"

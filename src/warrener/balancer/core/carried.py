@@ -1,0 +1,759 @@
+"""A channel that can be carried from one link to another: its state, and the steps of a move.
+
+``Channel`` adds what the client and the broker say on it; see there for the modes. A move is always
+one of two:
+
+    planned     [LINKING] -> DRAINING -> LEAVING -> REPLAYING -> SETTLED
+    after loss  [PARKED] -> [LINKING] -> REPLAYING -> SETTLED
+
+A planned move that comes to nothing (the new node refuses, the client doesn't settle in time) is
+undone: the consumers are started again where they were.
+"""
+
+from abc import abstractmethod
+from collections import Counter, deque
+from enum import Enum, auto
+from typing import Final, Protocol
+
+from warrener.amqp.constants import ReplyCode
+from warrener.amqp.methods import (
+    BasicCancel,
+    BasicConsume,
+    BasicQos,
+    ChannelClose,
+    ChannelCloseOk,
+    ChannelFlow,
+    ChannelOpen,
+    ConfirmSelect,
+    Method,
+    TxSelect,
+    encode_method_frame,
+    short_text,
+)
+from warrener.amqp.units import Unit
+from warrener.balancer.core.assembly import Assembly
+from warrener.balancer.core.consumers import Consumer, Consumers
+from warrener.balancer.core.directory import Directory
+from warrener.balancer.core.journal import Deliveries, Publishes
+from warrener.balancer.core.link import Link
+from warrener.balancer.core.requests import Done, Rpc
+from warrener.balancer.core.states import LinkState
+from warrener.balancer.core.streams import resumed_after
+from warrener.balancer.core.traffic import Traffic
+from warrener.facts.ids import ChannelNumber, NodeName
+from warrener.facts.places import Lookup, QueuePlace
+from warrener.facts.reasons import MoveReason, Placement
+from warrener.facts.settings import BalancerSettings
+
+REPLY_TO: Final = "amq.rabbitmq.reply-to"
+"""The pseudo-queue of direct reply-to: replies find the channel itself, on its node."""
+
+ASK_TIMEOUT: Final = 1.0
+"""Seconds a channel waits for a look-up; then it stays where it is."""
+
+ASK_PAUSE: Final = 5.0
+"""Seconds in which it doesn't wait for another one, after one that took too long."""
+
+RETRY_MOVE: Final = 10.0
+"""Seconds after a planned move that came to nothing (a client that settles late)."""
+
+_GOODBYE: Final = ChannelClose(ReplyCode.SUCCESS, "moved by the balancer")
+
+
+class Mode(Enum):
+    """See ``warrener.balancer.core.channel``."""
+
+    SETTLED = auto()
+    ASKING = auto()
+    LINKING = auto()
+    DRAINING = auto()
+    LEAVING = auto()
+    REPLAYING = auto()
+    PARKED = auto()
+    CLOSING = auto()
+    ENDED = auto()
+
+
+class Board(Protocol):
+    """What a channel needs of the session around it."""
+
+    now: float
+    settings: BalancerSettings
+    directory: Directory
+    vhost: str
+    exclusives: dict[str, Link]  # queues that only this link may use
+    auto_deletes: set[str]  # queues that go with their last consumer
+    published: int
+    delivered: int
+
+    @property
+    def takes_cancels(self) -> bool: ...
+    @property
+    def in_trouble(self) -> bool: ...
+    def to_client(self, data: bytes) -> None: ...
+    def to_link(self, link: Link, data: bytes) -> None: ...
+    def ask(self, lookup: Lookup) -> None: ...
+    def fit(self, node: NodeName) -> bool: ...
+    def link_to(self, node: NodeName) -> Link | None: ...
+    def refuge(self, wish: NodeName | None) -> Link | None: ...
+    def gone(self, number: ChannelNumber) -> None: ...
+    def cannot_carry(self, number: ChannelNumber, why: str) -> None: ...
+    def moved(self, reason: MoveReason) -> None: ...
+    def move_failed(self, reason: MoveReason, why: str) -> None: ...
+    def forced(self) -> None: ...
+    def replayed(self, count: int) -> None: ...
+
+
+class Carried:
+    """See the module. Attributes are the channel's and the session's business only."""
+
+    __slots__ = (
+        "board",
+        "confirms",
+        "consumers",
+        "deadline",
+        "declared_in",
+        "deliveries",
+        "deliveries_local",
+        "dont_ask_until",
+        "epoch",
+        "evaluated_at",
+        "get_queue",
+        "has_reply_to",
+        "held",
+        "held_bytes",
+        "in_assembly",
+        "in_transaction",
+        "last_queue",
+        "link",
+        "local",
+        "mode",
+        "moves",
+        "next_move_at",
+        "number",
+        "out_assembly",
+        "parked_queue",
+        "parked_since",
+        "placed",
+        "plain_proven",
+        "plain_published",
+        "publishes",
+        "qos",
+        "qos_global",
+        "reason",
+        "remote",
+        "replies_due",
+        "requests",
+        "seen_version",
+        "since",
+        "target",
+        "to_replay",
+        "traffic",
+        "transactional",
+        "why",
+    )
+
+    def __init__(self, board: Board, number: ChannelNumber, link: Link | None) -> None:
+        self.board = board
+        self.number = number
+        self.link = link  # where it is open, or None
+        self.target: Link | None = None  # where it is going
+        self.mode = Mode.SETTLED
+        self.reason = MoveReason.LOCALITY  # of the move under way
+        self.why = Placement.HOME
+        self.since = board.now
+        self.deadline: float | None = None
+        self.moves: Counter[MoveReason] = Counter()
+        self.next_move_at = 0.0
+        self.epoch = 0  # grows with each link it is opened on
+        # what the client has said and nobody has heard yet
+        self.held: deque[tuple[Unit, bytes]] = deque()
+        self.held_bytes = 0
+        self.out_assembly: Assembly | None = None  # a publish that comes in parts
+        self.in_assembly: Assembly | None = None  # a delivery that comes in parts
+        # the journal
+        self.requests: deque[Rpc] = deque()
+        self.deliveries = Deliveries()
+        self.publishes = Publishes()
+        self.consumers = Consumers()
+        self.qos: Method | None = None
+        self.qos_global: Method | None = None
+        self.confirms = False
+        self.transactional = False
+        self.in_transaction = False  # something in it is not committed
+        self.plain_published = 0  # without confirms
+        self.plain_proven = 0  # of them, known to have arrived
+        self.has_reply_to = False  # consumes direct replies
+        self.replies_due = 0  # publishes that a direct reply may be on its way for
+        self.last_queue = ""  # declared last, which an empty queue name stands for
+        self.declared_in = 0  # the epoch of that
+        self.to_replay = False  # unconfirmed publishes wait for their queue
+        # placement
+        self.traffic = Traffic()
+        self.get_queue = ""
+        self.placed = False  # the first method that names a queue has been seen
+        self.dont_ask_until = 0.0
+        self.seen_version = -1
+        self.evaluated_at = board.now
+        self.deliveries_local: bool | None = None
+        self.local = 0  # messages, see SessionStatistics
+        self.remote = 0
+        self.parked_queue = ""  # publishes wait for it
+        self.parked_since: float | None = None
+
+    # -- what can be asked ----------------------------------------------------------------------
+
+    @property
+    def node(self) -> NodeName | None:
+        """Where it is open."""
+        return self.link.backend.name if self.link is not None else None
+
+    @property
+    def is_open_on_link(self) -> bool:
+        """Whether frames may be sent on its link."""
+        return self.link is not None and self.mode not in (Mode.LEAVING, Mode.ENDED)
+
+    @property
+    def journal_bytes(self) -> int:
+        """Bytes kept for it."""
+        return self.held_bytes + self.publishes.bytes
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether something is under way that a planned move waits for."""
+        return bool(
+            self.deliveries.outstanding > 0
+            or self.publishes.outstanding
+            or self.in_transaction
+            or self.replies_due > 0
+            or self.out_assembly is not None
+            or self.in_assembly is not None
+            or any(request.expected for request in self.requests)
+        )
+
+    def tie(self) -> str:
+        """What binds it to its link, so that a planned move makes no sense; empty if nothing."""
+        board = self.board
+        if self.replies_due > 0:
+            return "a direct reply-to conversation"
+        if self.in_transaction:
+            return "an open transaction"
+        for consumer in self.consumers:
+            queue = consumer.queue
+            if queue in board.exclusives:
+                return f"exclusive queue '{queue}'"
+            if self._auto_deletes(queue):
+                return f"auto-delete queue '{queue}', which a move would delete"
+        return ""
+
+    def uncarriable(self) -> str:
+        """What is lost if its link is lost now; empty if everything can be said again."""
+        unproven = self.plain_published - self.plain_proven
+        if self.in_transaction:
+            return "a transaction was open"
+        if unproven:
+            return f"{unproven} messages published without confirms may not have arrived"
+        if self.replies_due > 0:
+            return "a direct reply was due"
+        if not self.publishes.carriable:
+            return "an unconfirmed message was too large for the journal"
+        if self.out_assembly is not None and self.out_assembly.streams:
+            return "a large message was half sent"
+        if self.in_assembly is not None and self.in_assembly.streams:
+            return "a large message was half delivered"
+        return ""
+
+    def leader_of(self, queue: str) -> NodeName | None:
+        """The fit node that leads a queue, if that is known."""
+        board = self.board
+        if queue in board.exclusives:
+            return board.exclusives[queue].backend.name
+        place = board.directory.place(board.vhost, queue, board.now)
+        if isinstance(place, QueuePlace) and place.leader is not None and board.fit(place.leader):
+            return place.leader
+        return None
+
+    def main_queue(self) -> str:
+        """The queue that it is placed for; empty if there is none."""
+        for consumer in self.consumers:
+            return consumer.queue
+        return self.traffic.main_queue() or self.get_queue
+
+    def wish(self) -> NodeName | None:
+        """The node where it should be for its queues' sake; None if that isn't known."""
+        if len(self.consumers):
+            leaders: Counter[NodeName] = Counter()
+            for consumer in self.consumers:
+                node = self.leader_of(consumer.queue)
+                if node is not None:
+                    leaders[node] += 1
+            if not leaders:
+                return None
+            best = max(leaders.values())
+            now_at = self.node
+            if now_at is not None and leaders[now_at] == best:
+                return now_at
+            return next(node for node, number in leaders.items() if number == best)
+        if main := self.traffic.main_queue():
+            return self.traffic.best(self.node, self.leader_of) or self.leader_of(main)
+        return self.leader_of(self.get_queue) if self.get_queue else None
+
+    def _auto_deletes(self, queue: str) -> bool:
+        board = self.board
+        if queue in board.auto_deletes:
+            return True
+        place = board.directory.place(board.vhost, queue, board.now)
+        return isinstance(place, QueuePlace) and place.auto_delete
+
+    # -- saying things --------------------------------------------------------------------------
+
+    def say(self, method: Method) -> None:
+        """A method of the balancer's own, to the broker."""
+        if self.link is None:
+            raise AssertionError("nothing can be said on a channel without a link")
+        self.board.to_link(self.link, encode_method_frame(self.number, method))
+
+    def request(self, method: Method, done: Done | None = None) -> None:
+        """A request of the balancer's own, whose answer the client doesn't get."""
+        frame = encode_method_frame(self.number, method)
+        request = Rpc(method.ID, frame, ours=True, done=done, published=self.plain_published)
+        self.requests.append(request)
+        if self.link is None:
+            raise AssertionError("nothing can be asked on a channel without a link")
+        self.board.to_link(self.link, frame)
+
+    def hold(self, unit: Unit, data: bytes) -> None:
+        """Keep what the client said until the channel is settled."""
+        self.held.append((unit, data))
+        self.held_bytes += len(data)
+
+    def hold_first(self, unit: Unit, data: bytes) -> None:
+        """Keep what was about to be said; it comes before everything else that is held."""
+        self.held.appendleft((unit, data))
+        self.held_bytes += len(data)
+
+    @abstractmethod
+    def client_now(self, unit: Unit, data: bytes) -> None:
+        """What the client said, on a settled channel."""
+
+    def settle(self) -> None:
+        """The channel is where it should be: everything held is said."""
+        self.mode = Mode.SETTLED
+        self.deadline = None
+        while self.held and self.mode is Mode.SETTLED:
+            unit, data = self.held.popleft()
+            self.held_bytes -= len(data)
+            self.client_now(unit, data)
+
+    # -- a planned move -------------------------------------------------------------------------
+
+    def start_move(self, link: Link, reason: MoveReason, *, hold: bool) -> None:
+        """Go to another link. ``hold``: what the client says waits for it from now on."""
+        self.target = link
+        self.reason = reason
+        if link.state is LinkState.OPEN:
+            self._drain()
+        elif hold:
+            self.mode = Mode.LINKING
+
+    def link_ready(self, link: Link) -> None:
+        """A link is open now."""
+        if self.target is not link:
+            return
+        if self.link is None:
+            if self.mode is not Mode.LEAVING:
+                self.replay(link)
+        elif self.mode in (Mode.SETTLED, Mode.LINKING):
+            self._drain()
+
+    def link_refused(self, link: Link) -> None:
+        """The link that it was going to can't be had."""
+        if self.target is not link:
+            return
+        self.target = None
+        self.next_move_at = self.board.now + RETRY_MOVE
+        if self.mode is Mode.LINKING:
+            if self.link is None:
+                self.relocate()
+            else:
+                self.why = Placement.REFUSED
+                self.settle()
+        elif self.mode is Mode.DRAINING:
+            self._undo("the new node refused")
+
+    def _drain(self) -> None:
+        """Stop deliveries and wait until nothing is under way."""
+        self.mode = Mode.DRAINING
+        self.deadline = self.board.now + self.board.settings.settle_timeout
+        for consumer in self.consumers:
+            if consumer.parked_since is None and not consumer.cancelling:
+                self.request(BasicCancel(consumer.tag))
+        self.check_drained()
+
+    def check_drained(self) -> None:
+        """Leave once nothing is under way."""
+        if self.mode is Mode.DRAINING and not self.unsettled:
+            self._leave()
+
+    def _leave(self) -> None:
+        if self.link is None:
+            raise AssertionError("a channel leaves a link")
+        self.mode = Mode.LEAVING
+        self.deadline = None
+        self.say(_GOODBYE)
+        self.link.closing.add(self.number)
+
+    def has_left(self) -> None:
+        """The old link's close-ok: everything said there has been taken."""
+        self.plain_proven = self.plain_published
+        self.deliveries.left()
+        self.in_assembly = None
+        self.requests = deque(r for r in self.requests if not r.ours and r.expected)
+        self.link = None
+        target = self.target
+        if target is None:
+            self.relocate()
+        elif target.state is LinkState.OPEN:
+            self.replay(target)
+        else:
+            self.mode = Mode.LINKING
+
+    def _undo(self, why: str) -> None:
+        """The planned move came to nothing: go on where it is."""
+        self.target = None
+        self.next_move_at = self.board.now + RETRY_MOVE
+        self.board.move_failed(self.reason, why)
+        self.mode = Mode.REPLAYING
+        self.deadline = None
+        self._start_consumers(self.qos)
+        self.check_replayed()
+
+    def drain_overdue(self) -> None:
+        """The client hasn't settled in time."""
+        if self.reason is MoveReason.DRAIN and not self.uncarriable() and not self.tie():
+            self.board.forced()
+            self._leave()  # what is unsettled comes again, marked as redelivered
+        else:
+            self._undo(f"not settled within {self.board.settings.settle_timeout:g} s")
+
+    # -- after a loss ---------------------------------------------------------------------------
+
+    def link_lost(self) -> None:
+        """The link that it was open on is gone."""
+        why = self.uncarriable() if self.mode is not Mode.ENDED else ""
+        if why:
+            self.board.cannot_carry(self.number, why)
+            return
+        if self.mode is Mode.CLOSING:
+            self.board.to_client(encode_method_frame(self.number, ChannelCloseOk()))
+            self.link = None
+            self.board.gone(self.number)
+            return
+        if self.mode is Mode.LEAVING:
+            self.has_left()
+            return
+        self.deliveries.left()
+        self.in_assembly = None
+        self.requests = deque(request for request in self.requests if not request.ours)
+        self.link = None
+        self.reason = MoveReason.FAILOVER
+        target = self.target
+        if target is None:
+            self.relocate()
+        elif target.state is LinkState.OPEN:
+            self.replay(target)
+        else:
+            self.mode = Mode.LINKING
+
+    def relocate(self) -> None:
+        """Look for a link; without one, wait."""
+        link = self.board.refuge(self.wish())
+        self.deadline = None
+        if link is None:
+            self.target = None
+            self.mode = Mode.PARKED
+        elif link.state is LinkState.OPEN:
+            self.target = link
+            self.replay(link)
+        else:
+            self.target = link
+            self.mode = Mode.LINKING
+
+    # -- the replay -----------------------------------------------------------------------------
+
+    def replay(self, link: Link) -> None:
+        """Say everything again that the channel needs on ``link``."""
+        self.link = link
+        self.target = None
+        self.epoch += 1
+        self.mode = Mode.REPLAYING
+        self.deadline = None
+        self.to_replay = True
+        again = [request for request in self.requests if not request.ours]
+        self.requests = deque()
+        if not (again and again[0].id == ChannelOpen.ID):
+            self.request(ChannelOpen())
+        if self.confirms:
+            self.request(ConfirmSelect())
+        if self.transactional:
+            self.request(TxSelect())
+        self._start_consumers(None)
+        self.requests.extend(again)
+        for request in again:
+            self.board.to_link(link, request.frame)
+        self.check_replayed()
+
+    def _start_consumers(self, in_force: Method | None) -> None:
+        """All consumers that aren't parked, each under the prefetch it was made under."""
+        board = self.board
+        if self.qos_global is not None:
+            self.request(self.qos_global)
+        for consumer in self.consumers:
+            if consumer.cancelling or consumer.parked_since is not None:
+                continue
+            place = board.directory.place(board.vhost, consumer.queue, board.now)
+            if isinstance(place, QueuePlace) and not place.usable:
+                consumer.park(board.now, "its queue has no leader that runs")
+                continue
+            in_force = self._start(consumer, in_force)
+        if self.qos != in_force:
+            self.request(self.qos or BasicQos(0, 0))
+
+    def _start(self, consumer: Consumer, in_force: Method | None) -> Method | None:
+        """One consumer; the prefetch that is in force afterwards."""
+        if consumer.prefetch is not None and consumer.prefetch != in_force:
+            self.request(consumer.prefetch)
+            in_force = consumer.prefetch
+        elif consumer.prefetch is None and in_force is not None:
+            in_force = BasicQos(0, 0)
+            self.request(in_force)
+        method = resumed_after(consumer.method, consumer.last_message)
+
+        def done(_: Method) -> None:
+            consumer.resume()
+
+        self.request(method, done)
+        return in_force
+
+    def start_again(self, consumer: Consumer) -> None:
+        """A parked consumer whose queue is back."""
+        in_force = self._start(consumer, self.qos)
+        if in_force != self.qos:
+            self.request(self.qos or BasicQos(0, 0))
+
+    def check_replayed(self) -> None:
+        """Once the journal's answers are in: publish again, then go on."""
+        if self.mode is not Mode.REPLAYING or any(request.ours for request in self.requests):
+            return
+        if self.to_replay:
+            self.moves[self.reason] += 1
+            self.board.moved(self.reason)
+            self.since = self.board.now
+            self.why = self._explained()
+            self.seen_version = -1
+            if queue := self._queue_away():
+                self.park_publishes(queue)
+                return
+            self._publish_again()
+        self.settle()
+
+    def _publish_again(self) -> None:
+        self.to_replay = False
+        data, count = self.publishes.replay()
+        if count and self.link is not None:
+            self.board.to_link(self.link, data)
+            self.board.replayed(count)
+
+    def _explained(self) -> Placement:
+        queue = self.main_queue()
+        if queue and self.leader_of(queue) == self.node:
+            return Placement.LEADER
+        return {
+            MoveReason.FAILOVER: Placement.FAILED_OVER,
+            MoveReason.DRAIN: Placement.DRAINED,
+            MoveReason.REBALANCE: Placement.REBALANCED,
+            MoveReason.TIE: Placement.TIED,
+            MoveReason.LOCALITY: Placement.HOME,
+        }[self.reason]
+
+    # -- queues that are away -------------------------------------------------------------------
+
+    def is_away(self, queue: str) -> bool:
+        """Whether a broker would drop what is published to this queue: a classic one whose node
+        is down. (Publishes to a quorum queue without a leader wait in the broker.)"""
+        board = self.board
+        place = board.directory.place(board.vhost, queue, board.now)
+        return isinstance(place, QueuePlace) and place.type == "classic" and not place.usable
+
+    def _queue_away(self) -> str:
+        """The queue that unconfirmed publishes have to wait for; empty if none."""
+        if not self.publishes.outstanding:
+            return ""
+        queue = self.traffic.main_queue()
+        return queue if queue and self.is_away(queue) else ""
+
+    def park_publishes(self, queue: str) -> None:
+        """What is published waits until the queue is back."""
+        self.mode = Mode.PARKED
+        self.parked_queue = queue
+        self.parked_since = self.board.now
+        self.why = Placement.WAITING
+
+    def tick_parked(self) -> None:
+        """Look whether what this channel waits for has come back."""
+        board = self.board
+        if self.link is None:
+            self.relocate()
+            return
+        since = self.parked_since or board.now
+        if not self.is_away(self.parked_queue):
+            self.parked_queue = ""
+            self.parked_since = None
+            self.why = self._explained()
+            if self.to_replay:
+                self._publish_again()
+            self.settle()
+        elif board.now - since >= board.settings.park_timeout:
+            self.end(
+                ReplyCode.NOT_FOUND,
+                f"queue '{self.parked_queue}' has been down for "
+                f"{board.now - since:.0f} s; messages published to it were not taken",
+            )
+
+    def park_or_cancel(self, consumer: Consumer, code: int, text: str) -> bool:
+        """A consumer couldn't be started: park it or tell the client. False: neither, the error is
+        for the client as it stands."""
+        now = self.board.now
+        down = code == ReplyCode.NOT_FOUND and "down or inaccessible" in text
+        taken = code in (ReplyCode.ACCESS_REFUSED, ReplyCode.RESOURCE_LOCKED)
+        if down or (taken and "exclusive" in text):
+            consumer.park(now, text)
+            since = consumer.parked_since or now
+            if now - since < self.board.settings.park_timeout:
+                return True
+        elif code != ReplyCode.NOT_FOUND:
+            return False
+        self.give_up(consumer, text)
+        return True
+
+    def give_up(self, consumer: Consumer, text: str) -> None:
+        """A consumer has no queue any more: cancel it as RabbitMQ does, if the client knows how."""
+        self.consumers.remove(consumer.tag)
+        if self.board.takes_cancels:
+            cancel = BasicCancel(consumer.tag, no_wait=True)
+            self.board.to_client(encode_method_frame(self.number, cancel))
+        else:
+            self.end(ReplyCode.NOT_FOUND, f"consumer '{consumer.tag}' was cancelled: {text}")
+
+    def tick_consumers(self) -> None:
+        """Start parked consumers whose queue is back."""
+        board = self.board
+        for consumer in self.consumers:
+            since = consumer.parked_since
+            if since is None or self.mode is not Mode.SETTLED:
+                continue
+            if board.now - since >= board.settings.park_timeout:
+                self.give_up(consumer, f"its queue was away for {board.now - since:.0f} s")
+            elif board.now >= consumer.retry_at:
+                self._judge(consumer)
+
+    def _judge(self, consumer: Consumer) -> None:
+        """Is the queue of this parked consumer back, still away, or gone?"""
+        board = self.board
+        place = board.directory.place(board.vhost, consumer.queue, board.now)
+        consumer.retry_at = board.now + 0.5
+        if isinstance(place, Lookup):
+            board.ask(place)
+        elif isinstance(place, QueuePlace):
+            consumer.judging = False
+            if place.usable:
+                consumer.retry_at = board.now + 5.0  # the answer takes its time
+                self.start_again(consumer)
+        elif consumer.judging and not board.in_trouble:
+            self.give_up(consumer, "its queue is gone")
+        elif len(self.consumers) == 1 and not self.deliveries.outstanding:
+            consumer.retry_at = board.now + 5.0
+            self.start_again(consumer)  # nobody can be asked, and trying harms nobody
+
+    # -- placement ------------------------------------------------------------------------------
+
+    def evaluate(self) -> None:
+        """Follow the queues' leaders, when they have changed."""
+        board = self.board
+        self.seen_version = board.directory.version
+        self.evaluated_at = board.now
+        self._count_locality()
+        if not board.settings.locality or self.mode is not Mode.SETTLED or self.target is not None:
+            return
+        if self.link is None or board.now < self.next_move_at or self.tie():
+            if board.now < self.next_move_at:
+                self.seen_version = -1
+            return
+        node = self.wish()
+        if node is None:
+            return
+        if node == self.node:
+            self.why = Placement.LEADER
+            return
+        link = board.link_to(node)
+        if link is None:
+            self.why = Placement.REFUSED
+            self.next_move_at = board.now + RETRY_MOVE
+            self.seen_version = -1
+        else:
+            self.start_move(link, MoveReason.LOCALITY, hold=False)
+
+    def _count_locality(self) -> None:
+        self.deliveries_local = None
+        for consumer in self.consumers:
+            leader = self.leader_of(consumer.queue)
+            self.deliveries_local = None if leader is None else leader == self.node
+            break
+
+    def prove(self) -> None:
+        """Have the broker show that it has taken what was published without confirms."""
+        if (
+            self.plain_proven < self.plain_published
+            and self.mode is Mode.SETTLED
+            and not self.requests
+            and self.out_assembly is None
+        ):
+            self.request(ChannelFlow(active=True))
+
+    # -- the end --------------------------------------------------------------------------------
+
+    def end(self, code: ReplyCode, text: str) -> None:
+        """Close the channel for a reason of our own, on both sides."""
+        if self.link is not None and self.is_open_on_link:
+            self.say(ChannelClose(ReplyCode.SUCCESS, "closed by the balancer"))
+            self.link.closing.add(self.number)
+        close = ChannelClose(code, short_text(f"{code.name} - {text}"))
+        self.board.to_client(encode_method_frame(self.number, close))
+        self.ended()
+
+    def ended(self) -> None:
+        """The client has been told that the channel is closed; its close-ok is awaited."""
+        self.mode = Mode.ENDED
+        self.link = None
+        self.target = None
+        self.deadline = None
+        self.forget()
+
+    def forget(self) -> None:
+        """Nothing is kept of it any more."""
+        self.requests.clear()
+        self.held.clear()
+        self.held_bytes = 0
+        self.consumers.clear()
+        self.publishes = Publishes()
+        self.deliveries = Deliveries()
+        self.out_assembly = self.in_assembly = None
+        self.in_transaction = False
+        self.plain_published = self.plain_proven = self.replies_due = 0
+
+
+def consume_again(method: BasicConsume, tag: str, queue: str) -> BasicConsume:
+    """The consume that makes a consumer again: its tag and queue by name, with an answer."""
+    return BasicConsume(
+        queue, tag, method.no_local, method.no_ack, method.exclusive, False, method.arguments
+    )

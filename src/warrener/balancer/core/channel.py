@@ -1,0 +1,737 @@
+"""One channel of a client, wherever it lives: what is said on it by either side.
+
+The client sees one channel with one number, unbroken delivery tags and confirm numbers. Behind it,
+the channel is open on one link at a time and may move to another: ``journal`` keeps what is needed
+for that, ``mode`` says how far a move is, ``Carried`` has its steps.
+
+    SETTLED    open on ``link``; frames pass as they come
+    ASKING     frames are held: the leader of a queue is being looked up
+    LINKING    frames are held until a link to the new node is open
+    DRAINING   a planned move: consumers are cancelled on the old link, acks pass, the rest is held
+               until nothing is unsettled, unconfirmed or unanswered
+    LEAVING    channel.close went to the old link; its close-ok is the barrier that keeps the order
+    REPLAYING  the journal has been played to the new link, its answers are awaited
+    PARKED     frames are held: no node to go to, or the queue published to is away
+    CLOSING    the client closed the channel; the broker's close-ok is awaited
+    ENDED      the channel is closed to the client, whose close-ok is awaited
+
+What the client says on a channel that isn't settled waits in ``held`` in its order; only acks pass,
+or are swallowed when their delivery belongs to a link that the channel has left.
+
+A planned move loses and repeats nothing, because it leaves only when everything is settled. A
+crash repeats what was unconfirmed (publishes) or unsettled (deliveries); what can't be repeated
+ends the session (``uncarriable``), as a client's own recovery knows how to deal with that
+(docs/decisions/0005-what-cannot-be-carried.md).
+
+Runs of messages and acks come as one unit and are dealt with as one. ``client_passes`` and
+``link_passes`` are the fast path: they book a unit that may go on as it came, and say so; for every
+other unit they touch nothing and ``client_says`` or ``link_says`` deals with it.
+"""
+
+from dataclasses import replace
+from typing import Final
+
+from warrener.amqp.constants import FRAME_BODY, FRAME_HEADER, FRAME_METHOD
+from warrener.amqp.frames import payload_of
+from warrener.amqp.methods import (
+    BasicAck,
+    BasicCancel,
+    BasicConsume,
+    BasicConsumeOk,
+    BasicDeliver,
+    BasicGet,
+    BasicGetOk,
+    BasicNack,
+    BasicPublish,
+    BasicQos,
+    BasicRecover,
+    BasicRecoverAsync,
+    BasicReject,
+    ChannelClose,
+    ChannelCloseOk,
+    ChannelOpen,
+    ConfirmSelect,
+    Method,
+    QueueDeclare,
+    QueueDeclareOk,
+    QueueDelete,
+    TxCommit,
+    TxRollback,
+    TxSelect,
+    decode_method,
+    encode_method_frame,
+)
+from warrener.amqp.units import CONTENT, TAGS, Unit, What
+from warrener.balancer.core.assembly import Assembly
+from warrener.balancer.core.carried import (
+    ASK_PAUSE,
+    ASK_TIMEOUT,
+    REPLY_TO,
+    Carried,
+    Mode,
+    consume_again,
+)
+from warrener.balancer.core.consumers import Consumer
+from warrener.balancer.core.requests import (
+    ANSWERS,
+    IS_ANSWER,
+    Done,
+    Rpc,
+    no_wait,
+    queue_named,
+    renamed,
+)
+from warrener.balancer.core.rewriting import (
+    ack_frame,
+    consumer_tag,
+    delivery_tag,
+    get_ok_tag,
+    retag,
+)
+from warrener.balancer.core.traffic import Route, key_of, names_of
+from warrener.facts.ids import SessionId
+from warrener.facts.moves import ChannelStatistics
+from warrener.facts.places import Lookup
+from warrener.facts.reasons import MoveReason, Placement
+
+EVALUATE_EVERY: Final = 2.0
+"""Seconds. A publisher's shares change without any news of the cluster."""
+
+HOLD_MESSAGE: Final = 1024 * 1024
+"""Bytes. A message up to here is passed on whole and can be said again; a larger one goes through
+frame by frame, so that nobody has to buffer what RabbitMQ allows (128 MiB). Clients and brokers cut
+bodies at 128 KiB, so this is a matter of eight frames."""
+
+_REPLY_TO: Final = REPLY_TO.encode()
+_EXCHANGE: Final = 40
+_QUEUE: Final = 50
+_SETTLES: Final = frozenset({BasicAck.ID, BasicNack.ID, BasicReject.ID})
+
+
+class Channel(Carried):
+    """See the module."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<Channel {self.number} {self.mode.name} at {self.node}>"
+
+    # -- from the client ------------------------------------------------------------------------
+
+    def client_passes(self, unit: Unit, data: bytes, pos: int) -> bool:
+        """Whether a unit goes to the link as it is. Books it if so, else nothing has happened."""
+        if self.mode is not Mode.SETTLED or self.held or self.out_assembly is not None:
+            return False
+        if unit.what is What.ACKS:
+            if self.deliveries.offset or self.transactional:
+                return False
+            settle = self.deliveries.settle
+            for tag, multiple in TAGS.iter_unpack(memoryview(data)[pos : unit.end]):
+                settle(tag, bool(multiple))
+            return True
+        if unit.what is not What.MESSAGES or unit.method != BasicPublish.ID:
+            return False
+        try:
+            route = self.traffic.routes.get(key_of(data, pos))
+        except IndexError:
+            return False
+        if route is None or route.version != self.board.directory.version or route.away:
+            return False
+        if not self.placed:
+            return False
+        whole = pos == 0 and unit.end == len(data)
+        self._book_publishes(data if whole else data[pos : unit.end], unit.count, route)
+        return True
+
+    def _book_publishes(self, data: bytes, count: int, route: Route) -> None:
+        board = self.board
+        board.published += count
+        self.traffic.count(route, count)
+        if route.node is not None:
+            if self.link is not None and route.node == self.link.backend.name:
+                self.local += count
+            else:
+                self.remote += count
+        if self.confirms:
+            self.publishes.published(data, count)
+        elif self.transactional:
+            self.in_transaction = True
+        else:
+            self.plain_published += count
+        if self.has_reply_to:
+            self.replies_due += data.count(_REPLY_TO)  # in the property reply-to of a message
+
+    def client_says(self, unit: Unit, data: bytes) -> None:
+        """Anything that ``client_passes`` didn't take; ``data`` is the unit's bytes."""
+        method = unit.method
+        if self.mode is Mode.ENDED:
+            self._client_after_end(method, data)
+        elif self.mode is Mode.CLOSING:
+            if method == ChannelOpen.ID or self.held:
+                self.hold(unit, data)
+            # Everything else was said before the client knew, or is of no use any more.
+        elif (unit.what is What.ACKS or method in _SETTLES) and not self.transactional:
+            self._settles(unit, data)
+        elif self.mode is Mode.SETTLED and not self.held:
+            self.client_now(unit, data)
+        else:
+            self.hold(unit, data)
+
+    def _client_after_end(self, method: int, data: bytes) -> None:
+        if method == ChannelCloseOk.ID:
+            self.board.gone(self.number)
+        elif method == ChannelClose.ID:  # it crossed ours; the close-ok for ours comes as well
+            self.board.to_client(encode_method_frame(self.number, ChannelCloseOk()))
+
+    def client_now(self, unit: Unit, data: bytes) -> None:
+        """What the client says on a settled channel."""
+        if unit.what is What.MESSAGES and unit.method == BasicPublish.ID:
+            self._publish(unit, data)
+        elif unit.what is What.ACKS or unit.method in _SETTLES:
+            self._settles(unit, data)
+        elif unit.kind == FRAME_METHOD and unit.what is What.FRAME:
+            if unit.method == BasicPublish.ID:
+                self.out_assembly = Assembly(unit.method, data)
+            else:
+                self._client_method(decode_method(payload_of(data, 0, len(data))), unit, data)
+        elif self.out_assembly is not None and unit.kind in (FRAME_HEADER, FRAME_BODY):
+            self._publish_part(self.out_assembly, unit, data)
+        else:
+            self._pass(data)  # makes no sense; the broker will say so
+
+    def _pass(self, data: bytes) -> None:
+        if self.link is None:
+            raise AssertionError("a settled channel has a link")
+        self.board.to_link(self.link, data)
+
+    # -- publishes ------------------------------------------------------------------------------
+
+    def _publish(self, unit: Unit, data: bytes) -> None:
+        """Whole messages."""
+        route = self._route(data)
+        if route is None:
+            self.hold_first(unit, data)
+            return
+        if route.away:
+            self.hold_first(unit, data)
+            self.park_publishes(route.queue)
+            return
+        self._book_publishes(data, unit.count, route)
+        self._pass(data)
+
+    def _publish_part(self, assembly: Assembly, unit: Unit, data: bytes) -> None:
+        """A frame of a message that comes in parts."""
+        if unit.kind == FRAME_HEADER:
+            assembly.header(data, HOLD_MESSAGE)
+            if assembly.streams:
+                if self.confirms:
+                    self.publishes.published_unkept()
+                elif self.transactional:
+                    self.in_transaction = True
+                else:
+                    self.plain_published += 1
+                self.board.published += 1
+        else:
+            assembly.body(data)
+        if assembly.streams:
+            self._pass(assembly.take())
+        if assembly.complete:
+            self.out_assembly = None
+            if not assembly.streams:
+                message = assembly.take()
+                self._publish(
+                    Unit(
+                        What.MESSAGES, len(message), FRAME_METHOD, self.number, assembly.method, 1
+                    ),
+                    message,
+                )
+
+    def _route(self, data: bytes) -> Route | None:
+        """Where a message goes, once it may go there; None if it has to wait."""
+        board = self.board
+        directory = board.directory
+        try:
+            key = key_of(data, 0)
+            exchange, routing_key = names_of(key)
+        except IndexError:
+            key, exchange, routing_key = b"", "", ""
+        queue = ""
+        found = directory.destinations(board.vhost, exchange, routing_key, board.now)
+        if isinstance(found, Lookup):
+            if not self.placed and self._ask(found):
+                return None
+        elif found is not None and len(found) == 1:
+            queue = found[0]
+        if not self.placed and queue and self._goes_elsewhere(queue):
+            return None
+        self.placed = True
+        node = None
+        away = False
+        if queue:
+            node = self.leader_of(queue)
+            away = self.is_away(queue)
+        route = Route(directory.version, queue, node, away)
+        self.traffic.keep(key, route)
+        return route
+
+    def _ask(self, lookup: Lookup) -> bool:
+        """Wait for a look-up; False if there is no point in waiting."""
+        board = self.board
+        if not board.settings.locality or board.now < self.dont_ask_until:
+            return False
+        self.mode = Mode.ASKING
+        self.deadline = board.now + ASK_TIMEOUT
+        board.ask(lookup)
+        return True
+
+    def _goes_elsewhere(self, queue: str) -> bool:
+        """Whether the channel moves (or waits) before it uses its first queue. The caller holds
+        what the client said."""
+        board = self.board
+        if not board.settings.locality or self.tie() or queue in board.exclusives:
+            return False
+        if queue.startswith(REPLY_TO):
+            return False
+        place = board.directory.place(board.vhost, queue, board.now)
+        if isinstance(place, Lookup):
+            return self._ask(place)
+        node = self.leader_of(queue)
+        if node is None:
+            return False
+        if node == self.node:
+            self.why = Placement.LEADER
+            return False
+        link = board.link_to(node)
+        if link is None:
+            self.why = Placement.REFUSED
+            return False
+        self.placed = True
+        self.start_move(link, MoveReason.LOCALITY, hold=True)
+        return self.mode is not Mode.SETTLED
+
+    # -- acks -----------------------------------------------------------------------------------
+
+    def _settles(self, unit: Unit, data: bytes) -> None:
+        """Acks, nacks and rejects: to the link that delivered, or to nobody."""
+        if self.transactional:
+            self.in_transaction = True
+        if unit.what is What.ACKS:
+            parts = []
+            for tag, multiple in TAGS.iter_unpack(data):
+                link_tag = self.deliveries.settle(tag, bool(multiple))
+                if link_tag is not None:
+                    parts.append(ack_frame(self.number, link_tag, bool(multiple)))
+            frame = b"".join(parts)
+        else:
+            frame = self._settles_one(decode_method(payload_of(data, 0, len(data))))
+        if frame and self.is_open_on_link:
+            self._pass(frame)
+        self.check_drained()
+
+    def _settles_one(self, method: Method) -> bytes:
+        if not isinstance(method, BasicNack | BasicReject):
+            raise AssertionError(f"{method.name()} settles nothing")
+        multiple = isinstance(method, BasicNack) and method.multiple
+        link_tag = self.deliveries.settle(method.delivery_tag, multiple)
+        if link_tag is None:
+            return b""
+        return encode_method_frame(self.number, replace(method, delivery_tag=link_tag))
+
+    # -- requests -------------------------------------------------------------------------------
+
+    def _client_method(self, method: Method, unit: Unit, data: bytes) -> None:
+        queue = queue_named(method)
+        if queue is not None:
+            queue = queue or self.last_queue
+            owner = self.board.exclusives.get(queue)
+            if owner is not None and owner is not self.link and self.board.now >= self.next_move_at:
+                self.hold_first(unit, data)
+                self.start_move(owner, MoveReason.TIE, hold=True)
+                return
+            if isinstance(method, BasicConsume | BasicGet) and self._moves_for(method, queue):
+                self.hold_first(unit, data)
+                return
+            if self.declared_in != self.epoch and self._means_last_declared(method):
+                method = renamed(method, self.last_queue)
+                data = encode_method_frame(self.number, method)
+        done = self._note(method, queue or "")
+        if method.ID == ChannelClose.ID:
+            self.mode = Mode.CLOSING
+            self._pass(data)
+            return
+        if method.ID in ANSWERS:
+            waits = not no_wait(method)
+            request = Rpc(method.ID, data, waits=waits, done=done, published=self.plain_published)
+            self.requests.append(request)
+        self._pass(data)
+
+    def _means_last_declared(self, method: Method) -> bool:
+        """Whether an empty queue name stands for a queue declared on another link."""
+        if isinstance(method, QueueDeclare) and not method.passive:
+            return False
+        return queue_named(method) == "" and self.last_queue != ""
+
+    def _moves_for(self, method: BasicConsume | BasicGet, queue: str) -> bool:
+        """Whether the channel goes elsewhere before it takes messages from ``queue``."""
+        if isinstance(method, BasicGet):
+            self.get_queue = queue
+            if self.placed or len(self.consumers):
+                return False
+        elif len(self.consumers) or queue == REPLY_TO:
+            return False
+        if self._goes_elsewhere(queue):
+            return True
+        self.placed = True
+        return False
+
+    def _note(self, method: Method, queue: str) -> Done | None:
+        """What a request changes in the journal: now, or when it is answered."""
+        board = self.board
+        match method:
+            case QueueDeclare():
+                return self._declares(method, queue)
+            case QueueDelete():
+                board.directory.noticed_deleted(board.vhost, queue)
+                board.auto_deletes.discard(queue)
+                board.exclusives.pop(queue, None)
+            case BasicQos():
+                return self._qos_done(method)
+            case BasicConsume():
+                return self._consumes(method, queue)
+            case BasicCancel():
+                return self._cancels(method)
+            case BasicGet():
+                return None
+            case BasicRecover():
+                return lambda _: self.deliveries.all_returned()
+            case BasicRecoverAsync():
+                self.deliveries.all_returned()
+            case ConfirmSelect():
+                self.confirms = True
+            case TxSelect():
+                self.transactional = True
+            case TxCommit() | TxRollback():
+                self.in_transaction = True  # until its answer
+                return self._transaction_done
+            case _ if method.ID >> 16 == _EXCHANGE or method.ID >> 16 == _QUEUE:
+                for exchange in ("exchange", "source"):
+                    if name := getattr(method, exchange, ""):
+                        board.directory.noticed_binding(board.vhost, name)
+        return None
+
+    def _declares(self, method: QueueDeclare, queue: str) -> Done | None:
+        epoch = self.epoch
+
+        def declared(answer: Method) -> None:
+            board = self.board
+            name = answer.queue if isinstance(answer, QueueDeclareOk) else queue
+            self.last_queue = name
+            self.declared_in = epoch
+            if method.exclusive and not method.passive and self.link is not None:
+                board.exclusives[name] = self.link
+            if method.auto_delete and not method.passive:
+                board.auto_deletes.add(name)
+            board.directory.noticed_declared(board.vhost, name)
+
+        if method.no_wait:
+            declared(method)
+            return None
+        return declared
+
+    def _qos_done(self, method: BasicQos) -> Done:
+        def done(_: Method) -> None:
+            if method.global_:
+                self.qos_global = method
+            else:
+                self.qos = method
+
+        return done
+
+    def _consumes(self, method: BasicConsume, queue: str) -> Done | None:
+        def consuming(answer: Method) -> None:
+            tag = answer.consumer_tag if isinstance(answer, BasicConsumeOk) else ""
+            tag = tag or method.consumer_tag
+            again = consume_again(method, tag, queue)
+            self.consumers.add(Consumer(again, self.qos))
+            self.has_reply_to = self.has_reply_to or queue == REPLY_TO
+            self.seen_version = -1
+
+        if method.no_wait:
+            consuming(method)
+            return None
+        return consuming
+
+    def _cancels(self, method: BasicCancel) -> Done | None:
+        consumer = self.consumers.get(method.consumer_tag)
+        if consumer is not None:
+            consumer.cancelling = True
+        if method.no_wait:
+            self.consumers.remove(method.consumer_tag)
+            return None
+        return lambda _: self.consumers.remove(method.consumer_tag)
+
+    def _transaction_done(self, _: Method) -> None:
+        self.in_transaction = False
+        self.plain_proven = self.plain_published
+
+    # -- from the broker ------------------------------------------------------------------------
+
+    def link_passes(self, unit: Unit, data: bytes, pos: int) -> bool:
+        """Whether a unit from its link goes to the client as it is. Books it if so."""
+        if self.mode in (Mode.LEAVING, Mode.DRAINING) or self.in_assembly is not None:
+            return False
+        if unit.what is What.ACKS:
+            if not self.publishes.straight:
+                return False
+            for tag, multiple in TAGS.iter_unpack(memoryview(data)[pos : unit.end]):
+                self.publishes.confirmed(tag, bool(multiple))
+            return True
+        if unit.what is not What.MESSAGES or unit.method != BasicDeliver.ID:
+            return False
+        if self.deliveries.offset or self.has_reply_to or self.consumers.stepped:
+            return False
+        last = unit.end - (unit.end - pos) // unit.count
+        self._book_deliveries(delivery_tag(data, last), unit.count, self.consumers.settles is False)
+        return True
+
+    def _book_deliveries(self, tag: int, count: int, settled: bool) -> None:
+        board = self.board
+        self.deliveries.delivered(tag, count, settled=settled)
+        board.delivered += count
+        if self.deliveries_local is not None:
+            if self.deliveries_local:
+                self.local += count
+            else:
+                self.remote += count
+
+    def link_says(self, unit: Unit, data: bytes) -> None:
+        """Anything from its link that ``link_passes`` didn't take."""
+        if unit.what is What.MESSAGES:
+            self._messages(unit, data)
+        elif unit.what is What.ACKS:
+            self._confirms(data)
+        elif unit.kind == FRAME_METHOD:
+            if unit.method in CONTENT:
+                self.in_assembly = Assembly(unit.method, data)
+            else:
+                self._link_method(decode_method(payload_of(data, 0, len(data))), data)
+        elif self.in_assembly is not None and unit.kind in (FRAME_HEADER, FRAME_BODY):
+            self._delivery_part(self.in_assembly, unit, data)
+        else:
+            self.board.to_client(data)
+
+    def _messages(self, unit: Unit, data: bytes) -> None:
+        """Whole deliveries, a get's answer, or returned messages."""
+        if self.mode is Mode.LEAVING:
+            return  # the broker takes them back
+        if unit.method == BasicGetOk.ID:
+            self._got(data)
+        elif unit.method == BasicDeliver.ID:
+            stride = len(data) // unit.count
+            for at in range(0, len(data), stride):
+                self._delivery(data, at, at + stride)
+            offset = self.deliveries.offset
+            self.board.to_client(retag(data, unit.count, offset) if offset else data)
+        else:
+            self.board.to_client(data)
+
+    def _delivery(self, data: bytes, start: int, end: int) -> None:
+        tag = consumer_tag(data, start).decode("utf-8", "surrogateescape")
+        consumer = self.consumers.get(tag)
+        settled = consumer.method.no_ack if consumer else self.consumers.settles is False
+        if consumer is not None and consumer.is_stream:
+            consumer.last_message = data[start:end]
+        if consumer is not None and consumer.queue == REPLY_TO:
+            self.replies_due = max(self.replies_due - 1, 0)
+        self._book_deliveries(delivery_tag(data, start), 1, settled)
+
+    def _got(self, data: bytes) -> None:
+        request = self._answered(BasicGetOk.ID)
+        settled = False
+        if request is not None:
+            asked = decode_method(payload_of(request.frame, 0, len(request.frame)))
+            settled = isinstance(asked, BasicGet) and asked.no_ack
+        self._book_deliveries(get_ok_tag(data, 0), 1, settled)
+        offset = self.deliveries.offset
+        self.board.to_client(retag(data, 1, offset, get_ok=True) if offset else data)
+        self.check_drained()
+
+    def _delivery_part(self, assembly: Assembly, unit: Unit, data: bytes) -> None:
+        if unit.kind == FRAME_HEADER:
+            assembly.header(data, HOLD_MESSAGE)
+        else:
+            assembly.body(data)
+        first = assembly.streams and unit.kind == FRAME_HEADER
+        if not assembly.streams and not assembly.complete:
+            return
+        if assembly.complete:
+            self.in_assembly = None
+        part = assembly.take()
+        if not assembly.streams:
+            self._messages(_one_message(self.number, assembly.method, part), part)
+        elif self.mode is Mode.LEAVING:
+            return
+        elif first and assembly.method in (BasicDeliver.ID, BasicGetOk.ID):
+            # The method and the header, in which a tag is all that changes.
+            self._messages(_one_message(self.number, assembly.method, part), part)
+        else:
+            self.board.to_client(part)
+        self.check_drained()
+
+    def _confirms(self, data: bytes) -> None:
+        parts = []
+        for tag, multiple in TAGS.iter_unpack(data):
+            number = self.publishes.confirmed(tag, bool(multiple))
+            parts.append(ack_frame(self.number, number, bool(multiple)))
+        self.board.to_client(b"".join(parts))
+        self.check_drained()
+
+    def _link_method(self, method: Method, data: bytes) -> None:
+        if isinstance(method, BasicNack):
+            number = self.publishes.confirmed(method.delivery_tag, method.multiple)
+            changed = replace(method, delivery_tag=number)
+            self.board.to_client(encode_method_frame(self.number, changed))
+            self.check_drained()
+        elif isinstance(method, ChannelClose):
+            self._broker_closes(method, data)
+        elif isinstance(method, ChannelCloseOk):
+            if self.mode is Mode.CLOSING:
+                self.board.to_client(data)
+                self.board.gone(self.number)
+            # else of a close that crossed the broker's own; nobody waits for it
+        elif isinstance(method, BasicCancel):
+            self._broker_cancels(method, data)
+        elif method.ID in IS_ANSWER:
+            self._answer(method, data)
+        elif self.mode is not Mode.LEAVING:
+            self.board.to_client(data)
+
+    def _answered(self, method_id: int) -> Rpc | None:
+        """The request that this is the answer to."""
+        while self.requests and not self.requests[0].expected:
+            self.requests.popleft()
+        if not self.requests or method_id not in self.requests[0].expected:
+            return None
+        request = self.requests.popleft()
+        self.plain_proven = max(self.plain_proven, request.published)
+        return request
+
+    def _answer(self, method: Method, data: bytes) -> None:
+        request = self._answered(method.ID)
+        if request is not None and request.done is not None:
+            request.done(method)
+        if request is None or not request.ours:
+            self.board.to_client(data)
+        self.check_drained()
+        self.check_replayed()
+
+    def _broker_cancels(self, method: BasicCancel, data: bytes) -> None:
+        """The broker has ended a consumer: its queue is gone, or only its queue's node."""
+        consumer = self.consumers.get(method.consumer_tag)
+        if consumer is None or consumer.cancelling:
+            if self.board.takes_cancels:
+                self.board.to_client(data)
+            return
+        board = self.board
+        board.directory.noticed_deleted(board.vhost, consumer.queue)
+        consumer.park(board.now, "the broker has cancelled it")
+        consumer.judging = True
+        consumer.retry_at = board.now
+        self.tick_consumers()
+
+    def _broker_closes(self, method: ChannelClose, data: bytes) -> None:
+        """The broker has closed the channel for an error in it."""
+        self.say(ChannelCloseOk())
+        if self.mode in (Mode.LEAVING, Mode.CLOSING):
+            return  # the close-ok for the other close still comes
+        failed = self.failed_consumer(method)
+        link, self.link = self.link, None
+        if (
+            failed is not None
+            and link is not None
+            and self.park_or_cancel(failed, method.reply_code, method.reply_text)
+        ):
+            if self.mode is not Mode.ENDED:
+                self.deliveries.left()
+                self.in_assembly = None
+                self.replay(link)
+            return
+        self.board.to_client(data)
+        self.ended()
+
+    def failed_consumer(self, method: ChannelClose) -> Consumer | None:
+        """The consumer whose restart the broker has refused; None if it isn't about one."""
+        if (method.class_id << 16 | method.method_id) != BasicConsume.ID:
+            return None
+        for request in self.requests:
+            if request.id == BasicConsume.ID:
+                if not request.ours:
+                    return None
+                asked = decode_method(payload_of(request.frame, 0, len(request.frame)))
+                tag = asked.consumer_tag if isinstance(asked, BasicConsume) else ""
+                return self.consumers.get(tag)
+        return None
+
+    # -- time -----------------------------------------------------------------------------------
+
+    def looked_up(self) -> None:
+        """Something that was asked for has been looked up."""
+        if self.mode is Mode.ASKING:
+            self.settle()
+        self.tick_consumers()
+
+    def tick(self) -> None:
+        """About twice a second."""
+        board = self.board
+        now = board.now
+        if self.deadline is not None and now >= self.deadline:
+            self.deadline = None
+            if self.mode is Mode.ASKING:
+                self.dont_ask_until = now + ASK_PAUSE
+                self.settle()
+            elif self.mode is Mode.DRAINING:
+                self.drain_overdue()
+        if self.mode is Mode.PARKED:
+            self.tick_parked()
+        elif self.mode is Mode.SETTLED:
+            if len(self.consumers):
+                self.tick_consumers()
+            stale = self.seen_version != board.directory.version
+            if stale or now - self.evaluated_at >= EVALUATE_EVERY:
+                self.evaluate()
+            if self.plain_proven < self.plain_published:
+                self.prove()
+
+    def statistics(self, session: SessionId, client: str) -> ChannelStatistics:
+        """A frozen view."""
+        queue = self.main_queue()
+        return ChannelStatistics(
+            session=session,
+            client=client,
+            number=self.number,
+            state=self.mode.name.lower(),
+            node=self.node,
+            queue=queue,
+            leader=self.leader_of(queue) if queue else None,
+            why=self._why(),
+            since=self.since,
+            moves=tuple(sorted(self.moves.items())),
+            consumers=len(self.consumers),
+            parked=self.consumers.parked(),
+            unsettled=max(self.deliveries.outstanding, 0),
+            unconfirmed=self.publishes.outstanding,
+            journal_bytes=self.journal_bytes,
+            messages_local=self.local,
+            messages_remote=self.remote,
+        )
+
+    def _why(self) -> Placement:
+        if self.mode is Mode.PARKED:
+            return Placement.WAITING
+        if self.mode not in (Mode.SETTLED, Mode.CLOSING, Mode.ENDED):
+            return Placement.MOVING
+        return Placement.TIED if self.tie() else self.why
+
+
+def _one_message(channel: int, method: int, data: bytes) -> Unit:
+    return Unit(What.MESSAGES, len(data), FRAME_METHOD, channel, method, 1)

@@ -1,0 +1,113 @@
+"""The consumers of a channel: what has to be said to have them again."""
+
+from collections.abc import Iterator
+
+from warrener.amqp.methods import BasicConsume, Method
+
+
+class Consumer:
+    """``method`` is the consume that makes it again: with its tag, its queue's name, and an answer.
+
+    ``prefetch`` is the basic.qos that was in force when it was made: per-consumer limits belong to
+    the consumers made after them. ``parked_since`` is set while its queue can't be consumed from.
+    """
+
+    __slots__ = (
+        "attempts",
+        "cancelling",
+        "judging",
+        "last_message",
+        "method",
+        "parked_since",
+        "prefetch",
+        "retry_at",
+        "why_parked",
+    )
+
+    def __init__(self, method: BasicConsume, prefetch: Method | None) -> None:
+        self.method = method
+        self.prefetch = prefetch
+        self.parked_since: float | None = None
+        self.why_parked = ""
+        self.retry_at = 0.0
+        self.attempts = 0
+        self.judging = False  # the broker cancelled it; whether its queue is gone is being asked
+        self.cancelling = False  # the client has asked for its end
+        self.last_message: bytes | None = None  # of a stream: says where to go on
+
+    @property
+    def tag(self) -> str:
+        """Its consumer tag."""
+        return self.method.consumer_tag
+
+    @property
+    def queue(self) -> str:
+        """Its queue."""
+        return self.method.queue
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it was made with an offset, as consumers of streams are."""
+        return "x-stream-offset" in (self.method.arguments or {})
+
+    def park(self, now: float, why: str) -> None:
+        """Its queue is away."""
+        if self.parked_since is None:
+            self.parked_since = now
+        self.why_parked = why
+        self.attempts += 1
+        self.retry_at = now + min(0.25 * 2**self.attempts, 4.0)
+        self.judging = False
+
+    def resume(self) -> None:
+        """It consumes."""
+        self.parked_since = None
+        self.attempts = 0
+        self.why_parked = ""
+        self.judging = False
+
+
+class Consumers:
+    """By tag, in the order in which they were made."""
+
+    __slots__ = ("_by_tag",)
+
+    def __init__(self) -> None:
+        self._by_tag: dict[str, Consumer] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_tag)
+
+    def __iter__(self) -> Iterator[Consumer]:
+        return iter(list(self._by_tag.values()))
+
+    def get(self, tag: str) -> Consumer | None:
+        """The consumer of that tag."""
+        return self._by_tag.get(tag)
+
+    def add(self, consumer: Consumer) -> None:
+        """One more."""
+        self._by_tag[consumer.tag] = consumer
+
+    def remove(self, tag: str) -> None:
+        """One less, if it was there."""
+        self._by_tag.pop(tag, None)
+
+    def clear(self) -> None:
+        """None is left."""
+        self._by_tag.clear()
+
+    def parked(self) -> int:
+        """How many wait for their queue."""
+        return sum(1 for consumer in self._by_tag.values() if consumer.parked_since is not None)
+
+    @property
+    def settles(self) -> bool | None:
+        """Whether their deliveries are to be settled; None if they differ in that."""
+        kinds = {consumer.method.no_ack for consumer in self._by_tag.values()}
+        return None if len(kinds) > 1 else False in kinds or not kinds
+
+    @property
+    def stepped(self) -> bool:
+        """Whether each delivery has to be looked at, instead of a run at once."""
+        return self.settles is None or any(c.is_stream for c in self._by_tag.values())

@@ -1,0 +1,248 @@
+"""What has to be known of a channel to put it on another node without its client noticing.
+
+Two numberings run through a channel, and each exists twice: as the client sees it, unbroken for the
+life of the channel, and as one link counts it, from 1 each time the channel is opened there.
+
+    Deliveries   tags of what the client was given, and which of them it has settled
+    Publishes    sequence numbers of what it published under confirms, with the bytes of those that
+                 no broker has confirmed yet
+
+Both keep sets of numbers in which nearly everything lies below a floor (``Numbers``), so what is
+kept grows with what is out of order, not with what has passed.
+"""
+
+from collections import deque
+from typing import Final
+
+ACK_ALL: Final = 0
+"""The delivery tag that means "all so far", with ``multiple`` set."""
+
+
+class Numbers:
+    """A set of numbers from 1: all up to ``floor``, and intervals above it.
+
+    Adding at an end of an interval costs the same however long it is: one message that a client
+    never settles doesn't make what it settles afterwards pile up.
+    """
+
+    __slots__ = ("_by_end", "_by_start", "above", "floor")
+
+    def __init__(self) -> None:
+        self.floor = 0
+        self.above = 0  # how many lie above the floor
+        self._by_start: dict[int, int] = {}
+        self._by_end: dict[int, int] = {}
+
+    def __contains__(self, number: int) -> bool:
+        if number <= self.floor:
+            return True
+        return any(start <= number <= end for start, end in self._by_start.items())
+
+    def add(self, first: int, last: int) -> None:
+        """Add ``first`` to ``last``, of which none is in an interval yet.
+
+        A number that is added twice (a client that acks twice: its broker will close the channel)
+        makes counts wrong and nothing worse; looking for it would cost a search each time.
+        """
+        if first <= self.floor:
+            first = self.floor + 1
+        if last < first or first in self._by_start or last in self._by_end:
+            return
+        self.above += last - first + 1
+        start = self._by_end.pop(first - 1, None)
+        if start is None:
+            start = first
+        else:
+            self._by_start.pop(start, None)
+        end = self._by_start.pop(last + 1, None)
+        if end is None:
+            end = last
+        else:
+            self._by_end.pop(end, None)
+        if start == self.floor + 1:
+            self.above -= end - self.floor
+            self.floor = end
+        else:
+            self._by_start[start] = end
+            self._by_end[end] = start
+
+    def raise_floor(self, floor: int) -> None:
+        """Add everything up to ``floor``."""
+        if floor <= self.floor:
+            return
+        self.floor = floor
+        if not self._by_start:
+            return
+        for start, end in list(self._by_start.items()):
+            if start > floor + 1:
+                continue
+            del self._by_start[start]
+            self._by_end.pop(end, None)
+            self.above -= end - start + 1
+            self.floor = max(self.floor, end)
+
+    def missing(self, first: int, last: int) -> list[int]:
+        """Those from ``first`` to ``last`` that aren't in the set, in order."""
+        first = max(first, self.floor + 1)
+        if not self._by_start:
+            return list(range(first, last + 1))
+        gone: set[int] = set()
+        for start, end in self._by_start.items():
+            gone.update(range(max(start, first), min(end, last) + 1))
+        return [number for number in range(first, last + 1) if number not in gone]
+
+
+class Deliveries:
+    """Delivery tags of one channel. A client's tag is the link's plus ``offset``."""
+
+    __slots__ = ("_settled", "highest", "offset")
+
+    def __init__(self) -> None:
+        self.offset = 0
+        self.highest = 0  # the last tag that the client was given
+        self._settled = Numbers()
+
+    @property
+    def outstanding(self) -> int:
+        """Deliveries that the client has not settled yet."""
+        return self.highest - self._settled.floor - self._settled.above
+
+    def delivered(self, link_tag: int, count: int, *, settled: bool) -> None:
+        """``count`` deliveries up to ``link_tag`` go to the client; ``settled``: under no-ack."""
+        before = self.highest
+        self.highest = last = link_tag + self.offset
+        if settled:
+            self._settled.add(before + 1, last)
+        elif last - before > count:  # a broker that leaves tags out: nobody will settle those
+            self._settled.add(before + 1, last - count)
+
+    def settle(self, tag: int, multiple: bool) -> int | None:
+        """The client settles: the tag for the link, or None if that delivery is no more the
+        link's (the broker has it back already, or will)."""
+        if tag == ACK_ALL:
+            if multiple:
+                self._settled.raise_floor(self.highest)
+            return tag
+        if tag <= self.offset:
+            return None
+        if tag <= self.highest:
+            if multiple:
+                self._settled.raise_floor(tag)
+            else:
+                self._settled.add(tag, tag)
+        return tag - self.offset  # one that was never given is the broker's to complain about
+
+    def all_returned(self) -> None:
+        """The broker has everything back that isn't settled (basic.recover)."""
+        self._settled.raise_floor(self.highest)
+
+    def left(self) -> None:
+        """The channel is gone from its link: what is unsettled will be delivered again."""
+        self._settled.raise_floor(self.highest)
+        self.offset = self.highest
+
+
+class _Segment:
+    """Publishes ``first`` to ``first + count - 1``, all of the same size, as bytes."""
+
+    __slots__ = ("count", "data", "first")
+
+    def __init__(self, first: int, count: int, data: bytes) -> None:
+        self.first = first
+        self.count = count
+        self.data = data
+
+
+class Publishes:
+    """Publishes of a channel under confirms. Numbers are the client's unless they say ``link``.
+
+    A publish whose bytes aren't kept (it was too large) is a segment without data; while it is
+    unconfirmed the channel can't be carried.
+    """
+
+    __slots__ = ("_confirmed", "_replayed", "_segments", "_shift", "bytes", "sent", "unkept")
+
+    def __init__(self) -> None:
+        self.sent = 0  # the number of the last publish
+        self.bytes = 0  # kept
+        self.unkept = 0  # the number of the last publish that wasn't kept
+        self._segments: deque[_Segment] = deque()
+        self._confirmed = Numbers()
+        self._replayed: list[int] = []  # link numbers 1, 2 ... on the present link
+        self._shift = 0  # a number is the link's plus this, behind the replayed ones
+
+    @property
+    def outstanding(self) -> int:
+        """Publishes that no broker has confirmed yet."""
+        return self.sent - self._confirmed.floor - self._confirmed.above
+
+    @property
+    def straight(self) -> bool:
+        """Whether the link's numbers are the client's."""
+        return not self._replayed and not self._shift
+
+    @property
+    def carriable(self) -> bool:
+        """Whether everything unconfirmed can be sent again."""
+        return self.unkept <= self._confirmed.floor or self.unkept in self._confirmed
+
+    def published(self, data: bytes, count: int) -> None:
+        """``count`` publishes of one size go to the link."""
+        self._segments.append(_Segment(self.sent + 1, count, data))
+        self.sent += count
+        self.bytes += len(data)
+
+    def published_unkept(self) -> None:
+        """One publish goes to the link whose bytes aren't kept."""
+        self.sent += 1
+        self.unkept = self.sent
+
+    def confirmed(self, link_number: int, multiple: bool) -> int:
+        """The broker has confirmed (or refused): the number for the client."""
+        replayed = self._replayed
+        if replayed and link_number <= len(replayed):
+            number = replayed[link_number - 1]
+        else:
+            number = link_number + self._shift
+        number = min(number, self.sent)
+        if multiple:
+            self._confirmed.raise_floor(number)
+        else:
+            self._confirmed.add(number, number)
+        floor = self._confirmed.floor
+        segments = self._segments
+        while segments and segments[0].first + segments[0].count - 1 <= floor:
+            self.bytes -= len(segments.popleft().data)
+        if replayed and floor >= replayed[-1]:
+            self._replayed = []
+        return number
+
+    def compact(self) -> None:
+        """Drop what is confirmed out of order and still kept."""
+        if self._confirmed.above:
+            self._keep_unconfirmed()
+
+    def replay(self) -> tuple[bytes, int]:
+        """What has to be published again on a new link, in order, and how many that are."""
+        self._keep_unconfirmed()
+        replayed: list[int] = []
+        for segment in self._segments:
+            replayed.extend(range(segment.first, segment.first + segment.count))
+        self._replayed = replayed
+        self._shift = self.sent - len(replayed)
+        return b"".join([segment.data for segment in self._segments]), len(replayed)
+
+    def _keep_unconfirmed(self) -> None:
+        kept: deque[_Segment] = deque()
+        for segment in self._segments:
+            first, count, data = segment.first, segment.count, segment.data
+            missing = self._confirmed.missing(first, first + count - 1)
+            if len(missing) == count:
+                kept.append(segment)
+                continue
+            size = len(data) // count
+            for number in missing:
+                at = (number - first) * size
+                kept.append(_Segment(number, 1, data[at : at + size]))
+        self._segments = kept
+        self.bytes = sum(len(segment.data) for segment in kept)
