@@ -1,10 +1,17 @@
-"""`warrener balance`: which node gets the next session."""
+"""`warrener balance`: which node gets the next session, and where those are that are open."""
 
 from typing import Annotated
 
 import typer
 
-from warrener.cli.common import JsonOption, StateOption, folder_of, out, print_json
+from warrener.cli.common import (
+    CliError,
+    JsonOption,
+    StateOption,
+    folder_of,
+    out,
+    print_json,
+)
 from warrener.control.client import Client
 from warrener.facts.settings import MAX_WEIGHT, PolicyName
 
@@ -77,6 +84,41 @@ def set_weight(
         print_json(answer)
     else:
         typer.echo(f"{answer.node}: weight {answer.weight} (before: {answer.before})")
+
+
+@app.command("rebalance")
+def rebalance(
+    context: typer.Context,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what it would come to.")
+    ] = False,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Spread the open sessions evenly again, without disconnecting any.
+
+    After a restart a node has no sessions, and only gets new ones. This moves
+    open ones, at a measured pace, as the policy would have placed them. It
+    stops at the first sign of trouble, and Ctrl-C stops it at any time: each
+    session is either moved or where it was. Exit code 1 if it stopped early.
+
+    Examples:
+
+      warrener balance rebalance --dry-run
+      warrener balance rebalance
+    """
+    from warrener.cli.long import ask
+    from warrener.control.operations import REBALANCE, RebalanceRequest
+
+    answer = ask(folder_of(context, state), REBALANCE, RebalanceRequest(dry_run))
+    if as_json:
+        print_json(answer)
+    else:
+        from warrener.cli import render
+
+        render.rebalance(out(), answer)
+    if answer.stopped:
+        raise CliError(f"stopped early: {answer.stopped}")
 
 
 @app.command("show")

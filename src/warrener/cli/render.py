@@ -1,6 +1,6 @@
 """Tables and lines for people. What is here is made to be read at 80 columns."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from rich.console import Console
@@ -11,6 +11,7 @@ from warrener.control.operations import (
     BalancerStatus,
     EventLine,
     NodeStatus,
+    RebalanceAnswer,
     SessionLine,
     StatusAnswer,
     ViewStatus,
@@ -86,11 +87,11 @@ def _software(nodes: Sequence[NodeStatus]) -> str:
 def node_table(nodes: Sequence[NodeStatus]) -> Table:
     """One row per node; the version only where nodes differ in it."""
     differ = len({node.version for node in nodes if node.version}) > 1
-    table = _table("node", "state", ">pid")
+    table = new_table("node", "state", ">pid")
     if differ:
         table.add_column("version")
     for header in (">uptime", ">memory", ">disk", "alarms", ">leaders", ">sessions"):
-        _add_column(table, header)
+        add_column(table, header)
     for node in nodes:
         state = "[yellow]drained[/]" if node.being_drained else _state(node)
         memory = (
@@ -130,8 +131,46 @@ def _balancer(console: Console, balancer: BalancerStatus, nodes: Sequence[NodeSt
         f"{balancer.delivered:,} out",
         soft_wrap=True,
     )
+    console.print(f"  {locality(balancer.locality, balancer.locality_error)}", soft_wrap=True)
+    console.print(
+        f"  messages: {balancer.messages_local:,} local, {balancer.messages_remote:,} remote; "
+        f"channels moved: {counts(balancer.moves)}{_trouble(balancer)}",
+        soft_wrap=True,
+    )
     unfit(console, nodes)
     console.print()
+
+
+def locality(on: bool, error: str) -> str:
+    """Whether channels go to the leaders of their queues; in Rich's markup."""
+    if not on:
+        return "locality off"
+    if error:
+        return f"[yellow]locality on, but leaders aren't known:[/] {escape(error)}"
+    return "locality on"
+
+
+def counts(numbers: Mapping[str, int]) -> str:
+    """``5 (3 failover, 2 locality)``, the most frequent first."""
+    total = sum(numbers.values())
+    if not total:
+        return "0"
+    ordered = sorted(numbers.items(), key=lambda item: (-item[1], item[0]))
+    parts = ", ".join(f"{count:,} {name}" for name, count in ordered if count)
+    return f"{total:,} ({parts})"
+
+
+def _trouble(balancer: BalancerStatus) -> str:
+    parts = []
+    if balancer.moves_failed:
+        parts.append(f"{balancer.moves_failed:,} moves failed")
+    if balancer.parked:
+        parts.append(f"{balancer.parked:,} consumers wait for their queue")
+    if balancer.replayed:
+        parts.append(f"{balancer.replayed:,} publishes sent again")
+    if balancer.journal_bytes:
+        parts.append(f"journals {size(balancer.journal_bytes)}")
+    return "".join(f"; {part}" for part in parts)
 
 
 def unfit(console: Console, nodes: Sequence[NodeStatus]) -> None:
@@ -153,7 +192,7 @@ def _queues(console: Console, queues: Sequence[QueueView]) -> None:
         return
     busiest = sorted(queues, key=lambda queue: (-queue.messages, queue.vhost, queue.name))
     console.print(f"[bold]Queues[/] {len(queues)}")
-    table = _table("vhost", "name", "type", "leader", ">ready", ">unacked", ">consumers")
+    table = new_table("vhost", "name", "type", "leader", ">ready", ">unacked", ">consumers")
     for queue in busiest[:QUEUES_SHOWN]:
         table.add_row(
             escape(queue.vhost),
@@ -190,7 +229,7 @@ def _view(console: Console, view: ViewStatus) -> None:
 
 def weights(nodes: Sequence[NodeStatus]) -> Table:
     """What the balancer goes by, per node."""
-    table = _table("node", ">weight", ">sessions", ">so far", "fit")
+    table = new_table("node", ">weight", ">sessions", ">so far", "fit")
     for node in nodes:
         fit = "[green]yes[/]" if node.fit else f"[red]no: {node.unfit_reason}[/]"
         table.add_row(
@@ -201,7 +240,7 @@ def weights(nodes: Sequence[NodeStatus]) -> Table:
 
 def endpoints(nodes: Sequence[NodeStatus]) -> Table:
     """Where each node is: what `up` shows."""
-    table = _table("node", "state", ">pid", "RabbitMQ", "AMQP", "management")
+    table = new_table("node", "state", ">pid", "RabbitMQ", "AMQP", "management")
     for node in nodes:
         table.add_row(
             escape(node.name),
@@ -216,7 +255,7 @@ def endpoints(nodes: Sequence[NodeStatus]) -> Table:
 
 def sessions(console: Console, lines: Sequence[SessionLine], total: int) -> None:
     """The open sessions, oldest first."""
-    table = _table(
+    table = new_table(
         ">id", "client", "name", "user", "vhost", "node", ">channels", ">age", ">in", ">out"
     )
     for line in lines[:SESSIONS_SHOWN]:
@@ -237,6 +276,29 @@ def sessions(console: Console, lines: Sequence[SessionLine], total: int) -> None
         console.print(f"and {total - min(len(lines), SESSIONS_SHOWN)} more (--json)")
 
 
+def rebalance(console: Console, answer: RebalanceAnswer) -> None:
+    """Sessions per node before and after, and what was done."""
+    table = new_table("node", ">before", ">wanted", *([] if answer.dry_run else [">after"]))
+    for share in answer.shares:
+        after = [] if answer.dry_run else [str(share.after)]
+        table.add_row(escape(share.node), str(share.before), str(share.wanted), *after)
+    console.print(table)
+    if answer.dry_run:
+        moves = sum(max(0, share.before - share.wanted) for share in answer.shares)
+        console.print(
+            f"Nothing was moved. {moves} sessions would be; the largest share is "
+            f"{answer.skew_before:.2f} times the mean.",
+            soft_wrap=True,
+        )
+        return
+    failed = f", {answer.failed} couldn't be" if answer.failed else ""
+    console.print(
+        f"{answer.moved} sessions moved in {answer.seconds:.1f} s{failed}; the largest share was "
+        f"{answer.skew_before:.2f} times the mean, now {answer.skew_after:.2f}.",
+        soft_wrap=True,
+    )
+
+
 def event(line: EventLine, at: str) -> str:
     """One event on one line, in Rich's markup; ``at`` is its time as shown."""
     detail = " ".join(f"{key}={value}" for key, value in line.detail.items())
@@ -247,14 +309,15 @@ def event(line: EventLine, at: str) -> str:
     return " ".join(words)
 
 
-def _table(*headers: str) -> Table:
+def new_table(*headers: str) -> Table:
+    """A table without lines."""
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
     for header in headers:
-        _add_column(table, header)
+        add_column(table, header)
     return table
 
 
-def _add_column(table: Table, header: str) -> None:
+def add_column(table: Table, header: str) -> None:
     """``>`` before a header: numbers, to the right."""
     table.add_column(
         header.removeprefix(">"),

@@ -18,11 +18,14 @@ in ``facts.settings.BalancerSettings``) and nowhere else.
     handshake_timeout = "10s"
     high_water = "512KiB"
     weights = { n1 = 100, n2 = 50 }
+    locality = true
+    outage_timeout = "30s"
+    journal_limit = "16MiB"
 """
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -169,23 +172,46 @@ def _mistakes_between_keys(
     nodes, weights = cluster.get("nodes", DEFAULT_NODES), balancer.get("weights")
     if isinstance(weights, dict) and type(nodes) is int and 1 <= nodes <= MAX_NODES:
         mistakes += _mistakes_in_names(weights, node_names(nodes), where)
-    times = {}
-    for key in ("connect_timeout", "handshake_timeout"):
+    mistakes += _mistakes_in_parts(
+        balancer,
+        where,
+        ("connect_timeout", "handshake_timeout"),
+        lambda part, whole: (
+            f"one node's share ({part:g} s) is longer than the whole handshake ({whole:g} s)"
+        ),
+    )
+    mistakes += _mistakes_in_parts(
+        balancer,
+        where,
+        ("journal_limit", "journal_total"),
+        lambda part, whole: (
+            f"one session's journal ({part:,} bytes) is larger than all of them together "
+            f"({whole:,} bytes)"
+        ),
+    )
+    return mistakes
+
+
+def _mistakes_in_parts(
+    balancer: Mapping[str, Any],
+    where: Mapping[KeyPath, Place],
+    keys: tuple[str, str],
+    told: Callable[[float, float], str],
+) -> list[Mistake]:
+    """A part that is larger than its whole; told where it is given, or else where the whole is."""
+    values = []
+    for key in keys:
         given = {key: balancer[key]} if key in balancer else {}
         try:
-            times[key] = getattr(BalancerSection.model_validate(given), key)
+            values.append(getattr(BalancerSection.model_validate(given), key))
         except ValidationError:
-            return mistakes
-    if times["connect_timeout"] > times["handshake_timeout"]:
-        given_key = "connect_timeout" if "connect_timeout" in balancer else "handshake_timeout"
-        path = ("balancer", given_key)
-        text = (
-            f"one node's share ({times['connect_timeout']:g} s) is longer than the whole "
-            f"handshake ({times['handshake_timeout']:g} s)"
-        )
-        allowed = "a connect_timeout up to handshake_timeout"
-        mistakes.append(Mistake(dotted(path), text, allowed, place=where.get(path)))
-    return mistakes
+            return []
+    part, whole = values
+    if part <= whole:
+        return []
+    path = ("balancer", keys[0] if keys[0] in balancer else keys[1])
+    allowed = f"a {keys[0]} up to {keys[1]}"
+    return [Mistake(dotted(path), told(part, whole), allowed, place=where.get(path))]
 
 
 def _mistakes_in_names(

@@ -51,6 +51,18 @@ def _size(value: object) -> int:
     _wrong()
 
 
+def _switch(value: object) -> bool:
+    """TOML has no ``off``; who writes it as a word means it all the same."""
+    match value:
+        case bool():
+            return value
+        case "on":
+            return True
+        case "off":
+            return False
+    _wrong()
+
+
 def _policy(value: object) -> PolicyName:
     try:
         return PolicyName(value)  # type: ignore[arg-type]  # anything else is what we refuse
@@ -166,6 +178,25 @@ class BalancerSection(_Section):
         ge=16 * 1024,
         le=1024**3,
         description='bytes from 16 KiB to 1 GiB, as a number or like "512KiB"',
+    )
+    locality: Annotated[bool, BeforeValidator(_switch)] = Field(
+        _DEFAULTS.locality, description='true or false, "on" or "off"'
+    )
+    outage_timeout: _Duration = _time(_DEFAULTS.outage_timeout, 0, 3600)
+    park_timeout: _Duration = _time(_DEFAULTS.park_timeout, 0, 86_400)
+    settle_timeout: _Duration = _time(_DEFAULTS.settle_timeout, 0, 3600)
+    link_linger: _Duration = _time(_DEFAULTS.link_linger, 0, 3600)
+    journal_limit: Annotated[int, BeforeValidator(_size)] = Field(
+        _DEFAULTS.journal_limit,
+        ge=64 * 1024,
+        le=4 * 1024**3,
+        description='bytes from 64 KiB to 4 GiB, as a number or like "16MiB"',
+    )
+    journal_total: Annotated[int, BeforeValidator(_size)] = Field(
+        _DEFAULTS.journal_total,
+        ge=64 * 1024,
+        le=1024**4,
+        description='bytes from 64 KiB to 1,024 GiB, as a number or like "512MiB"',
     )
 
 

@@ -7,6 +7,7 @@
 It is plain and blocking on purpose: `warrener url` has to be quick, and an event loop is not.
 """
 
+import contextlib
 import socket
 from collections.abc import Callable, Generator
 from types import TracebackType
@@ -121,6 +122,13 @@ class Client:
                 case wire.AnswerKind.ERROR:
                     refused = wire.decode_body(line.body, wire.ErrorBody)
                     raise wire.Refused(refused.refusal, refused.message)
+
+    def give_up(self) -> None:
+        """Tells the daemon that the request being answered is not wanted any more, and goes on
+        reading: an operation that can be called off says what became of it. Safe to call from a
+        signal handler; nothing can be asked on this connection afterwards."""
+        with contextlib.suppress(OSError):
+            self._stream.shutdown(socket.SHUT_WR)
 
     def _read_line(self) -> bytes:
         searched = 0

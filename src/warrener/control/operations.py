@@ -15,7 +15,7 @@ from typing import Final, Generic, TypeVar
 import msgspec
 
 from warrener.facts.ids import NodeName
-from warrener.facts.reasons import NodeState, Unfit
+from warrener.facts.reasons import NodeState, Placement, Unfit
 from warrener.facts.settings import PolicyName
 from warrener.facts.snapshot import QueueView
 
@@ -59,7 +59,7 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     disk_free: int | None
     disk_free_limit: int | None
     alarms: tuple[str, ...]  # memory, disk, partition
-    being_drained: bool
+    being_drained: bool  # in maintenance mode, or being emptied for it
     leaders: int | None  # queues led by this node
     sessions: int
     sessions_total: int
@@ -76,7 +76,8 @@ class BalancerStatus(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     pid: int
     policy: PolicyName
-    locality: bool
+    locality: bool  # whether channels go to their queues' leaders
+    locality_error: str = ""  # why leaders aren't known at present; empty while they are
     fit_nodes: int
     sessions: int
     sessions_total: int
@@ -86,6 +87,13 @@ class BalancerStatus(msgspec.Struct, frozen=True, kw_only=True):
     bytes_out: int
     published: int
     delivered: int
+    messages_local: int = 0  # entered or left through the node that leads their queue
+    messages_remote: int = 0  # through another one
+    moves: dict[str, int] = {}  # MoveReason value -> channels moved
+    moves_failed: int = 0
+    replayed: int = 0  # unconfirmed publishes sent again on another node
+    parked: int = 0  # consumers that wait for their queue
+    journal_bytes: int = 0
 
 
 class ViewStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,12 +156,15 @@ class StopAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProgressLine(msgspec.Struct, frozen=True):
-    """``facts.happenings.Progress`` on the wire."""
+    """``facts.happenings.Progress`` on the wire. Where there is something to count, ``count`` of
+    ``total`` are done; ``total`` is 0 elsewhere."""
 
     subject: str
     text: str
     done: bool = False
     failed: bool = False
+    count: int = 0
+    total: int = 0
 
 
 # --------------------------------------------------------------------------------- balance
@@ -183,6 +194,100 @@ class SetWeightAnswer(msgspec.Struct, frozen=True, kw_only=True):
     before: int
 
 
+class RebalanceRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Spreads the open sessions as the policy would have. Progress streams before the answer; it
+    ends when the asker hangs up: each session is either moved or where it was."""
+
+    dry_run: bool = False
+
+
+class ShareLine(msgspec.Struct, frozen=True, kw_only=True):
+    """Sessions at home on a node. ``after`` is what came of it, in a dry run what is now."""
+
+    node: NodeName
+    before: int
+    wanted: int
+    after: int
+
+
+class RebalanceAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """``stopped`` says why it ended early, empty if it didn't. ``skew`` is the largest share over
+    the mean one, 1.0 at best."""
+
+    dry_run: bool
+    shares: list[ShareLine]
+    moved: int
+    failed: int
+    skew_before: float
+    skew_after: float
+    stopped: str
+    seconds: float
+
+
+# ----------------------------------------------------------------------------------- nodes
+
+
+class DrainRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Moves all sessions off a node, then puts it into RabbitMQ's maintenance mode.
+
+    ``timeout`` (s) is for the sessions; those that can't be moved in it are taken off by RabbitMQ.
+    ``force`` also where it is unwise. Hanging up before RabbitMQ's own drain has begun undoes it.
+    """
+
+    node: str
+    timeout: float = 60.0
+    force: bool = False
+
+
+class DrainAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """``already``: it was drained before, nothing was done. The rest counts sessions: of those
+    ``moved``, ``forced`` get some deliveries again, marked as redelivered."""
+
+    node: NodeName
+    already: bool = False
+    moved: int = 0
+    forced: int = 0
+    left: int = 0  # taken off by RabbitMQ's own drain
+    seconds: float = 0.0
+
+
+class ReviveRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Takes a node out of maintenance mode and waits up to ``timeout`` s until it is fit."""
+
+    node: str
+    timeout: float = 30.0
+
+
+class ReviveAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """``already``: it was not drained. ``not_online``: queues whose replica on the node isn't."""
+
+    node: NodeName
+    already: bool = False
+    not_online: list[str] = []
+    seconds: float = 0.0
+
+
+class RestartRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Stops a node, if there is anything to stop, and starts it; ``timeout`` s are for the start.
+    With ``drain`` its sessions are moved off first. It goes on when the asker hangs up, unless it
+    is still moving sessions."""
+
+    node: str
+    timeout: float = 120.0
+    drain: bool = False
+    force: bool = False
+
+
+class RestartAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """``drained`` is None unless that was asked for. ``pid`` is the node's new process."""
+
+    node: NodeName
+    pid: int | None
+    drained: DrainAnswer | None
+    not_online: list[str]
+    seconds: float
+
+
 # -------------------------------------------------------------------------------- sessions
 
 
@@ -208,11 +313,64 @@ class SessionLine(msgspec.Struct, frozen=True, kw_only=True):
     bytes_out: int
     published: int
     delivered: int
+    links: tuple[NodeName, ...] = ()  # the nodes it has a link to
+    moves: int = 0  # of its channels
+    parked: int = 0
+    journal_bytes: int = 0
+    messages_local: int = 0
+    messages_remote: int = 0
 
 
 class SessionsAnswer(msgspec.Struct, frozen=True, kw_only=True):
     total: int
     sessions: list[SessionLine]
+
+
+# --------------------------------------------------------------------------------- explain
+
+
+class ExplainRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The channels of one session, or of all; ``queue`` (a name or a pattern such as ``jobs.*``)
+    and ``node`` choose among them. ``limit`` bounds the answer."""
+
+    session: int | None = None
+    queue: str = ""
+    node: str = ""
+    limit: int = 1000
+
+
+class ChannelLine(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a channel is and why. ``queue`` is the one that it is placed for, empty if none;
+    ``moves`` counts by MoveReason value; ``age`` is how long it has been there."""
+
+    session: int
+    client: str
+    channel: int
+    state: str
+    node: NodeName | None
+    queue: str
+    leader: NodeName | None
+    why: Placement
+    age: float
+    moves: dict[str, int]
+    consumers: int
+    parked: int  # of them, waiting for their queue
+    unsettled: int  # deliveries the client has not settled yet
+    unconfirmed: int  # publishes kept to be sent again if need be
+    journal_bytes: int
+    messages_local: int
+    messages_remote: int
+
+
+class ExplainAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Channels by session and number; ``total`` of them match. ``session`` where one was asked
+    for."""
+
+    total: int
+    channels: list[ChannelLine]
+    session: SessionLine | None
+    locality: bool
+    locality_error: str
 
 
 # ---------------------------------------------------------------------------------- events
@@ -261,10 +419,28 @@ URL: Final = Operation("url", UrlRequest, UrlAnswer)
 STOP: Final = Operation("stop", StopRequest, StopAnswer, ProgressLine)
 SET_POLICY: Final = Operation("set-policy", SetPolicyRequest, SetPolicyAnswer)
 SET_WEIGHT: Final = Operation("set-weight", SetWeightRequest, SetWeightAnswer)
+REBALANCE: Final = Operation("rebalance", RebalanceRequest, RebalanceAnswer, ProgressLine)
+DRAIN: Final = Operation("drain-node", DrainRequest, DrainAnswer, ProgressLine)
+REVIVE: Final = Operation("revive-node", ReviveRequest, ReviveAnswer, ProgressLine)
+RESTART: Final = Operation("restart-node", RestartRequest, RestartAnswer, ProgressLine)
 SESSIONS: Final = Operation("sessions", SessionsRequest, SessionsAnswer)
+EXPLAIN: Final = Operation("explain", ExplainRequest, ExplainAnswer)
 EVENTS: Final = Operation("events", EventsRequest, EventsAnswer, EventLine)
 
 OPERATIONS: Final[Mapping[str, Operation[msgspec.Struct, msgspec.Struct]]] = {
     operation.name: operation  # type: ignore[misc]  # Operation is invariant; read-only here
-    for operation in (STATUS, URL, STOP, SET_POLICY, SET_WEIGHT, SESSIONS, EVENTS)
+    for operation in (
+        STATUS,
+        URL,
+        STOP,
+        SET_POLICY,
+        SET_WEIGHT,
+        REBALANCE,
+        DRAIN,
+        REVIVE,
+        RESTART,
+        SESSIONS,
+        EXPLAIN,
+        EVENTS,
+    )
 }

@@ -6,11 +6,17 @@ A handler takes the request and the ``Call`` to stream on, and returns the answe
 
 import contextlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, cast
 
 from warrener.control.names import resolve_node
 from warrener.control.operations import (
+    DRAIN,
     EVENTS,
+    EXPLAIN,
+    REBALANCE,
+    RESTART,
+    REVIVE,
     SESSIONS,
     SET_POLICY,
     SET_WEIGHT,
@@ -19,6 +25,8 @@ from warrener.control.operations import (
     URL,
     EventsAnswer,
     EventsRequest,
+    ExplainAnswer,
+    ExplainRequest,
     Phase,
     ProgressLine,
     SessionsAnswer,
@@ -37,7 +45,9 @@ from warrener.control.operations import (
 from warrener.control.wire import Refusal, Refused
 from warrener.daemon import report
 from warrener.daemon.control_server import Call, Handler
-from warrener.daemon.parts import Balancer
+from warrener.daemon.parts import Balancer, Mover
+from warrener.daemon.upkeep import Upkeep
+from warrener.facts.balance import BalancerStatistics, SessionStatistics
 from warrener.facts.happenings import Event
 from warrener.facts.settings import MAX_WEIGHT
 
@@ -48,8 +58,9 @@ if TYPE_CHECKING:  # the service makes the handlers
 class Handlers:
     """What each operation does."""
 
-    def __init__(self, service: "Service") -> None:
+    def __init__(self, service: "Service", upkeep: Upkeep) -> None:
         self._service = service
+        self._upkeep = upkeep
 
     def table(self) -> Mapping[str, Handler]:
         """Operation name -> handler."""
@@ -59,7 +70,12 @@ class Handlers:
             STOP.name: self.stop,
             SET_POLICY.name: self.set_policy,
             SET_WEIGHT.name: self.set_weight,
+            REBALANCE.name: self._upkeep.rebalance,
+            DRAIN.name: self._upkeep.drain,
+            REVIVE.name: self._upkeep.revive,
+            RESTART.name: self._upkeep.restart,
             SESSIONS.name: self.sessions,
+            EXPLAIN.name: self.explain,
             EVENTS.name: self.events,
         }
 
@@ -108,6 +124,43 @@ class Handlers:
             sessions=[report.session(session, now) for session in sessions[: request.limit]],
         )
 
+    async def explain(self, request: ExplainRequest, call: Call) -> ExplainAnswer:
+        balancer = self._running()
+        statistics = balancer.statistics()
+        node = None
+        if request.node:
+            node = resolve_node(request.node, [backend.name for backend in statistics.backends])
+        now = self._service.monotonic()
+        session = self._session(balancer, statistics, request.session)
+        found = [
+            channel
+            for channel in cast(Mover, balancer).explain(session.id if session else None)
+            if node in (None, channel.node) and _matches(channel.queue, request.queue)
+        ]
+        found.sort(key=lambda channel: (channel.session, channel.number))
+        return ExplainAnswer(
+            total=len(found),
+            channels=[report.channel(channel, now) for channel in found[: request.limit]],
+            session=report.session(session, now) if session else None,
+            locality=statistics.locality,
+            locality_error=statistics.locality_error,
+        )
+
+    def _session(
+        self, balancer: Balancer, statistics: BalancerStatistics, number: int | None
+    ) -> SessionStatistics | None:
+        if number is None:
+            return None
+        for session in balancer.sessions():
+            if session.id == number:
+                return session
+        so_far = statistics.sessions_total
+        what = "has ended" if 0 < number <= so_far else f"has not been; there were {so_far} so far"
+        raise Refused(
+            Refusal.BAD_ARGUMENT,
+            f"no session {number}: it {what}. `warrener sessions` lists those that are open",
+        )
+
     async def events(self, request: EventsRequest, call: Call) -> EventsAnswer:
         """With ``follow``, ends when the client hangs up or the daemon stops."""
         log = self._service.events
@@ -131,3 +184,8 @@ class Handlers:
                 f"the cluster is {self._service.phase}; `warrener status` shows how far it is",
             )
         return balancer
+
+
+def _matches(queue: str, wanted: str) -> bool:
+    """``wanted`` is a name, a pattern, or empty for all."""
+    return not wanted or queue == wanted or fnmatchcase(queue, wanted)

@@ -7,9 +7,12 @@ from warrener.control.operations import StatusAnswer, UrlAnswer
 from warrener.daemon.report import DrivenNode
 from warrener.facts.balance import Backend, BalancerStatistics, SessionStatistics
 from warrener.facts.happenings import Progress
-from warrener.facts.ids import NodeName
+from warrener.facts.ids import NodeName, SessionId
+from warrener.facts.moves import ChannelStatistics, DrainResult, MoveProgress, RebalanceResult
 from warrener.facts.settings import PolicyName
 from warrener.facts.snapshot import ClusterSnapshot
+
+MoveSink = Callable[[MoveProgress], None]
 
 
 class Cluster(Protocol):
@@ -27,6 +30,18 @@ class Cluster(Protocol):
 
     async def stop(self) -> None:
         """Orderly and bounded; cancelling it means: at once, by force."""
+
+    async def drain_node(self, name: NodeName) -> None:
+        """RabbitMQ's own maintenance mode, on. ``DaemonError`` if that fails."""
+
+    async def revive_node(self, name: NodeName) -> None:
+        """The opposite; ``DaemonError`` also if the node doesn't serve afterwards."""
+
+    async def restart_node(self, name: NodeName, timeout: float) -> None:
+        """Stops the node if it runs, starts it, waits until it serves. ``DaemonError``."""
+
+    async def drained_nodes(self) -> frozenset[NodeName]:
+        """Those in maintenance mode, whoever put them there. ``DaemonError`` if nobody tells."""
 
     def nodes(self) -> Sequence[DrivenNode]: ...
     def backends(self) -> tuple[Backend, ...]: ...
@@ -51,6 +66,17 @@ class Balancer(Protocol):
     def statistics(self) -> BalancerStatistics: ...
     def sessions(self) -> tuple[SessionStatistics, ...]: ...
     async def wait_ready(self, nodes: int, timeout: float) -> bool: ...
+
+
+class Mover(Protocol):
+    """What ``BalancerServer`` does with sessions that are open already."""
+
+    async def drain(
+        self, node: NodeName, *, timeout: float, on_progress: MoveSink
+    ) -> DrainResult: ...
+    def revive(self, node: NodeName) -> None: ...
+    async def rebalance(self, *, dry_run: bool, on_progress: MoveSink) -> RebalanceResult: ...
+    def explain(self, session: SessionId | None) -> tuple[ChannelStatistics, ...]: ...
 
 
 class Reporter(Protocol):

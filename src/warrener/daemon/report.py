@@ -7,12 +7,17 @@ from urllib.parse import quote
 
 from warrener.control.operations import (
     BalancerStatus,
+    ChannelLine,
+    DrainAnswer,
     NodeStatus,
+    RebalanceAnswer,
     SessionLine,
+    ShareLine,
     UrlAnswer,
 )
 from warrener.facts.balance import BackendStatistics, BalancerStatistics, SessionStatistics
 from warrener.facts.ids import NodeName
+from warrener.facts.moves import ChannelStatistics, DrainResult, RebalanceResult
 from warrener.facts.reasons import NodeState, Unfit
 from warrener.facts.settings import DEFAULT_WEIGHT
 from warrener.facts.snapshot import ClusterSnapshot, NodeView
@@ -35,6 +40,8 @@ class DrivenNode(Protocol):
     def management_port(self) -> int: ...
     @property
     def prometheus_port(self) -> int: ...
+    @property
+    def drained(self) -> bool: ...
 
 
 def nodes(
@@ -86,7 +93,9 @@ def _node(
         disk_free=(seen.disk_free or None) if seen else None,
         disk_free_limit=(seen.disk_free_limit or None) if seen else None,
         alarms=_alarms(seen),
-        being_drained=bool(seen and seen.being_drained),
+        being_drained=node.drained
+        or bool(seen and seen.being_drained)
+        or (backend is not None and backend.unfit is Unfit.DRAINED),
         leaders=leaders,
         sessions=backend.sessions if backend else 0,
         sessions_total=backend.sessions_total if backend else 0,
@@ -112,6 +121,7 @@ def balancer(statistics: BalancerStatistics, pid: int) -> BalancerStatus:
         pid=pid,
         policy=statistics.policy,
         locality=statistics.locality,
+        locality_error=statistics.locality_error,
         fit_nodes=sum(backend.unfit is None for backend in statistics.backends),
         sessions=statistics.sessions,
         sessions_total=statistics.sessions_total,
@@ -121,6 +131,13 @@ def balancer(statistics: BalancerStatistics, pid: int) -> BalancerStatus:
         bytes_out=statistics.bytes_out,
         published=statistics.published,
         delivered=statistics.delivered,
+        messages_local=statistics.messages_local,
+        messages_remote=statistics.messages_remote,
+        moves=dict(statistics.moves),
+        moves_failed=statistics.moves_failed,
+        replayed=statistics.replayed,
+        parked=statistics.parked,
+        journal_bytes=statistics.journal_bytes,
     )
 
 
@@ -140,6 +157,63 @@ def session(statistics: SessionStatistics, now: float) -> SessionLine:
         bytes_out=statistics.bytes_out,
         published=statistics.published,
         delivered=statistics.delivered,
+        links=statistics.links,
+        moves=statistics.moves,
+        parked=statistics.parked,
+        journal_bytes=statistics.journal_bytes,
+        messages_local=statistics.messages_local,
+        messages_remote=statistics.messages_remote,
+    )
+
+
+def channel(statistics: ChannelStatistics, now: float) -> ChannelLine:
+    """One channel; ``now`` is the balancer's clock."""
+    return ChannelLine(
+        session=statistics.session,
+        client=statistics.client,
+        channel=statistics.number,
+        state=statistics.state,
+        node=statistics.node,
+        queue=statistics.queue,
+        leader=statistics.leader,
+        why=statistics.why,
+        age=max(0.0, now - statistics.since),
+        moves={reason.value: count for reason, count in statistics.moves},
+        consumers=statistics.consumers,
+        parked=statistics.parked,
+        unsettled=statistics.unsettled,
+        unconfirmed=statistics.unconfirmed,
+        journal_bytes=statistics.journal_bytes,
+        messages_local=statistics.messages_local,
+        messages_remote=statistics.messages_remote,
+    )
+
+
+def drain(result: DrainResult) -> DrainAnswer:
+    """What a drain came to."""
+    return DrainAnswer(
+        node=result.node,
+        moved=result.moved,
+        forced=result.forced,
+        left=result.left,
+        seconds=result.seconds,
+    )
+
+
+def rebalance(result: RebalanceResult, *, dry_run: bool) -> RebalanceAnswer:
+    """What a rebalancing came to, or would."""
+    return RebalanceAnswer(
+        dry_run=dry_run,
+        shares=[
+            ShareLine(node=share.node, before=share.before, wanted=share.wanted, after=share.after)
+            for share in result.shares
+        ],
+        moved=result.moved,
+        failed=result.failed,
+        skew_before=result.skew_before,
+        skew_after=result.skew_after,
+        stopped=result.stopped,
+        seconds=result.seconds,
     )
 
 

@@ -3,7 +3,8 @@
     start   ports are claimed, the balancer binds (a taken port is found before any node boots)
             -> nodes boot and join -> backends are set -> probes find them fit -> observer
     run     until the switch is turned
-    stop    observer -> balancer (clients get connection.close 320) -> nodes -> control socket
+    stop    observer -> operations on nodes -> balancer (clients get connection.close 320) -> nodes
+            -> control socket
 
 The control socket is there from the first moment, so that ``status`` shows nodes booting and
 ``down`` interrupts a start. However it ends, what was started is stopped, in that order.
@@ -35,7 +36,8 @@ from warrener.daemon.handlers import Handlers
 from warrener.daemon.observer import Observer
 from warrener.daemon.parts import Balancer, BalancerFactory, Cluster, Reporter
 from warrener.daemon.switch import Switch
-from warrener.facts.happenings import Event, Progress
+from warrener.daemon.upkeep import Upkeep
+from warrener.facts.happenings import Event, Progress, ProgressSink
 from warrener.facts.snapshot import ClusterSnapshot
 
 READY_TIMEOUT: Final = 30.0
@@ -81,9 +83,11 @@ class Service:
         self._holder_of_port = holder_of_port
         self._reporter = reporter
         self._progress_followers: set[Feed[Progress]] = set()
+        self._progress_sinks: list[ProgressSink] = []
         self._observer = Observer(cluster.look, self._viewed, events.record, now=now)
         self._started_at = monotonic()
-        self._control = ControlServer(folder.socket, Handlers(self).table())
+        self._upkeep = Upkeep(self)
+        self._control = ControlServer(folder.socket, Handlers(self, self._upkeep).table())
 
     # ------------------------------------------------------------------------ life
 
@@ -154,6 +158,7 @@ class Service:
     async def _stop(self) -> None:
         self.phase = Phase.STOPPING
         self.events.record(Event("daemon.stopping"))
+        await self._hurried_or(self._upkeep.close())
         balancer, self.balancer = self.balancer, None
         if balancer is not None:
             self.progress(Progress("balancer", "closing its sessions"))
@@ -212,6 +217,17 @@ class Service:
         self._reporter.progress(progress)
         for follower in self._progress_followers:
             follower.offer(progress)
+        for sink in self._progress_sinks:
+            sink(progress)
+
+    @contextlib.contextmanager
+    def tell_also(self, sink: ProgressSink) -> Iterator[None]:
+        """All progress inside the ``with``, as it is told."""
+        self._progress_sinks.append(sink)
+        try:
+            yield
+        finally:
+            self._progress_sinks.remove(sink)
 
     @contextlib.contextmanager
     def follow_progress(self) -> Iterator[Feed[Progress]]:

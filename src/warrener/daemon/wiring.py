@@ -81,6 +81,22 @@ class Local:
         with _told():
             await self._cluster.stop()
 
+    async def drain_node(self, name: NodeName) -> None:
+        with _told():
+            await self._cluster.drain_node(name)
+
+    async def revive_node(self, name: NodeName) -> None:
+        with _told():
+            await self._cluster.revive_node(name)
+
+    async def restart_node(self, name: NodeName, timeout: float) -> None:
+        with _told():
+            await self._cluster.restart_node(name, timeout)
+
+    async def drained_nodes(self) -> frozenset[NodeName]:
+        with _told():
+            return await self._cluster.drained_nodes()
+
     def nodes(self) -> Sequence[LocalNode]:
         return self._cluster.nodes()
 

@@ -36,12 +36,13 @@ def refusal(kind: wire.Refusal, message: str) -> bytes:
 
 @contextlib.contextmanager
 def scripted_daemon(
-    folder: StateFolder, *replies: bytes, hang_up: bool = True
+    folder: StateFolder, *replies: bytes, hang_up: bool = True, last_word: bytes = b""
 ) -> Iterator[list[bytes]]:
     """Serves one connection after another until the replies are used up; gives the requests.
 
-    ``hang_up=False`` keeps the last connection open, silent, until the end of the ``with``. After
-    the last reply the lock is let go of, as a daemon does that was asked to stop.
+    ``hang_up=False`` keeps the last connection open, silent, until the end of the ``with``.
+    ``last_word`` is said on it once the client has given up. After the last reply the lock is let
+    go of, as a daemon does that was asked to stop.
     """
     requests: list[bytes] = []
     done = threading.Event()
@@ -57,6 +58,8 @@ def scripted_daemon(
                     while left and (line := lines.readline()):
                         requests.append(line)
                         stream.sendall(left.pop(0))
+                    if not left and last_word and not lines.readline():
+                        stream.sendall(last_word)
                 if not left and not hang_up:
                     done.wait(PATIENCE)
         lock.__exit__(None, None, None)

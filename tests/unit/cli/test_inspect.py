@@ -84,6 +84,40 @@ def test_status_shows_what_is_wrong(run, folder: StateFolder) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"locality": False}, "  locality off\n"),
+        ({"locality": True}, "  locality on\n"),
+        (
+            {"locality": True, "locality_error": "n1: no answer"},
+            "  locality on, but leaders aren't known: n1: no answer\n",
+        ),
+        (
+            {
+                "messages_local": 12345,
+                "messages_remote": 6,
+                "moves": {"drain": 2, "locality": 1500},
+            },
+            "  messages: 12,345 local, 6 remote; channels moved: 1,502 (1,500 locality, 2 drain)\n",
+        ),
+        (
+            {"moves_failed": 1, "parked": 2, "replayed": 3, "journal_bytes": 4096},
+            "channels moved: 0; 1 moves failed; 2 consumers wait for their queue; 3 publishes sent "
+            "again; journals 4.0K\n",
+        ),
+    ],
+)
+def test_status_shows_locality_and_moves(
+    run, folder: StateFolder, changes: dict[str, Any], text: str
+) -> None:
+    told = status()
+    assert told.balancer is not None
+    balancer = msgspec.structs.replace(told.balancer, **changes)
+    with scripted_daemon(folder, answer(msgspec.structs.replace(told, balancer=balancer))):
+        assert text in run("status").out
+
+
 def test_status_while_starting(run, folder: StateFolder) -> None:
     fields = {
         "phase": ops.Phase.STARTING, "balancer": None, "queues": [],

@@ -51,6 +51,13 @@ def test_everything_can_be_set() -> None:
         probe_rise = 1
         max_sessions = 100
         high_water = "1MiB"
+        locality = "off"
+        outage_timeout = "2m"
+        park_timeout = 0
+        settle_timeout = "1.5s"
+        link_linger = 0.5
+        journal_limit = "64KiB"
+        journal_total = "2GiB"
         """,
         folder=Path("/etc/w"),
     )
@@ -73,12 +80,19 @@ def test_everything_can_be_set() -> None:
         probe_rise=1,
         max_sessions=100,
         high_water=1024 * 1024,
+        locality=False,
+        outage_timeout=120.0,
+        park_timeout=0.0,
+        settle_timeout=1.5,
+        link_linger=0.5,
+        journal_limit=64 * 1024,
+        journal_total=2 * 1024**3,
     )
 
 
 def test_the_balancers_keys_are_settings_and_have_their_defaults() -> None:
     names = {field.name for field in fields(BalancerSettings)}
-    assert set(BalancerSection.model_fields) <= names
+    assert set(BalancerSection.model_fields) == names - {"max_frame", "backlog"}
     section = BalancerSection.model_validate({})
     for name in BalancerSection.model_fields:
         assert getattr(section, name) == getattr(BalancerSettings(), name)
@@ -250,6 +264,44 @@ CASES = {
             "whole handshake (2 s); allowed: a connect_timeout up to handshake_timeout"
         ],
     ),
+    "a switch that is none": (
+        '[balancer]\nlocality = "yes"\nsettle_timeout = -1',
+        [
+            'w.toml:2:1: balancer.locality: "yes" can\'t be used; allowed: true or false, '
+            '"on" or "off"',
+            "w.toml:3:1: balancer.settle_timeout: -1 is out of range; allowed: "
+            'seconds from 0 to 3600, as a number or like "10s" or "500ms"',
+        ],
+    ),
+    "a bare word for a switch": (
+        "[balancer]\nlocality = off",
+        ["w.toml:2:12: not TOML: Invalid value"],
+    ),
+    "a journal larger than all": (
+        '[balancer]\njournal_limit = "1GiB"',
+        [
+            "w.toml:2:1: balancer.journal_limit: one session's journal (1,073,741,824 bytes) is "
+            "larger than all of them together (536,870,912 bytes); allowed: a journal_limit up to "
+            "journal_total"
+        ],
+    ),
+    "all journals smaller than one": (
+        '[balancer]\nconnect_timeout = "11s"\njournal_total = "1MiB"',
+        [
+            "w.toml:2:1: balancer.connect_timeout: one node's share (11 s) is longer than the "
+            "whole handshake (10 s); allowed: a connect_timeout up to handshake_timeout",
+            "w.toml:3:1: balancer.journal_total: one session's journal (16,777,216 bytes) is "
+            "larger than all of them together (1,048,576 bytes); allowed: a journal_limit up to "
+            "journal_total",
+        ],
+    ),
+    "a journal out of range": (
+        '[balancer]\njournal_limit = "1KiB"',
+        [
+            'w.toml:2:1: balancer.journal_limit: "1KiB" is out of range; allowed: '
+            'bytes from 64 KiB to 4 GiB, as a number or like "16MiB"'
+        ],
+    ),
     "a bad name": (
         'name = "a b"',
         [
@@ -272,7 +324,9 @@ CASES = {
         [
             "w.toml:2:1: balancer.prot: unknown key; allowed: host, port, policy, weights, "
             "handshake_timeout, connect_timeout, link_heartbeat, probe_interval, probe_timeout, "
-            "probe_fall, probe_rise, max_sessions, high_water; did you mean 'port'?",
+            "probe_fall, probe_rise, max_sessions, high_water, locality, outage_timeout, "
+            "park_timeout, settle_timeout, link_linger, journal_limit, journal_total; "
+            "did you mean 'port'?",
             "w.toml:3:1: balancer.connect_timeout: one node's share (20 s) is longer than the "
             "whole handshake (10 s); allowed: a connect_timeout up to handshake_timeout",
             "w.toml:4:13: balancer.weights.n9: no such node; allowed: n1, n2, n3; "

@@ -122,3 +122,16 @@ def test_silence_and_hanging_up_are_unresponsive(folder: StateFolder, hang_up: b
         pytest.raises(Unresponsive, match=expected),
     ):
         client.call(SET_WEIGHT, SetWeightRequest("n1", 5), timeout=0.05)
+
+
+def test_giving_up_still_hears_the_last_word(folder: StateFolder) -> None:
+    line = ProgressLine("n1", "moves", count=1, total=2)
+    begun = wire.encode_answer(wire.AnswerKind.STREAM, line)
+    word = refusal(wire.Refusal.CALLED_OFF, "n1 takes sessions again")
+    with (
+        daemon(folder, begun, last_word=word),
+        Client.connect(folder) as client,
+        pytest.raises(wire.Refused, match="takes sessions again"),
+    ):
+        client.call(STOP, StopRequest(), lambda _: client.give_up())
+    client.give_up()  # closed by now: does nothing

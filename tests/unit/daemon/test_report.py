@@ -1,6 +1,6 @@
 """What three sources say of a node becomes one row; the URL is escaped."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -23,6 +23,7 @@ class Driven:
     amqp_port: int = 5001
     management_port: int = 5002
     prometheus_port: int = 5003
+    drained: bool = False
 
 
 def backend(name: NodeName, unfit: Unfit | None = None) -> BackendStatistics:
@@ -96,3 +97,27 @@ def test_urls_are_escaped(
     address: tuple[str, int], credentials: tuple[str, str], vhost: str, url: str
 ) -> None:
     assert report.url(address, credentials, vhost).url == url
+
+
+def test_a_node_is_drained_whoever_knows_of_it() -> None:
+    """The management API of 3.10 doesn't tell: then the driver's and the balancer's word count."""
+    view = NodeView(N1, running=True, being_drained=True)
+    for row in (
+        report.nodes([Driven(N1, drained=True)], None, None, "")[0],
+        report.nodes([Driven(N1)], None, snapshot(view), "")[0],
+        report.nodes([Driven(N1)], statistics(backend(N1, Unfit.DRAINED)), None, "")[0],
+    ):
+        assert row.being_drained
+    assert not report.nodes([Driven(N1)], statistics(backend(N1)), None, "")[0].being_drained
+
+
+def test_moves_and_locality_reach_the_status() -> None:
+    told = replace(
+        statistics(), locality=True, locality_error="no answer", moves=(("failover", 2),),
+        moves_failed=1, replayed=3, parked=4, journal_bytes=5, messages_local=6, messages_remote=7,
+    )  # fmt: skip
+    status = report.balancer(told, pid=1)
+    assert (status.locality, status.locality_error) == (True, "no answer")
+    assert (status.moves, status.moves_failed, status.replayed) == ({"failover": 2}, 1, 3)
+    assert (status.parked, status.journal_bytes) == (4, 5)
+    assert (status.messages_local, status.messages_remote) == (6, 7)

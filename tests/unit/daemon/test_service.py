@@ -1,212 +1,20 @@
 """The order of start and stop, and that everything started is stopped however it ends."""
 
 import asyncio
-import errno
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
+from tests.unit.daemon.scene import N1, N2, Scene, ask, until
 
 from warrener.control import operations as ops
 from warrener.control import wire
-from warrener.control.state_folder import StateFolder
 from warrener.daemon.errors import DaemonError, Interrupted
-from warrener.daemon.event_log import EventLog
-from warrener.daemon.service import Service
-from warrener.daemon.switch import Switch
-from warrener.facts.balance import Backend, BackendStatistics, BalancerStatistics
-from warrener.facts.happenings import Progress
-from warrener.facts.ids import NodeName
-from warrener.facts.reasons import NodeState, Unfit
+from warrener.facts.balance import SessionStatistics
+from warrener.facts.ids import ChannelNumber, NodeName, SessionId
+from warrener.facts.moves import ChannelStatistics
+from warrener.facts.reasons import MoveReason, Placement
 from warrener.facts.settings import PolicyName
-from warrener.facts.snapshot import ClusterSnapshot, NodeView, QueueView
-
-N1, N2 = NodeName("n1@localhost"), NodeName("n2@localhost")
-
-
-@dataclass(frozen=True)
-class Node:
-    name: NodeName
-    state: NodeState = NodeState.RUNNING
-    pid: int | None = 7
-    host: str = "127.0.0.1"
-    amqp_port: int = 5001
-    management_port: int = 5002
-    prometheus_port: int = 5003
-
-
-class FakeCluster:
-    """Boots when told to; records what was done to it."""
-
-    def __init__(self, story: list[str]) -> None:
-        self.story = story
-        self.start_with: Callable[[], Awaitable[None]] = self._at_once
-        self.stop_with: Callable[[], Awaitable[None]] = self._at_once
-
-    async def _at_once(self) -> None:
-        pass
-
-    balancer_port = 5672
-
-    async def prepare(self) -> None:
-        self.story.append("cluster prepares")
-
-    async def start(self) -> None:
-        self.story.append("cluster starts")
-        try:
-            await self.start_with()
-        except BaseException:
-            self.story.append("cluster cleans up")
-            raise
-
-    async def stop(self) -> None:
-        self.story.append("cluster stops")
-        try:
-            await self.stop_with()
-        except asyncio.CancelledError:
-            self.story.append("cluster killed")
-            raise
-
-    def nodes(self) -> Sequence[Node]:
-        return [Node(N1), Node(N2)]
-
-    def backends(self) -> tuple[Backend, ...]:
-        return (Backend(N1, "127.0.0.1", 5001), Backend(N2, "127.0.0.1", 5001))
-
-    def credentials(self) -> tuple[str, str]:
-        return ("warrener", "p/w")
-
-    def version(self) -> str:
-        return "3.10.8"
-
-    async def look(self) -> ClusterSnapshot:
-        nodes = (NodeView(N1, running=True, version="3.10.8"), NodeView(N2, running=True))
-        return ClusterSnapshot(N1, 100.0, "warren", nodes, (QueueView("/", "q", "quorum", N2),))
-
-
-class FakeBalancer:
-    """Keeps what it is told."""
-
-    taken: frozenset[int] = frozenset()
-
-    def __init__(self, story: list[str], port: int) -> None:
-        self.story = story
-        self.port = port
-        self.policy = PolicyName.ROUNDROBIN
-        self.weights: dict[NodeName, int] = {}
-        self.ready = True
-        self.snapshots: list[ClusterSnapshot | None] = []
-
-    @property
-    def address(self) -> tuple[str, int]:
-        return ("127.0.0.1", self.port)
-
-    async def start(self) -> None:
-        if self.port in self.taken:
-            raise OSError(errno.EADDRINUSE, "address in use")
-        self.story.append(f"balancer binds {self.port}")
-
-    async def close(self, grace: float = 2.0) -> None:
-        self.story.append("balancer closes")
-
-    def set_backends(self, backends: Sequence[Backend]) -> None:
-        self.weights = {backend.name: 100 for backend in backends}
-
-    def set_policy(self, policy: PolicyName) -> None:
-        self.policy = policy
-
-    def set_weight(self, node: NodeName, weight: int) -> None:
-        self.weights[node] = weight
-
-    def apply_snapshot(self, snapshot: ClusterSnapshot | None) -> None:
-        self.snapshots.append(snapshot)
-
-    async def wait_ready(self, nodes: int, timeout: float) -> bool:
-        return self.ready
-
-    def sessions(self) -> tuple[()]:
-        return ()
-
-    def statistics(self) -> BalancerStatistics:
-        return BalancerStatistics(
-            host="127.0.0.1", port=self.address[1], policy=self.policy, locality=False, sessions=0,
-            sessions_total=0, sessions_ended=(), rejected_total=0, bytes_in=0, bytes_out=0,
-            published=0, delivered=0,
-            backends=tuple(
-                BackendStatistics(
-                    name=name, host="127.0.0.1", port=5001, weight=weight,
-                    unfit=None if self.ready else Unfit.REFUSES, unfit_detail="refused", sessions=0,
-                    sessions_total=0, failures_total=0, probes_total=0, probes_failed=0,
-                )
-                for name, weight in self.weights.items()
-            ),
-        )  # fmt: skip
-
-
-class Scene:
-    """A service of fakes; ``story`` is what happened in which order."""
-
-    def __init__(self, path: Path) -> None:
-        self.story: list[str] = []
-        self.folder = StateFolder(path / "state")
-        self.folder.prepare()
-        self.cluster = FakeCluster(self.story)
-        self.balancers: list[FakeBalancer] = []
-        self.on_balancer: Callable[[FakeBalancer], None] = lambda _: None
-        self.switch = Switch()
-        self.is_ready = asyncio.Event()
-        self.service = Service(
-            name="warren", version="0.0", folder=self.folder, cluster=self.cluster,
-            make_balancer=self._make, holder_of_port=lambda port: "nginx (pid 99)",
-            events=EventLog(self.folder.events_log, now=lambda: 100.0), reporter=self,
-            switch=self.switch, now=lambda: 101.0, monotonic=lambda: 5.0,
-        )  # fmt: skip
-
-    def _make(self, port: int) -> FakeBalancer:
-        balancer = FakeBalancer(self.story, port)
-        self.on_balancer(balancer)
-        self.balancers.append(balancer)
-        return balancer
-
-    def progress(self, progress: Progress) -> None:
-        pass
-
-    def ready(self, status: ops.StatusAnswer, url: ops.UrlAnswer) -> None:
-        self.story.append(f"ready at {url.url}")
-        self.is_ready.set()
-
-    def kinds(self) -> list[str]:
-        return [line.kind for line in self.service.events.recent(100)]
-
-
-async def ask(folder: StateFolder, operation: Any, request: msgspec.Struct) -> list[Any]:
-    """Every line of the answer to one request, decoded; the last one is the answer."""
-    reader, writer = await asyncio.open_unix_connection(folder.socket, limit=1 << 20)
-    writer.write(wire.encode_request(operation, request))
-    answers: list[Any] = []
-    while True:
-        line = wire.decode_answer(await reader.readline())
-        if line.kind is wire.AnswerKind.ERROR:
-            refused = wire.decode_body(line.body, wire.ErrorBody)
-            writer.close()
-            raise wire.Refused(refused.refusal, refused.message)
-        streamed = line.kind is wire.AnswerKind.STREAM
-        answers.append(
-            wire.decode_body(line.body, operation.streams if streamed else operation.answer)
-        )
-        if not streamed:
-            writer.close()
-            return answers
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Lets the loop run until something seen only from outside is so."""
-    while not condition():  # noqa: ASYNC110  # nothing there sets an event
-        await asyncio.sleep(0)
-
 
 URL = "amqp://warrener:p%2Fw@127.0.0.1:5672/%2F"
 
@@ -423,3 +231,62 @@ async def test_the_observer_feeds_the_balancer(tmp_path: Path) -> None:
         await scene.is_ready.wait()
         assert scene.balancers[0].snapshots[0] is not None
         scene.switch.turn()
+
+
+def open_session(number: int) -> SessionStatistics:
+    return SessionStatistics(
+        id=SessionId(number), client="10.0.0.1:5000", user="w", vhost="/", name="app", node=N1,
+        state="open", channels=2, opened_at=1.0, bytes_in=1, bytes_out=2, published=3, delivered=4,
+        links=(N1, N2), moves=2, parked=1, journal_bytes=9, messages_local=5, messages_remote=6,
+    )  # fmt: skip
+
+
+def open_channel(session: int, number: int, queue: str, node: NodeName | None) -> ChannelStatistics:
+    return ChannelStatistics(
+        session=SessionId(session), client="10.0.0.1:5000", number=ChannelNumber(number),
+        state="open", node=node, queue=queue, leader=N2, why=Placement.LEADER, since=2.0,
+        moves=((MoveReason.LOCALITY, 2),), consumers=3, parked=1, unsettled=4, unconfirmed=5,
+        journal_bytes=6, messages_local=7, messages_remote=8,
+    )  # fmt: skip
+
+
+async def test_explain_chooses_sorts_and_bounds(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    async with scene.running() as balancer:
+        balancer.open = (open_session(4), open_session(7))
+        balancer.channels = (
+            open_channel(7, 1, "jobs.a", N2),
+            open_channel(4, 2, "", None),
+            open_channel(4, 1, "jobs.b", N1),
+            open_channel(4, 3, "orders", N2),
+        )
+
+        async def explain(**fields: Any) -> tuple[int, list[tuple[int, int]]]:
+            (answer,) = await ask(scene.folder, ops.EXPLAIN, ops.ExplainRequest(**fields))
+            return answer.total, [(line.session, line.channel) for line in answer.channels]
+
+        assert await explain() == (4, [(4, 1), (4, 2), (4, 3), (7, 1)])
+        assert await explain(limit=2) == (4, [(4, 1), (4, 2)])
+        assert await explain(session=7) == (1, [(7, 1)])
+        assert await explain(queue="jobs.*") == (2, [(4, 1), (7, 1)])
+        assert await explain(queue="orders") == (1, [(4, 3)])
+        assert await explain(node="n2") == (2, [(4, 3), (7, 1)])
+        assert await explain(node="n2", queue="j*", session=4) == (0, [])
+        (answer,) = await ask(scene.folder, ops.EXPLAIN, ops.ExplainRequest(session=7))
+        assert answer.session is not None
+        assert (answer.session.links, answer.session.moves) == ((N1, N2), 2)
+        (line,) = answer.channels
+        assert (line.age, line.moves, line.why) == (3.0, {"locality": 2}, Placement.LEADER)
+        (sessions,) = await ask(scene.folder, ops.SESSIONS, ops.SessionsRequest())
+        assert sessions.sessions[0].messages_local == 5
+
+
+@pytest.mark.parametrize(
+    ("number", "why"), [(5, "it has ended"), (99, "it has not been; there were 9"), (0, "not been")]
+)
+async def test_a_session_that_is_not_open(tmp_path: Path, number: int, why: str) -> None:
+    scene = Scene(tmp_path)
+    async with scene.running():
+        with pytest.raises(wire.Refused, match=f"no session {number}: .*{why}") as caught:
+            await ask(scene.folder, ops.EXPLAIN, ops.ExplainRequest(session=number))
+        assert caught.value.refusal is wire.Refusal.BAD_ARGUMENT

@@ -1,0 +1,176 @@
+"""`warrener node`: one node out of service, back into it, or started anew."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from warrener.cli.common import (
+    JsonOption,
+    StateOption,
+    err,
+    folder_of,
+    out,
+    print_json,
+    with_state,
+)
+from warrener.cli.long import ask
+from warrener.control.state_folder import StateFolder
+from warrener.facts.ids import short_name
+
+if TYPE_CHECKING:
+    from warrener.control.operations import DrainAnswer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="Take a node out of service and back, or restart it.",
+)
+
+NodeArgument = Annotated[str, typer.Argument(metavar="NODE", help="A node: n1 or n1@localhost.")]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Even if queues lose their majority, or clients all nodes.")
+]
+
+
+@app.command("drain")
+def drain(
+    context: typer.Context,
+    node: NodeArgument,
+    timeout: Annotated[
+        float,
+        typer.Option("--timeout", metavar="S", min=0.1, help="Seconds for moving the sessions."),
+    ] = 60.0,
+    force: ForceOption = False,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Move all sessions off a node, then put it into RabbitMQ's maintenance mode.
+
+    Clients stay connected: their channels move to other nodes. Sessions that
+    can't be moved in time are taken off by RabbitMQ. Ctrl-C while sessions
+    move undoes it.
+
+    It is refused where no other node could take the clients, or where quorum
+    queues would lose their majority.
+
+    Examples:
+
+      warrener node drain n2
+      warrener node drain n2 --timeout 300
+    """
+    from warrener.control.operations import DRAIN, DrainRequest
+
+    folder = folder_of(context, state)
+    answer = ask(folder, DRAIN, DrainRequest(node, timeout, force))
+    if as_json:
+        print_json(answer)
+    elif answer.already:
+        _say(f"{answer.node} is drained already")
+    else:
+        _say(f"{answer.node} is drained: {_moved(answer)}")
+        _say(f"`{with_state(folder, f'warrener node revive {short_name(answer.node)}')}` undoes it")
+
+
+@app.command("revive")
+def revive(
+    context: typer.Context,
+    node: NodeArgument,
+    timeout: Annotated[
+        float,
+        typer.Option("--timeout", metavar="S", min=0.1, help="Seconds until it has to be fit."),
+    ] = 30.0,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a node out of maintenance mode, and wait until it gets sessions again.
+
+    RabbitMQ reports success even if the node can't serve; so this looks. What
+    sessions were moved off stay where they are: see `warrener balance rebalance`.
+
+    Examples:
+
+      warrener node revive n2
+    """
+    from warrener.control.operations import REVIVE, ReviveRequest
+
+    folder = folder_of(context, state)
+    answer = ask(folder, REVIVE, ReviveRequest(node, timeout))
+    if as_json:
+        print_json(answer)
+    elif answer.already:
+        _say(f"{answer.node} is not drained, and fit")
+    else:
+        _say(f"{answer.node} is fit again after {answer.seconds:.1f} s")
+    _warn_not_online(answer.node, answer.not_online)
+
+
+@app.command("restart")
+def restart(
+    context: typer.Context,
+    node: NodeArgument,
+    drain_first: Annotated[
+        bool,
+        typer.Option("--drain", help="Move its sessions off first: no client notices."),
+    ] = False,
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="S", min=0.1, help="Seconds for its start.")
+    ] = 120.0,
+    force: ForceOption = False,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Start a node that is down, frozen or stopped; stop and start one that runs.
+
+    Returns when the node serves, is clustered and gets sessions again, out of
+    maintenance mode. It is stopped in order, which takes 6 s or more. Without
+    --drain the sessions on it fail over, as if it had died.
+
+    Examples:
+
+      warrener node restart n2 --drain
+      for n in n1 n2 n3; do warrener node restart $n --drain || break; done
+    """
+    from warrener.control.operations import RESTART, RestartRequest
+
+    folder = folder_of(context, state)
+    answer = ask(folder, RESTART, RestartRequest(node, timeout, drain_first, force))
+    if as_json:
+        print_json(answer)
+    else:
+        if answer.drained is not None and not answer.drained.already:
+            _say(f"Before: {_moved(answer.drained)}")
+        _say(f"{answer.node} runs again after {answer.seconds:.1f} s, as process {answer.pid}")
+        _advise_rebalance(folder)
+    _warn_not_online(answer.node, answer.not_online)
+
+
+def _moved(answer: "DrainAnswer") -> str:
+    parts = [f"{_sessions(answer.moved)} moved in {answer.seconds:.1f} s"]
+    if answer.forced:
+        parts.append(f"{answer.forced} of them get unsettled deliveries again")
+    if answer.left:
+        parts.append(f"{_sessions(answer.left)} couldn't be moved; RabbitMQ took them off")
+    return "; ".join(parts)
+
+
+def _sessions(number: int) -> str:
+    return f"{number} session{'' if number == 1 else 's'}"
+
+
+def _advise_rebalance(folder: StateFolder) -> None:
+    command = with_state(folder, "warrener balance rebalance")
+    _say(f"`{command}` spreads the open sessions evenly again")
+
+
+def _warn_not_online(node: str, queues: list[str]) -> None:
+    if queues:
+        shown = ", ".join(queues[:5]) + (f" and {len(queues) - 5} more" if len(queues) > 5 else "")
+        err().print(
+            f"warrener: {node} runs, but its replicas of {shown} are not online; its log says why",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def _say(text: str) -> None:
+    out().print(text, markup=False, soft_wrap=True)

@@ -1,0 +1,321 @@
+"""A service whose cluster and balancer are stand-ins: what the tests of the daemon play in.
+
+``Scene.story`` is what was done to the stand-ins, in order. What they do when asked can be
+replaced by a test (``start_with``, ``drain_with``, ...).
+"""
+
+import asyncio
+import errno
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from warrener.control import operations as ops
+from warrener.control import wire
+from warrener.control.state_folder import StateFolder
+from warrener.daemon.event_log import EventLog
+from warrener.daemon.parts import MoveSink
+from warrener.daemon.service import Service
+from warrener.daemon.switch import Switch
+from warrener.facts.balance import Backend, BackendStatistics, BalancerStatistics, SessionStatistics
+from warrener.facts.happenings import Progress
+from warrener.facts.ids import NodeName, SessionId
+from warrener.facts.moves import ChannelStatistics, DrainResult, RebalanceResult
+from warrener.facts.reasons import NodeState, Unfit
+from warrener.facts.settings import PolicyName
+from warrener.facts.snapshot import ClusterSnapshot, NodeView, QueueView
+
+N1, N2, N3 = (NodeName(f"n{number}@localhost") for number in (1, 2, 3))
+
+
+@dataclass(frozen=True)
+class Node:
+    name: NodeName
+    state: NodeState = NodeState.RUNNING
+    pid: int | None = 7
+    host: str = "127.0.0.1"
+    amqp_port: int = 5001
+    management_port: int = 5002
+    prometheus_port: int = 5003
+    drained: bool = False
+
+
+class FakeCluster:
+    """Boots when told to; records what was done to it."""
+
+    def __init__(self, story: list[str]) -> None:
+        self.story = story
+        self.start_with: Callable[[], Awaitable[None]] = self._at_once
+        self.stop_with: Callable[[], Awaitable[None]] = self._at_once
+        self.drain_with: Callable[[], Awaitable[None]] = self._at_once
+        self.revive_with: Callable[[], Awaitable[None]] = self._at_once
+        self.restart_with: Callable[[], Awaitable[None]] = self._at_once
+        self.progress: Callable[[Progress], None] = lambda _: None
+        self.rows = {name: Node(name) for name in (N1, N2)}
+        self.drained: set[NodeName] = set()
+        self.drained_error: Exception | None = None
+        self.look_error: Exception | None = None
+        self.queues: tuple[QueueView, ...] = (QueueView("/", "q", "quorum", N2),)
+
+    async def _at_once(self) -> None:
+        pass
+
+    def change(self, name: NodeName, **changes: Any) -> None:
+        """Another state, say, of one of the nodes."""
+        self.rows[name] = replace(self.rows[name], **changes)
+
+    balancer_port = 5672
+
+    async def prepare(self) -> None:
+        self.story.append("cluster prepares")
+
+    async def start(self) -> None:
+        self.story.append("cluster starts")
+        try:
+            await self.start_with()
+        except BaseException:
+            self.story.append("cluster cleans up")
+            raise
+
+    async def stop(self) -> None:
+        self.story.append("cluster stops")
+        try:
+            await self.stop_with()
+        except asyncio.CancelledError:
+            self.story.append("cluster killed")
+            raise
+
+    async def drain_node(self, name: NodeName) -> None:
+        self.story.append(f"RabbitMQ drains {name}")
+        self.progress(Progress(name.partition("@")[0], "is put into maintenance mode"))
+        await self.drain_with()
+        self.drained.add(name)
+
+    async def revive_node(self, name: NodeName) -> None:
+        self.story.append(f"RabbitMQ revives {name}")
+        await self.revive_with()
+        self.drained.discard(name)
+
+    async def restart_node(self, name: NodeName, timeout: float) -> None:
+        self.story.append(f"restart of {name} within {timeout:g} s")
+        try:
+            await self.restart_with()
+        except asyncio.CancelledError:
+            self.story.append("restart called off")
+            raise
+        self.drained.discard(name)
+        self.change(name, state=NodeState.RUNNING, pid=8)
+
+    async def drained_nodes(self) -> frozenset[NodeName]:
+        if self.drained_error is not None:
+            raise self.drained_error
+        return frozenset(self.drained)
+
+    def nodes(self) -> Sequence[Node]:
+        return list(self.rows.values())
+
+    def backends(self) -> tuple[Backend, ...]:
+        return tuple(Backend(name, "127.0.0.1", 5001) for name in self.rows)
+
+    def credentials(self) -> tuple[str, str]:
+        return ("warrener", "p/w")
+
+    def version(self) -> str:
+        return "3.10.8"
+
+    async def look(self) -> ClusterSnapshot:
+        if self.look_error is not None:
+            raise self.look_error
+        nodes = tuple(
+            NodeView(name, running=row.state is NodeState.RUNNING, version="3.10.8")
+            for name, row in self.rows.items()
+        )
+        return ClusterSnapshot(N1, 100.0, "warren", nodes, self.queues)
+
+
+class FakeBalancer:
+    """Keeps what it is told."""
+
+    taken: frozenset[int] = frozenset()
+
+    def __init__(self, story: list[str], port: int) -> None:
+        self.story = story
+        self.port = port
+        self.policy = PolicyName.ROUNDROBIN
+        self.weights: dict[NodeName, int] = {}
+        self.ready = True
+        self.unfit: dict[NodeName, Unfit] = {}
+        self.snapshots: list[ClusterSnapshot | None] = []
+        self.drained: set[NodeName] = set()
+        self.drain_with: Callable[[MoveSink], Awaitable[None]] = self._at_once
+        self.rebalance_with: Callable[[MoveSink], Awaitable[None]] = self._at_once
+        self.rebalanced = RebalanceResult((), 0, 0, 1.0, 1.0, "", 0.0)
+        self.open: tuple[SessionStatistics, ...] = ()
+        self.channels: tuple[ChannelStatistics, ...] = ()
+
+    async def _at_once(self, on_progress: MoveSink) -> None:
+        pass
+
+    async def drain(self, node: NodeName, *, timeout: float, on_progress: MoveSink) -> DrainResult:
+        self.story.append(f"balancer drains {node} within {timeout:g} s")
+        self.drained.add(node)
+        try:
+            await self.drain_with(on_progress)
+        except asyncio.CancelledError:
+            self.story.append("moving stops")
+            raise
+        return DrainResult(node, moved=3, forced=1, left=2, seconds=0.5)
+
+    def revive(self, node: NodeName) -> None:
+        self.story.append(f"balancer revives {node}")
+        self.drained.discard(node)
+
+    async def rebalance(self, *, dry_run: bool, on_progress: MoveSink) -> RebalanceResult:
+        self.story.append(f"balancer rebalances{' not really' * dry_run}")
+        try:
+            await self.rebalance_with(on_progress)
+        except asyncio.CancelledError:
+            self.story.append("moving stops")
+            raise
+        return self.rebalanced
+
+    def explain(self, session: SessionId | None) -> tuple[ChannelStatistics, ...]:
+        return tuple(one for one in self.channels if session in (None, one.session))
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return ("127.0.0.1", self.port)
+
+    async def start(self) -> None:
+        if self.port in self.taken:
+            raise OSError(errno.EADDRINUSE, "address in use")
+        self.story.append(f"balancer binds {self.port}")
+
+    async def close(self, grace: float = 2.0) -> None:
+        self.story.append("balancer closes")
+
+    def set_backends(self, backends: Sequence[Backend]) -> None:
+        self.weights = {backend.name: 100 for backend in backends}
+
+    def set_policy(self, policy: PolicyName) -> None:
+        self.policy = policy
+
+    def set_weight(self, node: NodeName, weight: int) -> None:
+        self.weights[node] = weight
+
+    def apply_snapshot(self, snapshot: ClusterSnapshot | None) -> None:
+        self.snapshots.append(snapshot)
+
+    async def wait_ready(self, nodes: int, timeout: float) -> bool:
+        return self.ready
+
+    def sessions(self) -> tuple[SessionStatistics, ...]:
+        return self.open
+
+    def statistics(self) -> BalancerStatistics:
+        return BalancerStatistics(
+            host="127.0.0.1", port=self.address[1], policy=self.policy, locality=False, sessions=0,
+            sessions_total=9, sessions_ended=(), rejected_total=0, bytes_in=0, bytes_out=0,
+            published=0, delivered=0,
+            backends=tuple(
+                BackendStatistics(
+                    name=name, host="127.0.0.1", port=5001, weight=weight,
+                    unfit=self._unfit(name), unfit_detail="refused", sessions=0,
+                    sessions_total=0, failures_total=0, probes_total=0, probes_failed=0,
+                )
+                for name, weight in self.weights.items()
+            ),
+        )  # fmt: skip
+
+    def _unfit(self, name: NodeName) -> Unfit | None:
+        if name in self.drained:
+            return Unfit.DRAINED
+        return self.unfit.get(name) if self.ready else Unfit.REFUSES
+
+
+class Scene:
+    """A service of fakes; ``story`` is what happened in which order."""
+
+    def __init__(self, path: Path) -> None:
+        self.story: list[str] = []
+        self.folder = StateFolder(path / "state")
+        self.folder.prepare()
+        self.cluster = FakeCluster(self.story)
+        self.balancers: list[FakeBalancer] = []
+        self.on_balancer: Callable[[FakeBalancer], None] = lambda _: None
+        self.switch = Switch()
+        self.is_ready = asyncio.Event()
+        self.now = 5.0
+        self.service = Service(
+            name="warren", version="0.0", folder=self.folder, cluster=self.cluster,
+            make_balancer=self._make, holder_of_port=lambda port: "nginx (pid 99)",
+            events=EventLog(self.folder.events_log, now=lambda: 100.0), reporter=self,
+            switch=self.switch, now=lambda: 101.0, monotonic=lambda: self.now,
+        )  # fmt: skip
+        self.cluster.progress = self.service.progress
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[FakeBalancer]:
+        """The service runs inside; its story begins anew there."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.service.run())
+            await self.is_ready.wait()
+            self.story.clear()
+            yield self.balancers[0]
+            self.switch.turn()
+
+    def _make(self, port: int) -> FakeBalancer:
+        balancer = FakeBalancer(self.story, port)
+        self.on_balancer(balancer)
+        self.balancers.append(balancer)
+        return balancer
+
+    def progress(self, progress: Progress) -> None:
+        pass
+
+    def ready(self, status: ops.StatusAnswer, url: ops.UrlAnswer) -> None:
+        self.story.append(f"ready at {url.url}")
+        self.is_ready.set()
+
+    def kinds(self) -> list[str]:
+        return [line.kind for line in self.service.events.recent(100)]
+
+
+async def ask(
+    folder: StateFolder,
+    operation: Any,
+    request: msgspec.Struct,
+    *,
+    give_up: asyncio.Event | None = None,
+) -> list[Any]:
+    """Every line of the answer to one request, decoded; the last one is the answer. ``give_up``
+    set: the request isn't wanted any more, but its last word is."""
+    reader, writer = await asyncio.open_unix_connection(folder.socket, limit=1 << 20)
+    writer.write(wire.encode_request(operation, request))
+    if give_up is not None:
+        await give_up.wait()
+        writer.write_eof()
+    answers: list[Any] = []
+    while True:
+        line = wire.decode_answer(await reader.readline())
+        if line.kind is wire.AnswerKind.ERROR:
+            refused = wire.decode_body(line.body, wire.ErrorBody)
+            writer.close()
+            raise wire.Refused(refused.refusal, refused.message)
+        streamed = line.kind is wire.AnswerKind.STREAM
+        answers.append(
+            wire.decode_body(line.body, operation.streams if streamed else operation.answer)
+        )
+        if not streamed:
+            writer.close()
+            return answers
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Lets the loop run until something seen only from outside is so."""
+    while not condition():  # noqa: ASYNC110  # nothing there sets an event
+        await asyncio.sleep(0)
