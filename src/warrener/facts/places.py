@@ -12,7 +12,8 @@ class QueuePlace:
     """One queue. ``leader`` is the node that runs its process, None while there is none.
 
     ``usable`` is False while the queue can't be used at all: a classic queue whose node is down, a
-    quorum queue without a leader.
+    quorum queue without a majority. A look-up that finds nothing while a node is down, which may
+    have the queue, says so with an empty ``type``.
     """
 
     leader: NodeName | None

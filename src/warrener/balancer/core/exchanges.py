@@ -27,7 +27,7 @@ that doesn't route by the key: a type changes only if the exchange is made anew.
 EXCHANGE_MIN_AGE: Final = 1.0
 """Seconds between two look-ups of one exchange, however many binds pass through: applications that
 bind a queue for every client would otherwise look up their exchange all the time. Also how long a
-bind may take: it is noticed on its way to the broker, so an answer that comes sooner may lack it."""
+bind may take: it is noticed on its way to the broker, an answer that comes sooner may lack it."""
 
 FAILURES: Final = 3
 """Refreshes in a row without an answer after which an exchange's routes are forgotten: half a
@@ -89,7 +89,7 @@ _Answer = tuple[tuple[str, ...] | None, tuple[_Exchange, ...]]
 
 
 class Exchanges:
-    """All exchanges asked for. Methods that return a bool say whether an answer may have changed."""
+    """All exchanges asked for. Where a bool is returned, it says: answers may have changed."""
 
     def __init__(self) -> None:
         self._exchanges: dict[Key, _Exchange] = {}
@@ -135,13 +135,9 @@ class Exchanges:
         The same ones are given out again until they are answered."""
         since, self._polled = self._polled, now
         budget = REFRESHES_PER_SECOND * (1.0 if since is None else min(1.0, now - since))
-        due = [
-            (one.looked or 0.0, key) for key, one in self._exchanges.items() if one.is_due(now)
-        ]
+        due = [(one.looked or 0.0, key) for key, one in self._exchanges.items() if one.is_due(now)]
         due.sort()
-        return tuple(
-            Lookup(LookupKind.EXCHANGE, *key) for _, key in due[: max(1, round(budget))]
-        )
+        return tuple(Lookup(LookupKind.EXCHANGE, *key) for _, key in due[: max(1, round(budget))])
 
     # -- news -----------------------------------------------------------------------------------
 
