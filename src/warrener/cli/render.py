@@ -287,7 +287,7 @@ def rebalance(console: Console, answer: RebalanceAnswer) -> None:
         moves = sum(max(0, share.before - share.wanted) for share in answer.shares)
         console.print(
             f"Nothing was moved. {moves} sessions would be; the largest share is "
-            f"{answer.skew_before:.2f} times the mean.",
+            f"{answer.skew_before:.2f} times the mean, and would be {answer.skew_after:.2f}.",
             soft_wrap=True,
         )
         return

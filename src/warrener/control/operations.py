@@ -202,7 +202,7 @@ class RebalanceRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ShareLine(msgspec.Struct, frozen=True, kw_only=True):
-    """Sessions at home on a node. ``after`` is what came of it, in a dry run what is now."""
+    """Sessions at home on a node. ``after`` is what came of it, in a dry run what would."""
 
     node: NodeName
     before: int

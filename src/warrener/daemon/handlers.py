@@ -7,7 +7,7 @@ A handler takes the request and the ``Call`` to stream on, and returns the answe
 import contextlib
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from warrener.control.names import resolve_node
 from warrener.control.operations import (
@@ -45,7 +45,7 @@ from warrener.control.operations import (
 from warrener.control.wire import Refusal, Refused
 from warrener.daemon import report
 from warrener.daemon.control_server import Call, Handler
-from warrener.daemon.parts import Balancer, Mover
+from warrener.daemon.parts import Balancer
 from warrener.daemon.upkeep import Upkeep
 from warrener.facts.balance import BalancerStatistics, SessionStatistics
 from warrener.facts.happenings import Event
@@ -134,7 +134,7 @@ class Handlers:
         session = self._session(balancer, statistics, request.session)
         found = [
             channel
-            for channel in cast(Mover, balancer).explain(session.id if session else None)
+            for channel in balancer.explain(session.id if session else None)
             if node in (None, channel.node) and _matches(channel.queue, request.queue)
         ]
         found.sort(key=lambda channel: (channel.session, channel.number))

@@ -16,7 +16,7 @@ all, before the balancer and the nodes are stopped.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 import structlog
@@ -37,9 +37,10 @@ from warrener.control.wire import Refusal, Refused
 from warrener.daemon import report
 from warrener.daemon.control_server import Call
 from warrener.daemon.errors import DaemonError
-from warrener.daemon.parts import Mover
+from warrener.daemon.parts import Balancer
 from warrener.daemon.prudence import Standing, replicas_missing, why_unwise
 from warrener.daemon.steps import Steps
+from warrener.facts.balance import BackendStatistics
 from warrener.facts.happenings import Event, Progress
 from warrener.facts.ids import NodeName, short_name
 from warrener.facts.moves import DrainResult, MoveProgress
@@ -171,17 +172,17 @@ class Upkeep:
             raise Refused(Refusal.BUSY, f"{node} is being {what}; rebalance when that is done")
 
     def _resolve(self, typed: str) -> NodeName:
-        self._mover()
+        self._balancer()
         return resolve_node(typed, [node.name for node in self._service.cluster.nodes()])
 
-    def _mover(self) -> Mover:
+    def _balancer(self) -> Balancer:
         balancer = self._service.balancer
         if balancer is None or self._service.phase is not Phase.RUNNING:
             raise Refused(
                 Refusal.NOT_YET,
                 f"the cluster is {self._service.phase}; `warrener status` shows how far it is",
             )
-        return cast(Mover, balancer)
+        return balancer
 
     # -- drain
 
@@ -204,7 +205,7 @@ class Upkeep:
 
     async def _move_off(self, node: NodeName, timeout: float, steps: Steps) -> DrainResult:
         """All sessions off the node, or everything as it was."""
-        mover = self._mover()
+        balancer = self._balancer()
         last = MoveProgress(0, 0)
 
         def moved(progress: MoveProgress) -> None:
@@ -215,7 +216,7 @@ class Upkeep:
 
         steps.say(short_name(node), "gets no new sessions")
         moving = asyncio.create_task(
-            mover.drain(node, timeout=timeout, on_progress=moved), name=f"move off {node}"
+            balancer.drain(node, timeout=timeout, on_progress=moved), name=f"move off {node}"
         )
         try:
             if not await _unless_abandoned(moving, steps):
@@ -225,7 +226,7 @@ class Upkeep:
                     f"been moved off it, and stay where they are)",
                 )
         except BaseException:
-            mover.revive(node)
+            balancer.revive(node)
             self._service.events.record(
                 Event("node.drain_undone", node, detail={"moved": last.done})
             )
@@ -267,7 +268,7 @@ class Upkeep:
             return ReviveAnswer(node=node, already=True)
         with self._service.tell_also(_about(node, steps)):
             await self._service.cluster.revive_node(node)
-        self._mover().revive(node)
+        self._balancer().revive(node)
         self._service.events.record(Event("node.revived", node))
         await self._until_fit(node, request.timeout, steps)
         missing = await self._until_online(node, steps)
@@ -313,7 +314,7 @@ class Upkeep:
     def _revive_in_balancer(self, node: NodeName) -> None:
         """A node that has booted is out of maintenance mode, one that hasn't fails its probes."""
         if self._service.balancer is not None:
-            cast(Mover, self._service.balancer).revive(node)
+            self._service.balancer.revive(node)
 
     # -- rebalance
 
@@ -322,7 +323,7 @@ class Upkeep:
             steps.count("sessions", "move", progress.done, progress.total)
 
         moving = asyncio.create_task(
-            self._mover().rebalance(dry_run=request.dry_run, on_progress=moved), name="rebalance"
+            self._balancer().rebalance(dry_run=request.dry_run, on_progress=moved), name="rebalance"
         )
         if not await _unless_abandoned(moving, steps):
             raise Refused(
@@ -358,7 +359,7 @@ class Upkeep:
                 return f"{backend.unfit}{detail}"
         return str(Unfit.NOT_PROBED)
 
-    def _backends(self) -> Sequence[Any]:
+    def _backends(self) -> Sequence[BackendStatistics]:
         balancer = self._service.balancer
         return balancer.statistics().backends if balancer is not None else ()
 

@@ -161,11 +161,14 @@ def test_rebalance(run, folder: StateFolder) -> None:
 
 
 def test_a_dry_run_says_that_it_was_one(run, folder: StateFolder) -> None:
-    told = rebalanced(dry_run=True, shares=shares(0), moved=0, skew_after=2.0)
+    told = rebalanced(dry_run=True, shares=shares(5), moved=0)
     with scripted_daemon(folder, answer(told)) as requests:
         result = run("balance", "rebalance", "--dry-run")
     assert "after" not in result.out
-    assert "Nothing was moved. 5 sessions would be; the largest share is 2.00" in result.out
+    assert result.out.splitlines()[-1] == (
+        "Nothing was moved. 5 sessions would be; the largest share is 2.00 times the mean, and "
+        "would be 1.00."
+    )
     assert sent(requests)[0]["args"] == {"dry_run": True}
 
 
