@@ -5,12 +5,13 @@ is asked first; if it hasn't answered after a short delay the next one is asked 
 node that hangs costs a fraction of a second, not a time-out. The first whole answer wins and the
 rest is called off.
 
-``snapshot`` and what it is made of are pure; only ``observe`` waits.
+``snapshot`` and what it is made of are pure; only ``observe`` and ``first_answer``, which is how
+any question goes to a cluster, wait.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, Final, TypeVar
 
 from warrener.facts.ids import NodeName
 from warrener.facts.snapshot import ClusterSnapshot, NodeView, QueueView
@@ -22,6 +23,8 @@ STAGGER: Final = 0.5
 excepted, and a second question costs little."""
 
 Clients = Sequence[tuple[NodeName, ManagementClient]]
+
+_T = TypeVar("_T")
 
 
 async def observe(
@@ -37,18 +40,39 @@ async def observe(
     ``first`` (the ``source`` of the snapshot before, say) is asked first. Raises ManagementError if
     no node answers: the error of the node that was asked first, with the others' in its notes.
     """
+    return (
+        await first_answer(
+            clients,
+            lambda name, client: _look(name, client, queues, now),
+            first=first,
+            stagger=stagger,
+            what="look",
+        )
+    )[1]
+
+
+async def first_answer(
+    clients: Clients,
+    ask: Callable[[NodeName, ManagementClient], Coroutine[Any, Any, _T]],
+    *,
+    first: NodeName | None,
+    stagger: float,
+    what: str,
+) -> tuple[NodeName, _T]:
+    """Who answered, and what: node after node is asked, ``stagger`` seconds apart or as soon as
+    one fails, until one answers. The others are called off. Raises as ``observe`` does."""
     if not clients:
         raise ValueError("no node to ask")
     order = sorted(clients, key=lambda client: client[0] != first)  # stable: the rest keep theirs
-    tasks: list[asyncio.Task[ClusterSnapshot]] = []
-    running: set[asyncio.Task[ClusterSnapshot]] = set()
+    names: dict[asyncio.Task[_T], NodeName] = {}
+    running: set[asyncio.Task[_T]] = set()
     waiting = list(order)
     try:
         while waiting or running:
             if waiting:
                 name, client = waiting.pop(0)
-                task = asyncio.create_task(_look(name, client, queues, now), name=f"look:{name}")
-                tasks.append(task)
+                task = asyncio.create_task(ask(name, client), name=f"{what}:{name}")
+                names[task] = name
                 running.add(task)
             done, running = await asyncio.wait(
                 running,
@@ -57,14 +81,14 @@ async def observe(
             )
             for task in done:
                 if task.exception() is None:
-                    return task.result()
+                    return names[task], task.result()
                 if not isinstance(task.exception(), ManagementError):
                     task.result()  # our bug: raises
     finally:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-    errors = [task.exception() for task in tasks]
+    errors = [task.exception() for task in names]
     error = errors[0]
     assert isinstance(error, ManagementError), "all of them failed"
     for other in errors[1:]:
@@ -76,9 +100,12 @@ async def _look(
     name: NodeName, client: ManagementClient, queues: bool, now: Callable[[], float]
 ) -> ClusterSnapshot:
     taken_at = now()  # the start: what is told may be older than the answer, never than this
+    clock = asyncio.get_running_loop().time
+    began = clock()  # by a clock that nobody sets
     overview = await client.overview()
     nodes = await client.nodes()
-    return snapshot(name, taken_at, overview, nodes, await client.queues() if queues else ())
+    told = await client.queues() if queues else ()
+    return snapshot(name, taken_at, overview, nodes, told, took=clock() - began)
 
 
 def snapshot(
@@ -87,6 +114,8 @@ def snapshot(
     overview: Overview,
     nodes: Iterable[Node],
     queues: Iterable[Queue],
+    *,
+    took: float = 0.0,
 ) -> ClusterSnapshot:
     """RabbitMQ's answers as Warrener's own value; nodes and queues in the order of their names."""
     return ClusterSnapshot(
@@ -95,6 +124,7 @@ def snapshot(
         cluster_name=overview.cluster_name,
         nodes=tuple(sorted((node_view(node, overview) for node in nodes), key=lambda n: n.name)),
         queues=tuple(sorted(map(queue_view, queues), key=lambda q: (q.vhost, q.name))),
+        took=took,
     )
 
 
@@ -144,6 +174,8 @@ def queue_view(queue: Queue) -> QueueView:
         messages_ready=number(queue.messages_ready),
         messages_unacknowledged=number(queue.messages_unacknowledged),
         consumers=number(queue.consumers),
+        auto_delete=queue.auto_delete is True,
+        exclusive=queue.exclusive is True,
     )
 
 

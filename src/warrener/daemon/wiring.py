@@ -6,12 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import structlog
+
 from warrener.balancer.shell.probe import ProbeLogin
 from warrener.balancer.shell.server import BalancerServer
 from warrener.cluster.drivers import leftovers
 from warrener.cluster.drivers.local import LocalCluster
 from warrener.cluster.drivers.node import LocalNode
 from warrener.cluster.errors import ClusterError
+from warrener.cluster.look_up import look_up
 from warrener.cluster.mistakes import SpecError
 from warrener.cluster.observe import observe
 from warrener.cluster.spec import ClusterSpec, load_spec
@@ -20,7 +23,11 @@ from warrener.daemon.parts import BalancerFactory
 from warrener.facts.balance import Backend
 from warrener.facts.happenings import EventSink, ProgressSink
 from warrener.facts.ids import NodeName
+from warrener.facts.places import Found, Lookup
 from warrener.facts.snapshot import ClusterSnapshot
+from warrener.management.client import ManagementError
+
+log = structlog.get_logger(__name__)
 
 
 def read_spec(file: Path | None, nodes: int | None) -> ClusterSpec:
@@ -38,7 +45,9 @@ def balancer_factory(spec: ClusterSpec, cluster: "Local", on_event: EventSink) -
     def make(port: int) -> BalancerServer:
         login = ProbeLogin(*cluster.credentials())
         settings = replace(spec.balancer, port=port)
-        return BalancerServer(settings, (), probe_login=login, on_event=on_event)
+        return BalancerServer(
+            settings, (), probe_login=login, on_event=on_event, look_up=cluster.look_up
+        )
 
     return make
 
@@ -115,6 +124,17 @@ class Local:
         snapshot = await observe(clients, now=time.time, first=self._asked_last)
         self._asked_last = snapshot.source
         return snapshot
+
+    async def look_up(self, lookup: Lookup) -> Found:
+        """Where one queue is, or one exchange leads; None also if no node answers."""
+        try:
+            self._asked_last, found = await look_up(
+                self._cluster.management_clients(), lookup, first=self._asked_last
+            )
+        except ManagementError as error:
+            log.debug("look_up_failed", kind=lookup.kind, name=lookup.name, error=str(error))
+            return None
+        return found
 
 
 @contextlib.contextmanager

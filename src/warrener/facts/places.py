@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from warrener.facts.ids import NodeName
+
+AWAY: Final = frozenset({"down", "stopped", "crashed", "minority"})
+"""A queue's states, as RabbitMQ tells them, in which nothing works. 3.10 has the first three; the
+last is newer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,8 @@ class Queue(Answer, frozen=True):
     messages_ready: Any = 0
     messages_unacknowledged: Any = 0
     consumers: Any = 0
+    auto_delete: Any = False
+    exclusive: Any = False
 
 
 class QueuePage(Answer, frozen=True):
@@ -82,6 +84,23 @@ class QueuePage(Answer, frozen=True):
     page: int = 1
     page_count: int = 1
     total_count: int = 0
+
+
+class Exchange(Answer, frozen=True):
+    """``GET /api/exchanges/VHOST/NAME``, or one element of ``GET /api/exchanges/VHOST``."""
+
+    name: str
+    type: str = ""
+    arguments: Any = ()
+    policy: Any = ""
+
+
+class Binding(Answer, frozen=True):
+    """One element of ``GET /api/exchanges/VHOST/NAME/bindings/source``."""
+
+    destination: str
+    destination_type: str = "queue"
+    routing_key: str = ""
 
 
 class User(Answer, frozen=True):

@@ -30,7 +30,14 @@ from typing import Final
 from warrener.balancer.core.bounded import NEGATIVE_AGE, Key, forget_older, make_room, note
 from warrener.balancer.core.exchanges import Exchanges
 from warrener.facts.ids import NodeName
-from warrener.facts.places import ExchangeRoutes, Found, Lookup, LookupKind, QueuePlace
+from warrener.facts.places import (
+    AWAY,
+    ExchangeRoutes,
+    Found,
+    Lookup,
+    LookupKind,
+    QueuePlace,
+)
 from warrener.facts.snapshot import ClusterSnapshot, QueueView
 
 LOST_MARGIN: Final = 1.0
@@ -40,9 +47,6 @@ RabbitMQ needs up to that long to notice (0.6 s were seen on a busy machine)."""
 LEADERLESS_AT_ONCE: Final = 4
 """Queues without a leader that are looked up again at a time: half of what the shell carries out
 at once, as each takes RabbitMQ two seconds while a member hangs."""
-
-_UNUSABLE: Final = frozenset({"down", "stopped", "crashed", "minority"})
-"""States of a queue that mean: nothing works now. 3.10 has the first three, 3.13 added the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,7 +328,7 @@ def place_of(view: QueueView, running: frozenset[NodeName]) -> QueuePlace | None
         return None  # 3.10 lists a stream like this when it is asked for totals only
     else:
         alive = leader is not None
-    usable = alive and view.state not in _UNUSABLE
+    usable = alive and view.state not in AWAY
     return QueuePlace(leader, view.type, usable, view.auto_delete, view.exclusive)
 
 
