@@ -57,6 +57,7 @@ from warrener.balancer.core.commands import (
     LookUp,
     SendClient,
     SendLink,
+    Wake,
 )
 from warrener.balancer.core.directory import Directory
 from warrener.balancer.core.nodes import NodeTable
@@ -168,6 +169,8 @@ def describe(command: Command, names: Mapping[int, str] = MappingProxyType({})) 
             return f"close {names.get(link, 'link')}"
         case AbortLink(link):
             return f"abort {names.get(link, 'link')}"
+        case Wake():
+            return "wake"
         case LookUp(lookup):
             return f"look up {lookup.kind} {lookup.name}"
         case HoldClient(hold):

@@ -54,6 +54,17 @@ ASK_TIMEOUT: Final = 1.0
 ASK_PAUSE: Final = 5.0
 """Seconds in which it doesn't wait for another one, after one that took too long."""
 
+PROBE_PAUSES: Final = (0.1, 0.1, 0.2, 0.3, 0.5)
+"""Seconds until a publish that was refused right after a move is tried again; the last one repeats.
+A quorum queue elects a leader within half a second."""
+
+SURE_AFTER: Final = 3.0
+"""Seconds after which a refusal is believed, if the queue is known to have a leader; and after
+which a consumer is tried although its queue is said to have none."""
+
+JUDGE_EVERY: Final = 0.2
+"""Seconds between two looks whether the queue of a parked consumer is back."""
+
 RETRY_MOVE: Final = 10.0
 """Seconds after a planned move that came to nothing (a client that settles late)."""
 
@@ -69,6 +80,7 @@ class Mode(Enum):
     DRAINING = auto()
     LEAVING = auto()
     REPLAYING = auto()
+    PROBING = auto()
     PARKED = auto()
     CLOSING = auto()
     ENDED = auto()
@@ -93,6 +105,7 @@ class Board(Protocol):
     def to_client(self, data: bytes) -> None: ...
     def to_link(self, link: Link, data: bytes) -> None: ...
     def ask(self, lookup: Lookup) -> None: ...
+    def wake(self, after: float) -> None: ...
     def fit(self, node: NodeName) -> bool: ...
     def link_to(self, node: NodeName) -> Link | None: ...
     def refuge(self, wish: NodeName | None) -> Link | None: ...
@@ -137,6 +150,9 @@ class Carried:
         "placed",
         "plain_proven",
         "plain_published",
+        "probe_at",
+        "probe_since",
+        "probes",
         "publishes",
         "qos",
         "qos_global",
@@ -150,6 +166,7 @@ class Carried:
         "to_replay",
         "traffic",
         "transactional",
+        "unproved",
         "why",
     )
 
@@ -188,6 +205,10 @@ class Carried:
         self.last_queue = ""  # declared last, which an empty queue name stands for
         self.declared_in = 0  # the epoch of that
         self.to_replay = False  # unconfirmed publishes wait for their queue
+        self.unproved = False  # nothing published since the move has been confirmed
+        self.probes = 0  # how often the first publish has been tried
+        self.probe_since = 0.0
+        self.probe_at: float | None = None  # when it is tried again
         # placement
         self.traffic = Traffic()
         self.get_queue = ""
@@ -407,6 +428,7 @@ class Carried:
         """The old link's close-ok: everything said there has been taken."""
         self.plain_proven = self.plain_published
         self.deliveries.left()
+        self.publishes.left()
         self.in_assembly = None
         self.requests = deque(r for r in self.requests if not r.ours and r.expected)
         self.link = None
@@ -453,6 +475,7 @@ class Carried:
             self.has_left()
             return
         self.deliveries.left()
+        self.publishes.left()
         self.in_assembly = None
         self.requests = deque(request for request in self.requests if not request.ours)
         self.link = None
@@ -489,6 +512,8 @@ class Carried:
         self.mode = Mode.REPLAYING
         self.deadline = None
         self.to_replay = True
+        self.unproved = self.confirms
+        self.probes = 0
         again = [request for request in self.requests if not request.ours]
         self.requests = deque()
         if not (again and again[0].id == ChannelOpen.ID):
@@ -512,8 +537,8 @@ class Carried:
             if consumer.cancelling or consumer.parked_since is not None:
                 continue
             place = board.directory.place(board.vhost, consumer.queue, board.now)
-            if isinstance(place, QueuePlace) and not place.usable:
-                consumer.park(board.now, "its queue has no leader that runs")
+            if isinstance(place, QueuePlace) and not (place.usable and place.leader):
+                self.park(consumer, "its queue has no leader that runs")
                 continue
             in_force = self._start(consumer, in_force)
         if self.qos != in_force:
@@ -555,14 +580,58 @@ class Carried:
                 self.park_publishes(queue)
                 return
             self._publish_again()
-        self.settle()
+        else:
+            self.settle()
 
     def _publish_again(self) -> None:
+        """Send what is unconfirmed: the first one alone, the others once it is confirmed.
+
+        A broker refuses the first publish of a channel to a quorum queue that has no leader just
+        then. Sent all at once, some might be refused and the later ones taken, and a retry would
+        bring them out of order.
+        """
         self.to_replay = False
+        if self.publishes.outstanding and self.unproved:
+            self.mode = Mode.PROBING
+            self.probe_since = self.board.now
+            self.probe()
+            return
+        self._replay_all()
+
+    def _replay_all(self) -> None:
         data, count = self.publishes.replay()
         if count and self.link is not None:
             self.board.to_link(self.link, data)
             self.board.replayed(count)
+        self.settle()
+
+    def probe(self) -> None:
+        """Try the first unconfirmed publish."""
+        self.probe_at = None
+        self.probes += 1
+        if self.link is None:
+            raise AssertionError("a channel probes on a link")
+        self.board.to_link(self.link, self.publishes.replay_first())
+        self.board.replayed(1)
+
+    def probe_refused(self) -> bool:
+        """The broker has refused the first publish: whether it is to be tried again."""
+        board = self.board
+        waited = board.now - self.probe_since
+        if waited >= board.settings.park_timeout:
+            return False
+        queue = self.traffic.main_queue()
+        if waited >= SURE_AFTER and queue and self.leader_of(queue) is not None:
+            return False  # there is a leader, and it doesn't want it (a full queue)
+        pause = PROBE_PAUSES[min(self.probes, len(PROBE_PAUSES)) - 1]
+        self.probe_at = board.now + pause
+        board.wake(pause)
+        return True
+
+    def probe_confirmed(self) -> None:
+        """The first publish has arrived, so the others will."""
+        self.unproved = False
+        self._replay_all()
 
     def _explained(self) -> Placement:
         queue = self.main_queue()
@@ -612,13 +681,19 @@ class Carried:
             self.why = self._explained()
             if self.to_replay:
                 self._publish_again()
-            self.settle()
+            else:
+                self.settle()
         elif board.now - since >= board.settings.park_timeout:
             self.end(
                 ReplyCode.NOT_FOUND,
                 f"queue '{self.parked_queue}' has been down for "
                 f"{board.now - since:.0f} s; messages published to it were not taken",
             )
+
+    def park(self, consumer: Consumer, why: str) -> None:
+        """A consumer waits for its queue."""
+        consumer.park(self.board.now, why)
+        self.board.wake(JUDGE_EVERY)
 
     def park_or_cancel(self, consumer: Consumer, code: int, text: str) -> bool:
         """A consumer couldn't be started: park it or tell the client. False: neither, the error is
@@ -627,7 +702,7 @@ class Carried:
         down = code == ReplyCode.NOT_FOUND and "down or inaccessible" in text
         taken = code in (ReplyCode.ACCESS_REFUSED, ReplyCode.RESOURCE_LOCKED)
         if down or (taken and "exclusive" in text):
-            consumer.park(now, text)
+            self.park(consumer, text)
             since = consumer.parked_since or now
             if now - since < self.board.settings.park_timeout:
                 return True
@@ -661,12 +736,14 @@ class Carried:
         """Is the queue of this parked consumer back, still away, or gone?"""
         board = self.board
         place = board.directory.place(board.vhost, consumer.queue, board.now)
-        consumer.retry_at = board.now + 0.5
+        consumer.retry_at = board.now + JUDGE_EVERY
+        board.wake(JUDGE_EVERY)
         if isinstance(place, Lookup):
             board.ask(place)
         elif isinstance(place, QueuePlace):
             consumer.judging = False
-            if place.usable:
+            waited = board.now - (consumer.parked_since or board.now)
+            if place.usable and (place.leader or waited >= SURE_AFTER):
                 consumer.retry_at = board.now + 5.0  # the answer takes its time
                 self.start_again(consumer)
         elif consumer.judging and not board.in_trouble:

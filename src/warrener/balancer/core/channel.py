@@ -11,6 +11,7 @@ for that, ``mode`` says how far a move is, ``Carried`` has its steps.
                until nothing is unsettled, unconfirmed or unanswered
     LEAVING    channel.close went to the old link; its close-ok is the barrier that keeps the order
     REPLAYING  the journal has been played to the new link, its answers are awaited
+    PROBING    the first publish since the move is tried alone, until the broker takes it
     PARKED     frames are held: no node to go to, or the queue published to is away
     CLOSING    the client closed the channel; the broker's close-ok is awaited
     ENDED      the channel is closed to the client, whose close-ok is awaited
@@ -137,7 +138,7 @@ class Channel(Carried):
             return False
         if route is None or route.version != self.board.directory.version or route.away:
             return False
-        if not self.placed:
+        if not self.placed or self.unproved:
             return False
         whole = pos == 0 and unit.end == len(data)
         self._book_publishes(data if whole else data[pos : unit.end], unit.count, route)
@@ -215,6 +216,17 @@ class Channel(Carried):
         if route.away:
             self.hold_first(unit, data)
             self.park_publishes(route.queue)
+            return
+        if self.unproved and self.confirms and not self.publishes.outstanding:
+            one = len(data) // unit.count
+            if unit.count > 1:
+                rest = unit._replace(end=len(data) - one, count=unit.count - 1)
+                self.hold_first(rest, data[one:])
+            self._book_publishes(data[:one], 1, route)
+            self.mode = Mode.PROBING
+            self.probe_since = self.board.now
+            self.probes = 1
+            self._pass(data[:one])
             return
         self._book_publishes(data, unit.count, route)
         self._pass(data)
@@ -481,7 +493,7 @@ class Channel(Carried):
         if self.mode in (Mode.LEAVING, Mode.DRAINING) or self.in_assembly is not None:
             return False
         if unit.what is What.ACKS:
-            if not self.publishes.straight:
+            if not self.publishes.straight or self.mode is Mode.PROBING:
                 return False
             for tag, multiple in TAGS.iter_unpack(memoryview(data)[pos : unit.end]):
                 self.publishes.confirmed(tag, bool(multiple))
@@ -582,16 +594,16 @@ class Channel(Carried):
         parts = []
         for tag, multiple in TAGS.iter_unpack(data):
             number = self.publishes.confirmed(tag, bool(multiple))
-            parts.append(ack_frame(self.number, number, bool(multiple)))
+            if number is not None:
+                parts.append(ack_frame(self.number, number, bool(multiple)))
         self.board.to_client(b"".join(parts))
+        if self.mode is Mode.PROBING and parts:
+            self.probe_confirmed()
         self.check_drained()
 
     def _link_method(self, method: Method, data: bytes) -> None:
         if isinstance(method, BasicNack):
-            number = self.publishes.confirmed(method.delivery_tag, method.multiple)
-            changed = replace(method, delivery_tag=number)
-            self.board.to_client(encode_method_frame(self.number, changed))
-            self.check_drained()
+            self._refused(method)
         elif isinstance(method, ChannelClose):
             self._broker_closes(method, data)
         elif isinstance(method, ChannelCloseOk):
@@ -605,6 +617,21 @@ class Channel(Carried):
             self._answer(method, data)
         elif self.mode is not Mode.LEAVING:
             self.board.to_client(data)
+
+    def _refused(self, method: BasicNack) -> None:
+        """The broker hasn't taken a publish."""
+        probing = self.mode is Mode.PROBING
+        if self.publishes.number_of(method.delivery_tag) is None:
+            return  # it was sent again since
+        if probing and self.probe_refused():
+            return
+        number = self.publishes.confirmed(method.delivery_tag, method.multiple)
+        if number is not None:
+            changed = replace(method, delivery_tag=number)
+            self.board.to_client(encode_method_frame(self.number, changed))
+        if probing:
+            self.probe_confirmed()
+        self.check_drained()
 
     def _answered(self, method_id: int) -> Rpc | None:
         """The request that this is the answer to."""
@@ -634,7 +661,7 @@ class Channel(Carried):
             return
         board = self.board
         board.directory.noticed_deleted(board.vhost, consumer.queue)
-        consumer.park(board.now, "the broker has cancelled it")
+        self.park(consumer, "the broker has cancelled it")
         consumer.judging = True
         consumer.retry_at = board.now
         self.tick_consumers()
@@ -653,6 +680,7 @@ class Channel(Carried):
         ):
             if self.mode is not Mode.ENDED:
                 self.deliveries.left()
+                self.publishes.left()
                 self.in_assembly = None
                 self.replay(link)
             return
@@ -691,7 +719,9 @@ class Channel(Carried):
                 self.settle()
             elif self.mode is Mode.DRAINING:
                 self.drain_overdue()
-        if self.mode is Mode.PARKED:
+        if self.mode is Mode.PROBING and self.probe_at is not None and now >= self.probe_at:
+            self.probe()
+        elif self.mode is Mode.PARKED:
             self.tick_parked()
         elif self.mode is Mode.SETTLED:
             if len(self.consumers):

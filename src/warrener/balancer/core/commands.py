@@ -64,6 +64,13 @@ class LookUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Wake:
+    """Call ``tick`` after so many seconds: the clock's next round would be too late."""
+
+    after: float
+
+
+@dataclass(frozen=True, slots=True)
 class CloseClient:
     """Write what is left, then close the client's connection."""
 
@@ -89,6 +96,7 @@ Command = (
     | AbortLink
     | HoldClient
     | LookUp
+    | Wake
     | CloseClient
     | AbortClient
     | Finished

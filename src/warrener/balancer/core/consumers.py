@@ -56,7 +56,7 @@ class Consumer:
             self.parked_since = now
         self.why_parked = why
         self.attempts += 1
-        self.retry_at = now + min(0.25 * 2**self.attempts, 4.0)
+        self.retry_at = now + min(0.1 * 2**self.attempts, 4.0)
         self.judging = False
 
     def resume(self) -> None:

@@ -160,7 +160,17 @@ class Publishes:
     unconfirmed the channel can't be carried.
     """
 
-    __slots__ = ("_confirmed", "_replayed", "_segments", "_shift", "bytes", "sent", "unkept")
+    __slots__ = (
+        "_before",
+        "_confirmed",
+        "_on_link",
+        "_replayed",
+        "_segments",
+        "_shift",
+        "bytes",
+        "sent",
+        "unkept",
+    )
 
     def __init__(self) -> None:
         self.sent = 0  # the number of the last publish
@@ -168,7 +178,9 @@ class Publishes:
         self.unkept = 0  # the number of the last publish that wasn't kept
         self._segments: deque[_Segment] = deque()
         self._confirmed = Numbers()
-        self._replayed: list[int] = []  # link numbers 1, 2 ... on the present link
+        self._on_link = 0  # how many went to the present link
+        self._before = 0  # of them, before the ones replayed last
+        self._replayed: list[int] = []  # what those are to the client
         self._shift = 0  # a number is the link's plus this, behind the replayed ones
 
     @property
@@ -190,21 +202,30 @@ class Publishes:
         """``count`` publishes of one size go to the link."""
         self._segments.append(_Segment(self.sent + 1, count, data))
         self.sent += count
+        self._on_link += count
         self.bytes += len(data)
 
     def published_unkept(self) -> None:
         """One publish goes to the link whose bytes aren't kept."""
         self.sent += 1
+        self._on_link += 1
         self.unkept = self.sent
 
-    def confirmed(self, link_number: int, multiple: bool) -> int:
-        """The broker has confirmed (or refused): the number for the client."""
+    def number_of(self, link_number: int) -> int | None:
+        """What a link's number is to the client; None for one that was sent again since."""
+        place = link_number - self._before
+        if place <= 0:
+            return None
+        if place <= len(self._replayed):
+            return self._replayed[place - 1]
+        return min(link_number + self._shift, self.sent)
+
+    def confirmed(self, link_number: int, multiple: bool) -> int | None:
+        """The broker has confirmed (or refused): the number for the client, as ``number_of``."""
+        number = self.number_of(link_number)
+        if number is None:
+            return None
         replayed = self._replayed
-        if replayed and link_number <= len(replayed):
-            number = replayed[link_number - 1]
-        else:
-            number = link_number + self._shift
-        number = min(number, self.sent)
         if multiple:
             self._confirmed.raise_floor(number)
         else:
@@ -213,8 +234,12 @@ class Publishes:
         segments = self._segments
         while segments and segments[0].first + segments[0].count - 1 <= floor:
             self.bytes -= len(segments.popleft().data)
-        if replayed and floor >= replayed[-1]:
-            self._replayed = []
+        if (
+            replayed
+            and floor >= replayed[-1]
+            and self._shift + self._before + len(replayed) == (replayed[-1])
+        ):
+            self._before, self._replayed = 0, []  # the shift says it all
         return number
 
     def compact(self) -> None:
@@ -222,15 +247,34 @@ class Publishes:
         if self._confirmed.above:
             self._keep_unconfirmed()
 
+    def left(self) -> None:
+        """The channel is gone from its link; the next one counts from 1."""
+        self._on_link = 0
+
     def replay(self) -> tuple[bytes, int]:
-        """What has to be published again on a new link, in order, and how many that are."""
+        """What has to be published again, in order, and how many that are."""
         self._keep_unconfirmed()
         replayed: list[int] = []
         for segment in self._segments:
             replayed.extend(range(segment.first, segment.first + segment.count))
-        self._replayed = replayed
-        self._shift = self.sent - len(replayed)
+        self._sends_again(replayed)
         return b"".join([segment.data for segment in self._segments]), len(replayed)
+
+    def replay_first(self) -> bytes:
+        """The first publish that has to be sent again; the others aren't on the link then.
+
+        AssertionError if nothing is unconfirmed.
+        """
+        self._keep_unconfirmed()
+        first = self._segments[0]
+        self._sends_again([first.first])
+        return first.data[: len(first.data) // first.count]
+
+    def _sends_again(self, numbers: list[int]) -> None:
+        self._before = self._on_link
+        self._on_link += len(numbers)
+        self._replayed = numbers
+        self._shift = self.sent - self._on_link
 
     def _keep_unconfirmed(self) -> None:
         kept: deque[_Segment] = deque()

@@ -52,6 +52,7 @@ from warrener.balancer.core.commands import (
     LookUp,
     SendClient,
     SendLink,
+    Wake,
 )
 from warrener.balancer.core.directory import Directory
 from warrener.balancer.core.link import Link
@@ -283,6 +284,10 @@ class Switchboard:
     def ask(self, lookup: Lookup) -> None:
         """Have something looked up; ``looked_up`` follows."""
         self._around.out.append(LookUp(lookup))
+
+    def wake(self, after: float) -> None:
+        """Have ``tick`` called in so many seconds."""
+        self._around.out.append(Wake(after))
 
     def fit(self, node: NodeName) -> bool:
         """Whether channels may go to this node."""
@@ -589,7 +594,7 @@ class Switchboard:
         about = ChannelClose(close.reply_code, close.reply_text, close.class_id, close.method_id)
         for channel in self.channels.values():
             if channel.link is link and (failed := channel.failed_consumer(about)) is not None:
-                failed.park(self.now, close.reply_text)
+                channel.park(failed, close.reply_text)
                 return True
         return False
 

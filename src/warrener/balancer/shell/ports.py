@@ -22,6 +22,7 @@ from warrener.balancer.core.commands import (
     LookUp,
     SendClient,
     SendLink,
+    Wake,
 )
 from warrener.balancer.core.session import Session
 from warrener.facts.balance import Backend
@@ -151,6 +152,8 @@ class SessionPorts(asyncio.Protocol):
                 case HoldClient(hold):
                     self._held = hold
                     self.update_client_reading()
+                case Wake(after):
+                    self._host.loop.call_later(after, self._wake)
                 case LookUp(lookup):
                     self._host.look_up(self, lookup)
                 case Connect(number, backend):
@@ -241,6 +244,10 @@ class SessionPorts(asyncio.Protocol):
                 self._run(self.session.looked_up(lookup, self._host.loop.time()))
             except Exception as problem:
                 self.broken(problem)
+
+    def _wake(self) -> None:
+        if not self.session.finished:
+            self.tick(self._host.loop.time())
 
     def tick(self, now: float) -> None:
         """Time passes."""
