@@ -283,6 +283,13 @@ def rebalance(console: Console, answer: RebalanceAnswer) -> None:
         after = [] if answer.dry_run else [str(share.after)]
         table.add_row(escape(share.node), str(share.before), str(share.wanted), *after)
     console.print(table)
+    wanted = [share.wanted for share in answer.shares]
+    if wanted and max(wanted) - min(wanted) > 1:
+        console.print(
+            "Not even: a session stays that has a channel with its queue's leader, or anything "
+            "that is bound to its node.",
+            soft_wrap=True,
+        )
     if answer.dry_run:
         moves = sum(max(0, share.before - share.wanted) for share in answer.shares)
         console.print(

@@ -206,11 +206,8 @@ class Upkeep:
     async def _move_off(self, node: NodeName, timeout: float, steps: Steps) -> DrainResult:
         """All sessions off the node, or everything as it was."""
         balancer = self._balancer()
-        last = MoveProgress(0, 0)
 
         def moved(progress: MoveProgress) -> None:
-            nonlocal last
-            last = progress
             failed = f", {progress.failed} couldn't be moved" if progress.failed else ""
             steps.count(short_name(node), f"moves sessions{failed}", progress.done, progress.total)
 
@@ -222,14 +219,12 @@ class Upkeep:
             if not await _unless_abandoned(moving, steps):
                 raise Refused(
                     Refusal.CALLED_OFF,
-                    f"called off: {node} takes sessions again ({last.done} of {last.total} had "
-                    f"been moved off it, and stay where they are)",
+                    f"called off: {node} takes sessions again; those that were moved off it stay "
+                    f"where they are",
                 )
         except BaseException:
             balancer.revive(node)
-            self._service.events.record(
-                Event("node.drain_undone", node, detail={"moved": last.done})
-            )
+            self._service.events.record(Event("node.drain_undone", node))
             raise
         return moving.result()
 
@@ -331,10 +326,10 @@ class Upkeep:
             )
         result = moving.result()
         if not request.dry_run:
+            steps.say("sessions", result.stopped or "moved", done=True, failed=bool(result.stopped))
             self._service.events.record(
                 Event(
                     "sessions.rebalanced",
-                    reason="",
                     detail={
                         "moved": result.moved,
                         "failed": result.failed,

@@ -172,6 +172,16 @@ def test_a_dry_run_says_that_it_was_one(run, folder: StateFolder) -> None:
     assert sent(requests)[0]["args"] == {"dry_run": True}
 
 
+def test_an_uneven_spread_is_explained(run, folder: StateFolder) -> None:
+    kept = [
+        ops.ShareLine(node=N1, before=10, wanted=9, after=9),
+        ops.ShareLine(node=N2, before=0, wanted=1, after=1),
+    ]
+    with scripted_daemon(folder, answer(rebalanced(shares=kept)), answer(rebalanced())):
+        assert "Not even: a session stays that" in run("balance", "rebalance").out
+        assert "Not even" not in run("balance", "rebalance").out
+
+
 @pytest.mark.parametrize("options", [(), ("--json",)])
 def test_one_that_stopped_early_says_why_and_fails(
     run, folder: StateFolder, options: tuple[str, ...]

@@ -156,7 +156,7 @@ async def test_giving_up_while_sessions_move_undoes_it(scene: Scene) -> None:
         give_up.set()
         refused = await asking
         assert refused.refusal is Refusal.CALLED_OFF
-        assert "n2@localhost takes sessions again (12 of 40 had been moved" in refused.message
+        assert "n2@localhost takes sessions again" in refused.message
         assert scene.story[1:] == ["moving stops", f"balancer revives {N2}"]
         assert balancer.drained == set()
         assert "node.drain_undone" in scene.kinds()
@@ -470,8 +470,11 @@ async def test_a_rebalancing_is_told_in_full(scene: Scene) -> None:
 
         balancer.rebalance_with = move
         balancer.rebalanced = DONE
-        line, answer = await ask(scene.folder, ops.REBALANCE, ops.RebalanceRequest())
-        assert line == ops.ProgressLine("sessions", "move", count=1, total=2)
+        *lines, answer = await ask(scene.folder, ops.REBALANCE, ops.RebalanceRequest())
+        assert lines == [
+            ops.ProgressLine("sessions", "move", count=1, total=2),
+            ops.ProgressLine("sessions", "moved", done=True),
+        ]
         assert answer.shares[1] == ops.ShareLine(node=N2, before=0, wanted=2, after=2)
         assert (answer.moved, answer.skew_before, answer.skew_after) == (2, 2.0, 1.0)
         assert "sessions.rebalanced" in scene.kinds()
