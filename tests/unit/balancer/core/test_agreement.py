@@ -21,6 +21,8 @@ from warrener.balancer.core.agreement import NAME_LIMIT, Agreement
 
 CLIENT = "10.0.0.7:40312"
 PLAIN = b"\0me\0s3cret"
+ALWAYS = {"authentication_failure_close": True, "consumer_cancel_notify": True}
+"""What every link announces."""
 
 
 def take(method: ConnectionStartOk) -> Agreement:
@@ -63,7 +65,7 @@ def test_a_link_says_what_the_client_said_and_two_things_more() -> None:
     read = as_pamqp_reads(agreement.link_start_ok)
     assert read.client_properties == {
         **properties,
-        "capabilities": {**properties["capabilities"], "authentication_failure_close": True},
+        "capabilities": {**properties["capabilities"], **ALWAYS},
         "warrener_client": CLIENT,
     }
     assert (read.mechanism, read.response, read.locale) == ("PLAIN", PLAIN.decode(), "en_US")
@@ -88,7 +90,7 @@ def test_what_the_client_said_of_itself_is_never_lost(
     kept = {name: value for name, value in properties.items() if name not in changed}
     assert sent.client_properties == {
         **kept,
-        "capabilities": {"authentication_failure_close": True},
+        "capabilities": ALWAYS,
         "warrener_client": CLIENT,
     }
 
@@ -102,16 +104,29 @@ def test_a_client_announces_the_close_only_by_saying_true(
     agreement = take(start_ok({"capabilities": {"authentication_failure_close": announced}}))
     assert agreement.announces_auth_close is announces
     sent = as_pamqp_reads(agreement.link_start_ok)
-    assert sent.client_properties["capabilities"] == {"authentication_failure_close": True}
+    assert sent.client_properties["capabilities"] == ALWAYS
+
+
+@pytest.mark.parametrize(
+    ("announced", "takes"), [(True, True), (False, False), (1, False), ("yes", False)]
+)
+def test_a_client_takes_cancels_only_by_saying_true_while_its_links_always_do(
+    announced: object, takes: bool
+) -> None:
+    agreement = take(start_ok({"capabilities": {"consumer_cancel_notify": announced}}))
+    assert agreement.takes_cancels is takes
+    sent = as_pamqp_reads(agreement.link_start_ok)
+    assert sent.client_properties["capabilities"] == ALWAYS
 
 
 @pytest.mark.parametrize("broken", [None, True, 7, "all of them", b"\0", [1, {"a": 1}]])
 def test_capabilities_of_a_wrong_type_are_replaced(broken: object) -> None:
     agreement = take(start_ok({"capabilities": broken, "connection_name": broken}))
     assert not agreement.announces_auth_close
+    assert not agreement.takes_cancels
     assert agreement.name == (broken if isinstance(broken, str) else "")
     sent = as_pamqp_reads(agreement.link_start_ok)
-    assert sent.client_properties["capabilities"] == {"authentication_failure_close": True}
+    assert sent.client_properties["capabilities"] == ALWAYS
 
 
 def test_a_client_cannot_pass_for_another_address() -> None:
@@ -122,7 +137,7 @@ def test_a_client_cannot_pass_for_another_address() -> None:
 # -- the size rule ------------------------------------------------------------------------------
 
 FRAME_PAYLOAD = 4096 - 8  # what every broker takes before tune
-CAPABILITY = len(encode_table({"capabilities": {"authentication_failure_close": True}})) - 4
+CAPABILITY = len(encode_table({"capabilities": ALWAYS})) - 4
 ADDRESS = len(encode_table({"warrener_client": CLIENT})) - 4
 
 
@@ -246,6 +261,31 @@ def test_the_password_is_in_no_repr(mechanism: str, response: bytes) -> None:
     assert "s3cret" not in repr(method)
     shown = {name: getattr(agreement, name) for name in agreement.__slots__ if name[:4] != "link"}
     assert "s3cret" not in repr(shown)
+
+
+# -- a new secret -------------------------------------------------------------------------------
+
+
+def test_a_new_secret_takes_the_place_of_the_old_one_in_what_links_say() -> None:
+    properties = {"connection_name": "orders", "capabilities": {"basic.nack": True}}
+    agreement = take(start_ok(properties, "PLAIN", b"other\0me\0s3cret"))
+    before = as_pamqp_reads(agreement.link_start_ok)
+    agreement.update_secret(b"n3w\0er")
+    after = as_pamqp_reads(agreement.link_start_ok)
+    assert after.response == "other\0me\0n3w\0er"
+    assert after.client_properties == before.client_properties
+    assert agreement.replayable
+    assert "n3w" not in repr(agreement)
+
+
+def test_a_new_secret_that_belongs_nobody_knows_where_binds_the_session_to_its_links() -> None:
+    agreement = take(
+        start_ok(
+            mechanism="AMQPLAIN", response=amqplain({"LOGIN": "me", "PASSWORD": "s3cret"})
+        )
+    )
+    agreement.update_secret(b"new")
+    assert not agreement.replayable
 
 
 # -- limits -------------------------------------------------------------------------------------
