@@ -77,7 +77,8 @@ class _Running:
                 start_new_session=True,  # Ctrl-C reaches whoever runs the drill, who ends it
             )
         self._notes: IO[bytes] = notes.open("rb")
-        self._rest = b""
+        self._unread = b""
+        self._dead = False
         job = msgspec.structs.replace(program.job, url=url, first_number=first)
         self._tell(msgspec.json.encode(job))
 
@@ -92,18 +93,20 @@ class _Running:
         """Tells it to; how it ends is in its notes."""
         self._tell(b"stop")
 
+    def look(self) -> None:
+        """Fetches what it wrote. Quick, so that all programs are looked at at one time."""
+        if not self._notes.closed:
+            self._dead = self.process.poll() is not None  # first: then all that it wrote is there
+            self._unread += self._notes.read()
+
     def read(self) -> Iterator[Note]:
-        """New notes; the last one of a program that died is made up here. None after ``end``."""
-        if self._notes.closed:
-            return
-        gone = self.process.poll() is not None  # asked first: all that it wrote is there then
-        data = self._rest + self._notes.read()
-        *lines, self._rest = data.split(b"\n")
+        """New notes, as of the last ``look``; the last one of a program that died is made up."""
+        *lines, self._unread = self._unread.split(b"\n")
         for line in lines:
             note = decode_note(line)
             self.ended |= note.kind is NoteKind.ENDED
             yield note
-        if gone and not self.gone:
+        if self._dead and not self.gone:
             self.gone = True
             if not self.ended or self.process.returncode != 0:
                 text = f"exit code {self.process.returncode}; {self._last_words()}"
@@ -160,6 +163,8 @@ class Workload:
 
     def read(self) -> Ledger:
         """Takes all new notes into the books."""
+        for one in self._running:
+            one.look()
         for one in self._running:
             for note in one.read():
                 self.ledger.take(one.name, one.queue, note)

@@ -60,6 +60,8 @@ def test_what_other_languages_write_is_read() -> None:
         b'[1, "published", 3, 4]',
         b'[1, "published", "three"]',
         b'["now", "ended"]',
+        b'[1, "delivered", 3, 1]',
+        b'[1, "published", true]',
         b'[1, "trouble", "ennui", "text"]',
         b'[1, "published", 3',
     ],
