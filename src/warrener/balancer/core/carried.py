@@ -158,6 +158,7 @@ class Carried:
         "qos_global",
         "reason",
         "remote",
+        "reopens",
         "replies_due",
         "requests",
         "seen_version",
@@ -209,6 +210,7 @@ class Carried:
         self.probes = 0  # how often the first publish has been tried
         self.probe_since = 0.0
         self.probe_at: float | None = None  # when it is tried again
+        self.reopens = False  # the move under way is to a new channel on the same link
         # placement
         self.traffic = Traffic()
         self.get_queue = ""
@@ -480,6 +482,7 @@ class Carried:
         self.requests = deque(request for request in self.requests if not request.ours)
         self.link = None
         self.reason = MoveReason.FAILOVER
+        self.reopens = False
         target = self.target
         if target is None:
             self.relocate()
@@ -513,7 +516,8 @@ class Carried:
         self.deadline = None
         self.to_replay = True
         self.unproved = self.confirms
-        self.probes = 0
+        if not self.reopens:
+            self.probes = 0
         again = [request for request in self.requests if not request.ours]
         self.requests = deque()
         if not (again and again[0].id == ChannelOpen.ID):
@@ -571,11 +575,13 @@ class Carried:
         if self.mode is not Mode.REPLAYING or any(request.ours for request in self.requests):
             return
         if self.to_replay:
-            self.moves[self.reason] += 1
-            self.board.moved(self.reason)
-            self.since = self.board.now
-            self.why = self._explained()
-            self.seen_version = -1
+            if not self.reopens:
+                self.moves[self.reason] += 1
+                self.board.moved(self.reason)
+                self.since = self.board.now
+                self.why = self._explained()
+                self.seen_version = -1
+            self.reopens = False
             if queue := self._queue_away():
                 self.park_publishes(queue)
                 return
@@ -586,15 +592,14 @@ class Carried:
     def _publish_again(self) -> None:
         """Send what is unconfirmed: the first one alone, the others once it is confirmed.
 
-        A broker refuses the first publish of a channel to a quorum queue that has no leader just
-        then. Sent all at once, some might be refused and the later ones taken, and a retry would
-        bring them out of order.
+        RabbitMQ refuses the first publish of a channel to a quorum queue that has no leader just
+        then, and goes on refusing on that channel when there is one. Sent all at once, some might
+        be refused and later ones taken, and a retry would bring them out of order.
         """
         self.to_replay = False
         if self.publishes.outstanding and self.unproved:
-            self.mode = Mode.PROBING
-            self.probe_since = self.board.now
-            self.probe()
+            self.probe(self.publishes.replay_first())
+            self.board.replayed(1)
             return
         self._replay_all()
 
@@ -605,14 +610,22 @@ class Carried:
             self.board.replayed(count)
         self.settle()
 
-    def probe(self) -> None:
-        """Try the first unconfirmed publish."""
-        self.probe_at = None
-        self.probes += 1
+    def probe(self, data: bytes) -> None:
+        """Try one publish, and wait for what the broker says."""
         if self.link is None:
             raise AssertionError("a channel probes on a link")
-        self.board.to_link(self.link, self.publishes.replay_first())
-        self.board.replayed(1)
+        if not self.probes:
+            self.probe_since = self.board.now
+        self.mode = Mode.PROBING
+        self.probes += 1
+        self.board.to_link(self.link, data)
+
+    def probe_again(self) -> None:
+        """On a new channel: RabbitMQ's refusal sticks to the old one."""
+        self.probe_at = None
+        self.reopens = True
+        self.target = self.link
+        self._leave()
 
     def probe_refused(self) -> bool:
         """The broker has refused the first publish: whether it is to be tried again."""
@@ -631,6 +644,7 @@ class Carried:
     def probe_confirmed(self) -> None:
         """The first publish has arrived, so the others will."""
         self.unproved = False
+        self.probes = 0
         self._replay_all()
 
     def _explained(self) -> Placement:
@@ -659,7 +673,14 @@ class Carried:
         if not self.publishes.outstanding:
             return ""
         queue = self.traffic.main_queue()
-        return queue if queue and self.is_away(queue) else ""
+        return queue if queue and (self.is_away(queue) or self.awaits_leader(queue)) else ""
+
+    def awaits_leader(self, queue: str) -> bool:
+        """Whether a queue is known to have no leader now, which the first publish of a channel
+        must not meet."""
+        board = self.board
+        place = board.directory.place(board.vhost, queue, board.now)
+        return isinstance(place, QueuePlace) and place.leader is None
 
     def park_publishes(self, queue: str) -> None:
         """What is published waits until the queue is back."""
@@ -667,6 +688,7 @@ class Carried:
         self.parked_queue = queue
         self.parked_since = self.board.now
         self.why = Placement.WAITING
+        self.board.wake(JUDGE_EVERY)
 
     def tick_parked(self) -> None:
         """Look whether what this channel waits for has come back."""
@@ -675,7 +697,9 @@ class Carried:
             self.relocate()
             return
         since = self.parked_since or board.now
-        if not self.is_away(self.parked_queue):
+        queue = self.parked_queue
+        board.wake(JUDGE_EVERY)
+        if not self.is_away(queue) and not (self.unproved and self.awaits_leader(queue)):
             self.parked_queue = ""
             self.parked_since = None
             self.why = self._explained()

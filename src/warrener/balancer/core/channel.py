@@ -213,7 +213,7 @@ class Channel(Carried):
         if route is None:
             self.hold_first(unit, data)
             return
-        if route.away:
+        if route.away or (self.unproved and route.queue and self.awaits_leader(route.queue)):
             self.hold_first(unit, data)
             self.park_publishes(route.queue)
             return
@@ -223,10 +223,7 @@ class Channel(Carried):
                 rest = unit._replace(end=len(data) - one, count=unit.count - 1)
                 self.hold_first(rest, data[one:])
             self._book_publishes(data[:one], 1, route)
-            self.mode = Mode.PROBING
-            self.probe_since = self.board.now
-            self.probes = 1
-            self._pass(data[:one])
+            self.probe(data[:one])
             return
         self._book_publishes(data, unit.count, route)
         self._pass(data)
@@ -720,7 +717,7 @@ class Channel(Carried):
             elif self.mode is Mode.DRAINING:
                 self.drain_overdue()
         if self.mode is Mode.PROBING and self.probe_at is not None and now >= self.probe_at:
-            self.probe()
+            self.probe_again()
         elif self.mode is Mode.PARKED:
             self.tick_parked()
         elif self.mode is Mode.SETTLED:

@@ -248,6 +248,11 @@ class Session:
         return self._state is ClientState.OPEN
 
     @property
+    def is_live(self) -> bool:
+        """Whether what it said is still to be carried out: it is open, or closes in order."""
+        return self._state in (ClientState.OPEN, ClientState.CLOSING)
+
+    @property
     def board(self) -> Switchboard | None:
         """The session's channels and links, once it is open."""
         return self._board

@@ -95,6 +95,8 @@ class Around(Protocol):
 
     @property
     def is_open(self) -> bool: ...
+    @property
+    def is_live(self) -> bool: ...
     def client_closes(self, now: float) -> None: ...
     def links_closed(self, now: float) -> None: ...
     def client_violation(self, violation: ProtocolViolation, now: float) -> None: ...
@@ -511,7 +513,7 @@ class Switchboard:
             frame = data[pos : unit.end]
             start = pos = unit.end
             self._link_unit(link, unit, frame)
-            if link.id not in self._links or not (self._around.is_open or self._closing):
+            if link.id not in self._links or not self._around.is_live:
                 return
         if start < pos:
             self.to_client(data if pos - start == len(data) else data[start:pos])
@@ -653,7 +655,7 @@ class Switchboard:
         self._home_missed(node)
         self._drop(link, CloseLink(link.id) if politely else AbortLink(link.id))
         self._tell_channels(link)
-        if self._around.is_open:
+        if self._around.is_live:
             self._ensure_link()
 
     def _home_missed(self, node: NodeName) -> None:
@@ -728,7 +730,7 @@ class Switchboard:
             )
             return
         self._tell_channels(link)
-        if self._around.is_open:
+        if self._around.is_live:
             self._ensure_link()
 
     def link_impossible(self, link: Link, now: float) -> None:
@@ -750,7 +752,7 @@ class Switchboard:
                 channel.link_lost()
             elif channel.target is link:
                 channel.link_refused(link)
-            if not self._around.is_open:
+            if not self._around.is_live:
                 return
 
     def _ensure_link(self) -> None:
@@ -770,7 +772,7 @@ class Switchboard:
             if politely and link.state is LinkState.OPEN and link.writable:
                 self.to_link(link, _GOODBYE)
                 self._drop(link, CloseLink(link.id))
-            elif link.state is LinkState.OPEN and not politely:
+            elif link.state is LinkState.CLOSING or (link.state is LinkState.OPEN and not politely):
                 self._drop(link, CloseLink(link.id))
             else:
                 self._drop(link, AbortLink(link.id))
@@ -870,16 +872,16 @@ class Switchboard:
         self.now = now
         for link in list(self._links.values()):
             self._check_link(link)
-            if not self._around.is_open and not self._closing:
+            if not self._around.is_live:
                 return
+        if self._closing:
+            return  # all has been said
         for node in list(self._leaving):
             self.move_off(node, MoveReason.DRAIN)
         for channel in list(self.channels.values()):
             channel.tick()
-            if not self._around.is_open and not self._closing:
+            if not self._around.is_live:
                 return
-        if self._closing:
-            return
         self._ensure_link()
         self._close_unused()
         self._check_outage()
