@@ -323,7 +323,8 @@ def place_of(view: QueueView, running: frozenset[NodeName]) -> QueuePlace | None
         alive = leader is not None
     elif view.members:
         up = running.intersection(view.online or view.members, view.members)
-        alive = 2 * len(up) > len(view.members)
+        may_elect = bool(view.online) or view.type != "quorum"
+        alive = 2 * len(up) > len(view.members) and (leader is not None or may_elect)
     elif view.leader is None:
         return None  # 3.10 lists a stream like this when it is asked for totals only
     else:
