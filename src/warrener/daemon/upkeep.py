@@ -39,6 +39,7 @@ from warrener.daemon.control_server import Call
 from warrener.daemon.errors import DaemonError
 from warrener.daemon.parts import Balancer
 from warrener.daemon.prudence import Standing, replicas_missing, why_unwise
+from warrener.daemon.report import DrivenNode
 from warrener.daemon.steps import Steps
 from warrener.facts.balance import BackendStatistics
 from warrener.facts.happenings import Event, Progress
@@ -187,12 +188,12 @@ class Upkeep:
     # -- drain
 
     async def _drain(self, node: NodeName, request: DrainRequest, steps: Steps) -> DrainAnswer:
-        state = self._state(node)
-        if state is not NodeState.RUNNING:
+        self._must_run(node, "so there is nothing to drain; {} starts it")
+        if (why := self._why_broken(node)) and not request.force:
             raise Refused(
-                Refusal.FAILED,
-                f"{node} doesn't run ({state}), so there is nothing to drain; "
-                f"`warrener node restart {short_name(node)}` starts it",
+                Refusal.UNWISE,
+                f"{node} doesn't serve ({why}), so there is nothing to drain; `warrener node "
+                f"restart {short_name(node)}` starts it anew. With --force I drain it all the same",
             )
         steps.say(short_name(node), "looks whether it can go")
         drained = await self._drained_nodes()
@@ -252,13 +253,7 @@ class Upkeep:
 
     async def _revive(self, node: NodeName, request: ReviveRequest, steps: Steps) -> ReviveAnswer:
         began = self._service.monotonic()
-        state = self._state(node)
-        if state is not NodeState.RUNNING:
-            raise Refused(
-                Refusal.FAILED,
-                f"{node} doesn't run ({state}); `warrener node restart {short_name(node)}` starts "
-                f"it, out of maintenance mode",
-            )
+        self._must_run(node, "{} starts it, out of maintenance mode")
         if node not in await self._drained_nodes() and not self._why_unfit(node):
             return ReviveAnswer(node=node, already=True)
         with self._service.tell_also(_about(node, steps)):
@@ -278,15 +273,15 @@ class Upkeep:
     ) -> RestartAnswer:
         began = self._service.monotonic()
         drained = None
-        if self._state(node) is NodeState.RUNNING:
+        if self._row(node).state is NodeState.RUNNING and not self._why_broken(node):
             steps.say(short_name(node), "looks whether it can go")
             in_maintenance = await self._drained_nodes()
-            if request.drain and node in in_maintenance:
-                drained = DrainAnswer(node=node, already=True)
-            elif node not in in_maintenance:
-                if not request.force and not self._why_unfit(node):
+            if node in in_maintenance:
+                drained = DrainAnswer(node=node, already=True) if request.drain else None
+            else:
+                if not request.force:
                     await self._refuse_unwise(node, in_maintenance, _RESTART_STOPS, "restart it")
-                if request.drain and not self._why_unfit(node):
+                if request.drain:
                     result = await self._move_off(node, DrainRequest(node).timeout, steps)
                     drained = report.drain(await self._maintenance_on(node, result, steps))
         try:
@@ -294,13 +289,13 @@ class Upkeep:
                 await self._service.cluster.restart_node(node, request.timeout)
         finally:
             self._revive_in_balancer(node)
-        row = next(row for row in self._service.cluster.nodes() if row.name == node)
-        self._service.events.record(Event("node.restarted", node, detail={"pid": row.pid or 0}))
+        pid = self._row(node).pid
+        self._service.events.record(Event("node.restarted", node, detail={"pid": pid or 0}))
         await self._until_fit(node, FIT_TIMEOUT, steps)
         missing = await self._until_online(node, steps)
         return RestartAnswer(
             node=node,
-            pid=row.pid,
+            pid=pid,
             drained=drained,
             not_online=missing,
             seconds=self._service.monotonic() - began,
@@ -341,22 +336,38 @@ class Upkeep:
 
     # -- how a node is
 
-    def _state(self, node: NodeName) -> NodeState:
-        return next(row.state for row in self._service.cluster.nodes() if row.name == node)
+    def _row(self, node: NodeName) -> DrivenNode:
+        return next(row for row in self._service.cluster.nodes() if row.name == node)
+
+    def _must_run(self, node: NodeName, advice: str) -> None:
+        state = self._row(node).state
+        if state is not NodeState.RUNNING:
+            command = f"`warrener node restart {short_name(node)}`"
+            raise Refused(Refusal.FAILED, f"{node} doesn't run ({state}), {advice.format(command)}")
+
+    def _why_broken(self, node: NodeName) -> str:
+        """Why a node whose process is there serves nobody; empty if it does, or is just drained."""
+        if self._row(node).frozen:
+            return "frozen: its process is stopped"
+        backend = self._backend(node)
+        if backend is None or backend.unfit in (None, Unfit.DRAINED):
+            return ""
+        return self._why_unfit(node)
 
     def _why_unfit(self, node: NodeName) -> str:
-        """Empty while the balancer gives it new sessions."""
-        for backend in self._backends():
-            if backend.name == node:
-                if backend.unfit is None:
-                    return ""
-                detail = f" ({backend.unfit_detail})" if backend.unfit_detail else ""
-                return f"{backend.unfit}{detail}"
-        return str(Unfit.NOT_PROBED)
+        """Why the balancer gives it no new sessions; empty if it does."""
+        backend = self._backend(node)
+        if backend is None:
+            return str(Unfit.NOT_PROBED)
+        if backend.unfit is None:
+            return ""
+        detail = backend.unfit_detail
+        return f"{backend.unfit} ({detail})" if detail not in ("", backend.unfit) else backend.unfit
 
-    def _backends(self) -> Sequence[BackendStatistics]:
+    def _backend(self, node: NodeName) -> BackendStatistics | None:
         balancer = self._service.balancer
-        return balancer.statistics().backends if balancer is not None else ()
+        backends = balancer.statistics().backends if balancer is not None else ()
+        return next((backend for backend in backends if backend.name == node), None)
 
     async def _drained_nodes(self) -> frozenset[NodeName]:
         """RabbitMQ's word; what the driver did itself if nobody can be asked (a minority)."""

@@ -42,6 +42,7 @@ class Node:
     management_port: int = 5002
     prometheus_port: int = 5003
     drained: bool = False
+    frozen: bool = False
 
 
 class FakeCluster:

@@ -24,6 +24,7 @@ class Driven:
     management_port: int = 5002
     prometheus_port: int = 5003
     drained: bool = False
+    frozen: bool = False
 
 
 def backend(name: NodeName, unfit: Unfit | None = None) -> BackendStatistics:

@@ -129,6 +129,27 @@ async def test_a_node_that_is_down_is_not_drained(scene: Scene) -> None:
         assert "warrener node restart n2" in refused.message
 
 
+@pytest.mark.parametrize("how", ["frozen", "unfit"])
+async def test_a_node_that_serves_nobody_is_not_drained(scene: Scene, how: str) -> None:
+    async with scene.running() as balancer:
+        if how == "frozen":
+            scene.cluster.change(N2, frozen=True)
+        else:
+            balancer.unfit = {N2: Unfit.HANGS}
+        scene.cluster.drained_error = AssertionError("nobody is asked: it could take long")
+        refused = await refusal(scene, ops.DRAIN, DRAIN)
+        assert refused.refusal is Refusal.UNWISE
+        assert "n2@localhost doesn't serve (" in refused.message
+        assert "`warrener node restart n2`" in refused.message
+        scene.cluster.drained_error = None
+        await ask(scene.folder, ops.DRAIN, ops.DrainRequest("n2", force=True))
+        assert scene.cluster.drained == {N2}
+
+
+async def heal(scene: Scene) -> None:
+    scene.balancers[0].unfit = {}
+
+
 async def test_without_a_view_of_the_queues_only_force_drains(scene: Scene) -> None:
     async with scene.running():
         scene.cluster.look_error = ManagementError("http://n1", "no connection")
@@ -398,11 +419,7 @@ async def test_an_unfit_node_is_restarted_without_asking(scene: Scene) -> None:
     """Frozen, say: nothing is lost that wasn't, and there is nobody to drain it."""
     async with scene.running() as balancer:
         balancer.unfit = {N2: Unfit.HANGS}
-
-        async def heal() -> None:
-            balancer.unfit = {}
-
-        scene.cluster.restart_with = heal
+        scene.cluster.restart_with = lambda: heal(scene)
         await ask(scene.folder, ops.RESTART, ops.RestartRequest("n2", drain=True))
         assert scene.story[0].startswith("restart of")
 

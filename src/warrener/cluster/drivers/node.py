@@ -58,6 +58,7 @@ class LocalNode:
     dist_port: int
     log: Path
     drained: bool = False  # in maintenance mode, as far as it was put there by this driver
+    frozen: bool = False  # its process is there, but stopped (SIGSTOP)
 
 
 class Node:
@@ -105,6 +106,7 @@ class Node:
             dist_port=self.ports.distribution,
             log=self.files.log,
             drained=self.drained,
+            frozen=self.frozen,
         )
 
     @property
