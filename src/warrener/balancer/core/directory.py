@@ -234,9 +234,12 @@ class Directory:
         self._lost[node] = self._now
         if known:
             return  # thousands of sessions lose their links at once; once is enough
-        led = [key for key, place in self._queues.items() if place.leader == node]
-        for key in led:
-            self._queues[key] = _without_leader(self._queues[key])
+        led = [(key, place) for key, place in self._queues.items() if place.leader == node]
+        remains: dict[int, QueuePlace] = {}  # by id: thousands of queues share a place
+        for key, place in led:
+            if id(place) not in remains:
+                remains[id(place)] = _without_leader(place)
+            self._queues[key] = remains[id(place)]
         self.version += bool(led)
 
     # -- inside ---------------------------------------------------------------------------------
@@ -244,18 +247,30 @@ class Directory:
     def _places(
         self, views: Iterable[QueueView], running: frozenset[NodeName]
     ) -> Iterator[tuple[Key, QueuePlace]]:
-        shared: dict[QueuePlace, QueuePlace] = {}  # thousands of queues, a handful of places
+        shared: dict[object, QueuePlace | None] = {}  # thousands of queues, a handful of places
         for view in views:
             key = (view.vhost, view.name)
-            place: QueuePlace | None = place_of(view, running)
-            if place is None:
-                place = self._queues.get(key)
-                if place is not None and place.leader not in running:
-                    place = None
-            if place is not None:
-                if place.leader in self._lost:
+            what = (
+                view.leader,
+                view.type,
+                view.state,
+                view.members,
+                view.online,
+                view.auto_delete,
+                view.exclusive,
+            )
+            if what in shared:
+                place = shared[what]
+            else:
+                place = place_of(view, running)
+                if place is not None and place.leader in self._lost:
                     place = _without_leader(place)
-                yield key, shared.setdefault(place, place)
+                shared[what] = place
+            if place is None:  # the view doesn't tell; then it is where it was
+                place = self._queues.get(key)
+                if place is None or place.leader not in running:
+                    continue
+            yield key, place
 
     def _place_found(self, key: Key, place: QueuePlace) -> bool:
         """False if that says nothing."""

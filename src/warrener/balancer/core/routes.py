@@ -92,11 +92,11 @@ class _Node:
     __slots__ = ("any_number", "any_word", "stays", "targets", "words")
 
     def __init__(self, *, stays: bool = False) -> None:
-        self.words: dict[str, _Node] = {}
+        self.words: dict[str, _Node] | None = None  # most have none: leaves are the many
         self.any_word: _Node | None = None
         self.any_number: _Node | None = None
         self.stays = stays
-        self.targets: set[Target] = set()
+        self.targets: list[Target] | None = None
 
 
 def _trie(bindings: Iterable[Binding]) -> _Node:
@@ -105,7 +105,9 @@ def _trie(bindings: Iterable[Binding]) -> _Node:
         node = root
         for word in words_of(binding.routing_key):
             node = _child(node, word)
-        node.targets.add(_target(binding))
+        if node.targets is None:
+            node.targets = []
+        node.targets.append(_target(binding))
     return root
 
 
@@ -118,7 +120,12 @@ def _child(node: _Node, word: str) -> _Node:
         if node.any_word is None:
             node.any_word = _Node()
         return node.any_word
-    return node.words.setdefault(word, _Node())
+    if node.words is None:
+        node.words = {}
+    child = node.words.get(word)
+    if child is None:
+        child = node.words[word] = _Node()
+    return child
 
 
 def _walk(root: _Node, words: list[str]) -> frozenset[Target]:
@@ -130,8 +137,8 @@ def _walk(root: _Node, words: list[str]) -> frozenset[Target]:
         for node in here:
             if node.stays:
                 there.add(node)
-            if (child := node.words.get(word)) is not None:
-                there.add(child)
+            if node.words is not None and word in node.words:
+                there.add(node.words[word])
             if node.any_word is not None:
                 there.add(node.any_word)
         if not there:
@@ -139,7 +146,8 @@ def _walk(root: _Node, words: list[str]) -> frozenset[Target]:
         here = _with_nothing_for_any_number(there)
     found: set[Target] = set()
     for node in here:
-        found |= node.targets
+        if node.targets is not None:
+            found.update(node.targets)
     return frozenset(found)
 
 
