@@ -770,7 +770,7 @@ class Carried:
             if place.usable and (place.leader or waited >= SURE_AFTER):
                 consumer.retry_at = board.now + 5.0  # the answer takes its time
                 self.start_again(consumer)
-        elif consumer.judging and not board.in_trouble:
+        elif consumer.judging and (not board.in_trouble or consumer.led_by is not None):
             self.give_up(consumer, "its queue is gone")
         elif len(self.consumers) == 1 and not self.deliveries.outstanding:
             consumer.retry_at = board.now + 5.0

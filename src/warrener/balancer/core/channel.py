@@ -92,7 +92,7 @@ from warrener.balancer.core.rewriting import (
 from warrener.balancer.core.traffic import Route, key_of, names_of
 from warrener.facts.ids import SessionId
 from warrener.facts.moves import ChannelStatistics
-from warrener.facts.places import Lookup
+from warrener.facts.places import Lookup, QueuePlace
 from warrener.facts.reasons import MoveReason, Placement
 
 EVALUATE_EVERY: Final = 2.0
@@ -338,9 +338,9 @@ class Channel(Carried):
         self.check_drained()
 
     def _settles_one(self, method: Method) -> bytes:
-        if not isinstance(method, BasicNack | BasicReject):
+        if not isinstance(method, BasicAck | BasicNack | BasicReject):
             raise AssertionError(f"{method.name()} settles nothing")
-        multiple = isinstance(method, BasicNack) and method.multiple
+        multiple = not isinstance(method, BasicReject) and method.multiple
         link_tag = self.deliveries.settle(method.delivery_tag, multiple)
         if link_tag is None:
             return b""
@@ -461,7 +461,9 @@ class Channel(Carried):
             tag = answer.consumer_tag if isinstance(answer, BasicConsumeOk) else ""
             tag = tag or method.consumer_tag
             again = consume_again(method, tag, queue)
-            self.consumers.add(Consumer(again, self.qos))
+            place = self.board.directory.place(self.board.vhost, queue, self.board.now)
+            stream = isinstance(place, QueuePlace) and place.type == "stream"
+            self.consumers.add(Consumer(again, self.qos, stream=stream))
             self.has_reply_to = self.has_reply_to or queue == REPLY_TO
             self.seen_version = -1
 
@@ -601,6 +603,8 @@ class Channel(Carried):
     def _link_method(self, method: Method, data: bytes) -> None:
         if isinstance(method, BasicNack):
             self._refused(method)
+        elif isinstance(method, BasicAck):  # in a frame of unusual size
+            self._confirms(ack_frame(self.number, method.delivery_tag, method.multiple))
         elif isinstance(method, ChannelClose):
             self._broker_closes(method, data)
         elif isinstance(method, ChannelCloseOk):
@@ -657,6 +661,7 @@ class Channel(Carried):
                 self.board.to_client(data)
             return
         board = self.board
+        consumer.led_by = self.leader_of(consumer.queue)  # None if that node is unfit
         board.directory.noticed_deleted(board.vhost, consumer.queue)
         self.park(consumer, "the broker has cancelled it")
         consumer.judging = True

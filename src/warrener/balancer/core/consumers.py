@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from warrener.amqp.methods import BasicConsume, Method
+from warrener.facts.ids import NodeName
 
 
 class Consumer:
@@ -15,8 +16,10 @@ class Consumer:
     __slots__ = (
         "attempts",
         "cancelling",
+        "is_stream",
         "judging",
         "last_message",
+        "led_by",
         "method",
         "parked_since",
         "prefetch",
@@ -24,8 +27,12 @@ class Consumer:
         "why_parked",
     )
 
-    def __init__(self, method: BasicConsume, prefetch: Method | None) -> None:
+    def __init__(
+        self, method: BasicConsume, prefetch: Method | None, *, stream: bool = False
+    ) -> None:
         self.method = method
+        self.is_stream = stream or "x-stream-offset" in (method.arguments or {})
+        self.led_by: NodeName | None = None  # when the broker cancelled it
         self.prefetch = prefetch
         self.parked_since: float | None = None
         self.why_parked = ""
@@ -44,11 +51,6 @@ class Consumer:
     def queue(self) -> str:
         """Its queue."""
         return self.method.queue
-
-    @property
-    def is_stream(self) -> bool:
-        """Whether it was made with an offset, as consumers of streams are."""
-        return "x-stream-offset" in (self.method.arguments or {})
 
     def park(self, now: float, why: str) -> None:
         """Its queue is away."""

@@ -13,6 +13,7 @@ publishes, and what waits for a channel to settle. It is read again when less th
 """
 
 from collections import Counter
+from struct import error
 from typing import Final, Protocol
 
 from warrener.amqp.constants import HEARTBEAT, ReplyCode
@@ -37,6 +38,7 @@ from warrener.amqp.methods import (
     decode_method,
     encode_method,
     encode_method_frame,
+    method_name,
 )
 from warrener.amqp.units import Unit, What, next_unit
 from warrener.balancer.core.agreement import Agreement
@@ -80,6 +82,14 @@ _GOODBYE: Final = encode_method_frame(
 _NODE_GOES: Final = ("maintenance mode", "broker forced connection closure", "shutdown")
 """Words of a 320 that speaks of the node. Others ("Closed via management plugin") are meant for the
 client."""
+
+
+_SAYS_AGAIN: Final = frozenset({Mode.LINKING, Mode.LEAVING, Mode.REPLAYING, Mode.PROBING})
+"""Modes of a channel after which what is unconfirmed is published again."""
+
+
+_CUT_SHORT: Final = (error, IndexError)
+"""What reading a field gives that lies behind the end of a frame."""
 
 
 class Around(Protocol):
@@ -253,7 +263,9 @@ class Switchboard:
     def has_unsaid(self) -> bool:
         """Whether something the client said waits for a channel to settle."""
         return any(
-            channel.held or channel.mode in (Mode.LEAVING, Mode.REPLAYING, Mode.LINKING)
+            channel.held
+            or channel.mode in _SAYS_AGAIN
+            or (channel.mode is Mode.PARKED and channel.publishes.outstanding)
             for channel in self.channels.values()
         )
 
@@ -406,6 +418,8 @@ class Switchboard:
                 self._client_unit(unit, data[pos : unit.end])
             except ProtocolViolation as violation:
                 self._around.client_violation(violation, self.now)
+            except _CUT_SHORT:
+                self._around.client_violation(_cut_short(unit), self.now)
             start = pos = unit.end
             if not self._around.is_open:
                 return
@@ -480,7 +494,8 @@ class Switchboard:
             return
         try:
             self._link_units(link, joined)
-        except ProtocolViolation as violation:
+        except (ProtocolViolation, *_CUT_SHORT) as problem:
+            violation = problem if isinstance(problem, ProtocolViolation) else _cut_short(None)
             if link.id in self._links:
                 self._around.out.append(AbortLink(link.id))
                 self.link_lost(link, now, Unfit.NOT_AMQP, violation.text)
@@ -777,6 +792,15 @@ class Switchboard:
             else:
                 self._drop(link, AbortLink(link.id))
 
+    def hurry(self) -> None:
+        """The client is closing: what it said goes where its channels are. It settles no more
+        deliveries, and where its queues are led doesn't matter any more."""
+        for channel in list(self.channels.values()):
+            waits = channel.mode in (Mode.ASKING, Mode.DRAINING)
+            if waits or (channel.mode is Mode.LINKING and channel.link is not None):
+                channel.target = None
+                channel.settle()
+
     def begin_close(self) -> None:
         """The client has closed its connection, and all it said before has been said: pass the
         close on to every link; ``links_closed`` follows."""
@@ -967,3 +991,8 @@ class Switchboard:
         if self._home is not None:
             self._nodes.session_removed(self._home.backend.name)
             self._home = None
+
+
+def _cut_short(unit: Unit | None) -> SyntaxViolation:
+    method = unit.method if unit is not None else 0
+    return SyntaxViolation(f"{method_name(method)} is cut short", (method >> 16, method & 0xFFFF))
