@@ -15,7 +15,21 @@ from types import ModuleType
 import pytest
 
 from warrener.amqp.constants import PROTOCOL_HEADER
+from warrener.amqp.methods import (
+    BasicAck,
+    BasicCancel,
+    BasicCancelOk,
+    BasicConsumeOk,
+    BasicNack,
+    BasicQosOk,
+    ChannelClose,
+    ChannelCloseOk,
+    ChannelOpenOk,
+    ConfirmSelectOk,
+    QueueDeclareOk,
+)
 from warrener.balancer.core.commands import Connect, Finished, SendClient, SendLink
+from warrener.balancer.core.link import Link
 from warrener.balancer.core.states import ClientState, LinkState
 from warrener.facts.settings import BalancerSettings
 from warrener.testing.playbook import OPEN_OK, START, TUNE, Playbook, encode
@@ -39,6 +53,20 @@ _ANSWERS = {
     LinkState.AWAIT_TUNE: encode(TUNE),
     LinkState.AWAIT_OPEN_OK: encode(OPEN_OK),
 }
+_BROKER_SAYS = (
+    ChannelOpenOk(),
+    ChannelCloseOk(),
+    ConfirmSelectOk(),
+    BasicQosOk(),
+    BasicConsumeOk("tag"),
+    BasicCancelOk("tag"),
+    QueueDeclareOk("q", 0, 0),
+    BasicAck(1),
+    BasicAck(2, multiple=True),
+    BasicNack(1),
+    BasicCancel("tag"),
+    ChannelClose(404, "NOT_FOUND - no queue", 60, 20),
+)
 SETTINGS = BalancerSettings(max_frame=1 << 20)
 
 
@@ -48,6 +76,8 @@ class Fuzz:
     def __init__(self, seed: int) -> None:
         self.chance = Random(seed)
         self.play = Playbook("n1", "n2", settings=SETTINGS)
+        if self.chance.random() < 0.8:
+            self.play.knows(("q", "n2"), ("work", "n1"), ("down", "down n2", "classic"))
         self.to_client = bytearray()
         self.to_link: dict[int, bytearray] = {}
         self.finished = 0
@@ -69,23 +99,37 @@ class Fuzz:
         self.foreign |= self.play.session.state is ClientState.FOREIGN
 
     def broker_turn(self) -> None:
-        """The broker answers, or does something worse."""
+        """The brokers answer, or do something worse."""
         for _ in range(6):
-            home = self.play.session._home
+            home = self.link()
             if home is None or self.finished:
                 return
+            self.play._link = home.id
             trouble = self.chance.random()
             if trouble < 0.01:
                 self.play.link_breaks("connection reset by peer")
             elif home.state is LinkState.CONNECTING:
                 self.play.link_connects()
-            elif trouble < 0.02:
+            elif trouble < 0.02 or (home.state is LinkState.OPEN and trouble < 0.05):
                 self.play.node_sends(mutations.stream(mutations.BROKER_STREAMS, self.chance))
             elif home.state in _ANSWERS:
                 self.play.node_sends(_ANSWERS[home.state])
+            elif home.state is LinkState.OPEN and trouble < 0.3:
+                method = self.chance.choice(_BROKER_SAYS)
+                self.play.node_sends((self.chance.randint(1, 2), method))
+            elif trouble < 0.31:
+                self.play.move_off(home.backend.name)
             else:
                 return
             self.check()
+
+    def link(self) -> Link | None:
+        """One of the links that the session has."""
+        session = self.play.session
+        if session.board is None:
+            return session._home
+        links = list(session.board._links.values())
+        return self.chance.choice(links) if links else None
 
     def run(self) -> None:
         """The client's stream, in chunks, with the broker's turns between them."""
@@ -101,6 +145,11 @@ class Fuzz:
                 self.check()
         if not self.finished:
             self.play.client_leaves()
+            self.check()
+        for _ in range(60):  # what was said before it left may still wait for a node
+            if self.finished:
+                break
+            self.play.after(1.0)
             self.check()
         self.verify()
 

@@ -95,11 +95,11 @@ class Agreement:
     def update_secret(self, secret: bytes) -> None:
         """The client has a new secret (connection.update-secret); further links use it."""
         old = self._start_ok
-        if old is None or old.mechanism != "PLAIN":
+        parts = old.response.split(b"\0") if old is not None else []
+        if old is None or old.mechanism != "PLAIN" or len(parts) != 3:
             self.replayable = False  # nobody knows where in the response it belongs
             return
-        identity, user, _ = old.response.split(b"\0", 2)
-        response = b"\0".join((identity, user, secret))
+        response = b"\0".join((parts[0], parts[1], secret))
         self.take_start_ok(replace(old, response=response), b"")
 
     def objection(self, chosen: ConnectionTuneOk) -> str:
