@@ -16,6 +16,7 @@ from warrener.facts.ids import NodeName
 from warrener.facts.snapshot import ClusterSnapshot, QueueView
 from warrener.management.answers import Node, Overview, Queue, QueuePage
 from warrener.management.client import ManagementError, TimedOut, Unreachable
+from warrener.testing.virtual_time import run
 
 N1, N2, N3 = (NodeName(f"n{i}@localhost") for i in (1, 2, 3))
 
@@ -129,6 +130,13 @@ def test_a_queue_without_statistics() -> None:
     assert view == QueueView("v", "q", "classic", N1)
 
 
+def test_a_queue_that_goes_with_its_user() -> None:
+    view = queue_view(queue(node=N1, auto_delete=True, exclusive=True))
+    assert (view.auto_delete, view.exclusive) == (True, True)
+    view = queue_view(queue(node=N1, auto_delete="undefined", exclusive=None))
+    assert (view.auto_delete, view.exclusive) == (False, False)
+
+
 def test_nodes_and_queues_are_in_the_order_of_their_names() -> None:
     seen = snapshot(
         N1,
@@ -144,9 +152,12 @@ def test_nodes_and_queues_are_in_the_order_of_their_names() -> None:
 class Scripted:
     """A node that answers, fails or hangs; stands in for its ``ManagementClient``."""
 
-    def __init__(self, answer: ManagementError | None = None, *, hangs: bool = False) -> None:
+    def __init__(
+        self, answer: ManagementError | None = None, *, hangs: bool = False, takes: float = 0.0
+    ) -> None:
         self.answer = answer
         self.hangs = hangs
+        self.takes = takes
         self.asked = 0
         self.was_asked = asyncio.Event()
         self.called_off = False
@@ -165,6 +176,7 @@ class Scripted:
         return Overview(cluster_name="c")
 
     async def nodes(self) -> list[Node]:
+        await asyncio.sleep(self.takes)
         return [Node(name=N1, running=True)]
 
     async def queues(self) -> list[Queue]:
@@ -182,6 +194,16 @@ async def test_one_good_answer_is_enough() -> None:
     assert (seen.source, seen.taken_at, seen.cluster_name) == (N1, 7.0, "c")
     assert [one.name for one in seen.queues] == ["q"]
     assert (first.asked, second.asked) == (1, 0)
+
+
+def test_a_snapshot_says_how_long_it_took() -> None:
+    """From the first question of the node that answered: nothing in it is older than that."""
+
+    async def main() -> float:
+        clients: Any = [(N1, Scripted(hangs=True)), (N2, Scripted(takes=1.5))]
+        return (await observe(clients, now=lambda: 7.0, stagger=0.5)).took
+
+    assert run(main()) == pytest.approx(1.5)
 
 
 async def test_the_node_that_answered_last_is_asked_first() -> None:

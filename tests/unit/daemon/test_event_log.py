@@ -86,3 +86,12 @@ async def test_a_slow_follower_misses_events_and_holds_nobody_up(tmp_path: Path)
         for _ in range(FOLLOWER_BACKLOG + 7):
             log.record(Event("x"))
     assert follower.missed == 7
+
+
+def test_a_watcher_is_called_at_once_for_its_kinds(tmp_path: Path) -> None:
+    log = make(tmp_path / "events.jsonl")
+    seen: list[int] = []
+    log.watch(frozenset({"node.fit", "node.unfit"}), lambda: seen.append(len(log.recent(100))))
+    for kind in ("node.unfit", "daemon.ready", "node.fit"):
+        log.record(Event(kind))
+    assert seen == [1, 3]

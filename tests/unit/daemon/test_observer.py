@@ -1,12 +1,16 @@
 """The observer tells the balancer what is known, and when nothing recent is."""
 
+import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
-from warrener.daemon.observer import STALE_AFTER, Observer
+from warrener.daemon.event_log import EventLog
+from warrener.daemon.observer import NEWS, STALE_AFTER, Observer
 from warrener.facts.happenings import Event
 from warrener.facts.ids import NodeName
 from warrener.facts.snapshot import ClusterSnapshot
 from warrener.management.client import ManagementError
+from warrener.testing.virtual_time import run
 
 N1 = NodeName("n1@localhost")
 
@@ -85,3 +89,102 @@ async def test_a_clock_set_back_makes_no_negative_age() -> None:
     await scene.looks_at(100.0)
     scene.time = 50.0
     assert scene.observer.view().age == 0.0
+
+
+class Looking:
+    """An observer that runs in virtual time; a look takes ``takes`` seconds."""
+
+    def __init__(self, takes: float = 0.0) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.takes = takes
+        self.looks: list[float] = []  # when they began
+        self.observer = Observer(
+            self._look,
+            lambda view: None,
+            lambda event: None,
+            now=self.loop.time,
+            monotonic=self.loop.time,
+        )
+        self.task = asyncio.create_task(self.observer.run())
+
+    async def _look(self) -> ClusterSnapshot:
+        self.looks.append(round(self.loop.time(), 3))
+        await asyncio.sleep(self.takes)
+        return taken(self.loop.time())
+
+    async def until(self, time: float) -> None:
+        await asyncio.sleep(time - self.loop.time())
+
+
+def test_it_looks_every_two_seconds() -> None:
+    async def main() -> None:
+        scene = Looking(takes=0.25)
+        await scene.until(7.0)
+        assert scene.looks == [0.0, 2.25, 4.5, 6.75]
+
+    run(main())
+
+
+def test_it_looks_at_once_and_then_fast_for_a_while_when_something_happened() -> None:
+    async def main() -> None:
+        scene = Looking()
+        await scene.until(5.0)
+        scene.observer.look_soon()
+        await scene.until(10.0)
+        assert scene.looks == [0.0, 2.0, 4.0, 5.0, 5.5, 6.0, 6.5, 7.0, 9.0]
+
+    run(main())
+
+
+def test_looks_keep_their_distance_however_much_happens() -> None:
+    async def main() -> None:
+        scene = Looking()
+        for step in range(1, 40):
+            await scene.until(step * 0.1)
+            scene.observer.look_soon()
+        await scene.until(4.0)
+        assert scene.looks == [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5]
+
+    run(main())
+
+
+def test_long_looks_take_half_of_the_time_at_most() -> None:
+    """Many queues: a look takes RabbitMQ seconds of its processors."""
+
+    async def main() -> None:
+        scene = Looking(takes=1.0)
+        await scene.until(3.5)
+        scene.observer.look_soon()
+        await scene.until(9.0)
+        assert scene.looks == [0.0, 3.0, 5.0, 8.0]
+
+    run(main())
+
+
+def test_what_happens_during_a_look_brings_another_one() -> None:
+    """It may have been asked before."""
+
+    async def main() -> None:
+        scene = Looking(takes=0.3)
+        await scene.until(0.1)
+        scene.observer.look_soon()
+        await scene.until(0.7)
+        assert scene.looks == [0.0, 0.6]
+
+    run(main())
+
+
+def test_a_node_that_comes_or_goes_is_news(tmp_path: Path) -> None:
+    async def main() -> None:
+        scene = Looking()
+        events = EventLog(tmp_path / "events.jsonl", now=scene.loop.time)
+        events.watch(NEWS, scene.observer.look_soon)
+        await scene.until(1.0)
+        events.record(Event("daemon.ready"))
+        await scene.until(1.2)
+        assert scene.looks == [0.0]
+        events.record(Event("node.unfit", N1))
+        await scene.until(1.3)
+        assert scene.looks == [0.0, 1.2]
+
+    run(main())

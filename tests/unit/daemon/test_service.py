@@ -11,6 +11,7 @@ from warrener.control import operations as ops
 from warrener.control import wire
 from warrener.daemon.errors import DaemonError, Interrupted
 from warrener.facts.balance import SessionStatistics
+from warrener.facts.happenings import Event
 from warrener.facts.ids import ChannelNumber, NodeName, SessionId
 from warrener.facts.moves import ChannelStatistics
 from warrener.facts.reasons import MoveReason, Placement
@@ -231,6 +232,15 @@ async def test_the_observer_feeds_the_balancer(tmp_path: Path) -> None:
         await scene.is_ready.wait()
         assert scene.balancers[0].snapshots[0] is not None
         scene.switch.turn()
+
+
+async def test_news_of_a_node_bring_the_next_look_forward(tmp_path: Path) -> None:
+    service = Scene(tmp_path).service
+    planned = service._observer.next_look()
+    service.events.record(Event("daemon.ready"))
+    assert service._observer.next_look() == planned
+    service.events.record(Event("node.unfit", N1))
+    assert service._observer.next_look() < planned
 
 
 def open_session(number: int) -> SessionStatistics:

@@ -16,6 +16,7 @@ from warrener.management.client import (
     ManagementError,
     NotFound,
     TimedOut,
+    TooLong,
     Unreachable,
     segment,
 )
@@ -101,6 +102,102 @@ async def test_many_queues_are_read_with_totals_only() -> None:
         assert len(await client.queues()) == FEW_QUEUES
         assert len(await client.queues()) == FEW_QUEUES
         assert asked == ["page", "totals", "totals", "totals", "page"], "and forgets"
+
+
+async def test_one_queue_is_asked_for_without_statistics() -> None:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        assert request.raw_path.startswith("/api/queues/%2F/a%20b?")
+        assert request.query["disable_stats"] == "true"
+        assert {"node", "leader", "exclusive"} <= {*request.query["columns"].split(",")}
+        return web.json_response(
+            {"name": "a b", "leader": "n1@a", "auto_delete": True, "exclusive": False}
+        )
+
+    async with serving(answer) as client:
+        queue = await client.queue("/", "a b")
+    assert (queue.name, queue.leader, queue.auto_delete, queue.exclusive) == (
+        "a b",
+        "n1@a",
+        True,
+        False,
+    )
+
+
+async def test_a_queue_that_is_not_there() -> None:
+    text = '{"error": "Object Not Found", "reason": "Not Found"}'
+    async with serving(always(404, text)) as client:
+        with pytest.raises(NotFound):
+            await client.queue("/", "q")
+
+
+async def test_which_nodes_run() -> None:
+    text = '[{"name": "n1@a", "running": true}, {"name": "n2@a", "running": false}]'
+    async with serving(always(text=text)) as client:
+        assert await client.running() == {"n1@a": True, "n2@a": False}
+
+
+async def test_an_exchange() -> None:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        assert request.raw_path.startswith("/api/exchanges/%2F/x%2Fy?")
+        return web.json_response(
+            {"name": "x/y", "type": "topic", "arguments": {"alternate-exchange": "ae"}}
+        )
+
+    async with serving(answer) as client:
+        exchange = await client.exchange("/", "x/y")
+    assert (exchange.type, exchange.arguments, exchange.policy) == (
+        "topic",
+        {"alternate-exchange": "ae"},
+        "",
+    )
+
+
+@pytest.mark.parametrize("there", [True, False])
+async def test_while_a_node_hangs_an_exchange_is_found_among_all(
+    there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RabbitMQ collects statistics for a single exchange, and waits for them for ever."""
+    monkeypatch.setattr("warrener.management.client.STATISTICS_PATIENCE", 0.05)
+    hang = asyncio.Event()
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        if request.path.endswith("/x"):
+            await hang.wait()
+        assert request.path == "/api/exchanges/v"
+        assert request.query["disable_stats"] == "true"
+        return web.json_response(
+            [{"name": "X", "type": "fanout"}, {"name": "x" if there else "z", "type": "direct"}]
+        )
+
+    async with serving(answer) as client:
+        if there:
+            assert (await client.exchange("v", "x")).type == "direct"
+        else:
+            with pytest.raises(NotFound):
+                await client.exchange("v", "x")
+        hang.set()
+
+
+async def test_what_is_bound_to_an_exchange() -> None:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        assert request.path == "/api/exchanges/v/x/bindings/source"
+        return web.json_response(
+            [
+                {"destination": "q", "destination_type": "queue", "routing_key": "a.#"},
+                {"destination": "y", "destination_type": "exchange", "routing_key": ""},
+            ]
+        )
+
+    async with serving(answer) as client:
+        first, second = await client.bindings_from("v", "x", limit=1000)
+        assert (first.destination, first.destination_type, first.routing_key) == (
+            "q",
+            "queue",
+            "a.#",
+        )
+        assert second.destination_type == "exchange"
+        with pytest.raises(TooLong, match="longer than 50 bytes"):
+            await client.bindings_from("v", "x", limit=50)
 
 
 async def test_quoted_names_stay_quoted() -> None:

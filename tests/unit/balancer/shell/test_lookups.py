@@ -168,7 +168,7 @@ def test_what_fails_is_nothing_found_and_a_bug_is_told() -> None:
 def test_a_callback_that_fails_does_not_keep_others_waiting() -> None:
     async def main() -> None:
         scene = Scene(Cluster().look_up)
-        scene.look_ups.ask(queue(), lambda: [][0])
+        scene.look_ups.ask(queue(), lambda: {}["nothing"])
         scene.ask()
         scene.ask("other")
         await asyncio.sleep(0.001)
