@@ -371,6 +371,8 @@ class Session:
             self._end = reason
             self._client_gone = True
             self._begin_closing(now)
+        elif self._waits_for_unsaid and not self._client_gone:
+            self._client_gone = True  # it has closed in order, and doesn't wait for the answer
         elif self._client_gone or self._state is not ClientState.CLOSING:
             self._finish(*(self._end or reason))
         else:
@@ -908,12 +910,18 @@ class Session:
             raise AssertionError("only an open session closes in order")
         self._follow(ClientMove.CLOSE)
         board.inbox.take()
+        board.now = now
+        board.hurry()
         if board.has_unsaid:
             self._deadline = now + UNSAID_TIMEOUT
         else:
             self._deadline = now + CLOSE_TIMEOUT
-            board.now = now
             board.begin_close()
+
+    @property
+    def _waits_for_unsaid(self) -> bool:
+        board = self._board
+        return self._state is ClientState.CLOSING and board is not None and not board.closing
 
     def _check_closing(self, now: float) -> None:
         """Go on with the close once everything the client said before it has been said."""

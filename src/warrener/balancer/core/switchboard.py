@@ -826,7 +826,7 @@ class Switchboard:
             self.refuge(None)
         for channel in list(self.channels.values()):
             if channel.link is link and channel.mode in (Mode.SETTLED, Mode.ASKING):
-                if channel.target is not None or self.now < channel.next_move_at:
+                if channel.target is not None or self.now < channel.next_move_at or channel.tie():
                     continue
                 refuge = self.refuge(channel.wish())
                 if refuge is not None and refuge is not link:

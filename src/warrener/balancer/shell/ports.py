@@ -174,7 +174,9 @@ class SessionPorts(asyncio.Protocol):
         for number in list(self._links):
             self._close_link(number, abort=True)
         self._close_client(abort=True)
-        self._run(self.session.client_lost(self._host.loop.time(), "cut off"))
+        for _ in range(2):  # the first time it may still have something to say for its client
+            if not self.session.finished:
+                self._run(self.session.client_lost(self._host.loop.time(), "cut off"))
 
     def update_client_reading(self) -> None:
         """Read from the client, unless a link is slow or the session holds it back."""
