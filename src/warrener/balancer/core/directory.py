@@ -44,9 +44,12 @@ LOST_MARGIN: Final = 1.0
 """Seconds after a link to a node broke in which a view that has the node leading is not believed:
 RabbitMQ needs up to that long to notice (0.6 s were seen on a busy machine)."""
 
+LEADERLESS_AGE: Final = 0.5
+"""Seconds until a queue without a leader is looked up again: an election takes 0.2 to 0.5 s."""
+
 LEADERLESS_AT_ONCE: Final = 4
-"""Queues without a leader that are looked up again at a time: half of what the shell carries out
-at once, as each takes RabbitMQ two seconds while a member hangs."""
+"""Queues without a leader that are looked up at a time: half of what the shell carries out at once,
+as each takes RabbitMQ two seconds while a member hangs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ class Directory:
         self._lost: dict[NodeName, float] = {}
         # Queues that weren't found, and when:
         self._absent: dict[Key, float] = {}
-        # Queues asked for that have no leader, and when they were last given out by stale_lookups:
+        # Queues asked for that have no leader, and when they were last looked up:
         self._leaderless: dict[Key, float] = {}
         # Queues for which a Lookup was given out; True once one was declared since:
         self._pending: dict[Key, bool] = {}
@@ -118,15 +121,12 @@ class Directory:
         if found is not None:
             if found.leader is None and found.type != "classic" and key not in self._leaderless:
                 make_room(self._leaderless)
-                self._leaderless[key] = now - NEGATIVE_AGE
+                self._leaderless[key] = now - LEADERLESS_AGE
             return found
         absent = self._absent.get(key)
         if absent is not None and now - absent < NEGATIVE_AGE:
             return None
-        if key not in self._pending:
-            make_room(self._pending)
-            self._pending[key] = False
-        return Lookup(LookupKind.QUEUE, vhost, queue)
+        return self._ask(key)
 
     def destinations(
         self, vhost: str, exchange: str, routing_key: str, now: float
@@ -189,6 +189,8 @@ class Directory:
         key = (lookup.vhost, lookup.name)
         if lookup.kind is LookupKind.QUEUE:
             declared_meanwhile = self._pending.pop(key, False)
+            if key in self._leaderless:
+                note(self._leaderless, key, now)  # and to the end: the others are next
             if not self.usable:
                 return  # nothing would keep it up to date
             if isinstance(found, QueuePlace) and self._place_found(key, found):
@@ -303,11 +305,19 @@ class Directory:
             place = self._queues.get(key)
             if place is None or place.leader is not None:
                 del self._leaderless[key]
-        due = [key for key, given in self._leaderless.items() if now - given >= NEGATIVE_AGE]
-        due = due[:LEADERLESS_AT_ONCE]
-        for key in due:
-            note(self._leaderless, key, now)  # and to the end: the others are next
-        return tuple(Lookup(LookupKind.QUEUE, *key) for key in due)
+        under_way = len(self._leaderless.keys() & self._pending.keys())
+        due = [
+            key
+            for key, looked in self._leaderless.items()
+            if now - looked >= LEADERLESS_AGE and key not in self._pending
+        ]
+        return tuple(self._ask(key) for key in due[: max(0, LEADERLESS_AT_ONCE - under_way)])
+
+    def _ask(self, key: Key) -> Lookup:
+        if key not in self._pending:
+            make_room(self._pending)
+            self._pending[key] = False
+        return Lookup(LookupKind.QUEUE, *key)
 
     def _lose_view(self, error: str) -> None:
         self.version += self.usable

@@ -6,6 +6,7 @@ import pytest
 
 from warrener.balancer.core.bounded import MAX_NOTED, NEGATIVE_AGE
 from warrener.balancer.core.directory import (
+    LEADERLESS_AGE,
     LEADERLESS_AT_ONCE,
     LOST_MARGIN,
     Directory,
@@ -389,14 +390,15 @@ def test_a_queue_without_a_leader_is_looked_up_until_it_has_one() -> None:
     assert directory.stale_lookups(101.0) == (), "nobody has asked since"
     directory.place(V, "q", 101.1)
     assert directory.stale_lookups(101.2) == (lookup("q"),)
-    assert directory.stale_lookups(101.4) == ()
-    directory.looked_up(lookup("q"), QueuePlace(None, "quorum"), 101.5)
+    assert directory.stale_lookups(109.0) == (), "it is under way"
+    directory.looked_up(lookup("q"), QueuePlace(None, "quorum"), 109.1)
     version = directory.version
-    assert directory.stale_lookups(101.2 + NEGATIVE_AGE) == (lookup("q"),)
-    directory.looked_up(lookup("q"), QueuePlace(N2, "quorum"), 103.3)
+    assert directory.stale_lookups(109.1 + LEADERLESS_AGE - 0.1) == ()
+    assert directory.stale_lookups(109.1 + LEADERLESS_AGE) == (lookup("q"),)
+    directory.looked_up(lookup("q"), QueuePlace(N2, "quorum"), 109.7)
     assert directory.version == version + 1
-    assert directory.place(V, "q", 103.3) == QueuePlace(N2, "quorum")
-    assert directory.stale_lookups(110.0) == ()
+    assert directory.place(V, "q", 109.7) == QueuePlace(N2, "quorum")
+    assert directory.stale_lookups(120.0) == ()
 
 
 def test_few_queues_without_a_leader_are_looked_up_at_a_time_and_all_in_turn() -> None:
@@ -406,10 +408,11 @@ def test_few_queues_without_a_leader_are_looked_up_at_a_time_and_all_in_turn() -
     for name in names:
         directory.place(V, name, 101.0)
     first = directory.stale_lookups(101.0)
-    second = directory.stale_lookups(101.25)
-    assert first + second == tuple(map(lookup, names))
     assert len(first) == LEADERLESS_AT_ONCE
-    assert directory.stale_lookups(101.5) == ()
+    assert directory.stale_lookups(103.0) == ()
+    for one in first:
+        directory.looked_up(one, None, 103.1)
+    assert first + directory.stale_lookups(104.0) == tuple(map(lookup, names))
 
 
 def test_a_classic_queue_whose_node_is_down_waits_for_the_snapshot() -> None:
