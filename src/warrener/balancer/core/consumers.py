@@ -15,6 +15,7 @@ class Consumer:
 
     __slots__ = (
         "attempts",
+        "bereft",
         "cancelling",
         "is_stream",
         "judging",
@@ -38,6 +39,7 @@ class Consumer:
         self.why_parked = ""
         self.retry_at = 0.0
         self.attempts = 0
+        self.bereft = False  # its link was lost, and it hasn't been started since
         self.judging = False  # the broker cancelled it; whether its queue is gone is being asked
         self.cancelling = False  # the client has asked for its end
         self.last_message: bytes | None = None  # of a stream: says where to go on
@@ -65,17 +67,24 @@ class Consumer:
         """It consumes."""
         self.parked_since = None
         self.attempts = 0
+        self.bereft = False
         self.why_parked = ""
         self.judging = False
 
 
 class Consumers:
-    """By tag, in the order in which they were made."""
+    """By tag, in the order in which they were made.
 
-    __slots__ = ("_by_tag",)
+    ``settles``: whether their deliveries are to be settled; None if they differ in that.
+    ``stepped``: whether each delivery has to be looked at, instead of a run at once.
+    """
+
+    __slots__ = ("_by_tag", "settles", "stepped")
 
     def __init__(self) -> None:
         self._by_tag: dict[str, Consumer] = {}
+        self.settles: bool | None = True
+        self.stepped = False
 
     def __len__(self) -> int:
         return len(self._by_tag)
@@ -90,26 +99,23 @@ class Consumers:
     def add(self, consumer: Consumer) -> None:
         """One more."""
         self._by_tag[consumer.tag] = consumer
+        self._changed()
 
     def remove(self, tag: str) -> None:
         """One less, if it was there."""
         self._by_tag.pop(tag, None)
+        self._changed()
 
     def clear(self) -> None:
         """None is left."""
         self._by_tag.clear()
+        self._changed()
 
     def parked(self) -> int:
         """How many wait for their queue."""
         return sum(1 for consumer in self._by_tag.values() if consumer.parked_since is not None)
 
-    @property
-    def settles(self) -> bool | None:
-        """Whether their deliveries are to be settled; None if they differ in that."""
+    def _changed(self) -> None:
         kinds = {consumer.method.no_ack for consumer in self._by_tag.values()}
-        return None if len(kinds) > 1 else False in kinds or not kinds
-
-    @property
-    def stepped(self) -> bool:
-        """Whether each delivery has to be looked at, instead of a run at once."""
-        return self.settles is None or any(c.is_stream for c in self._by_tag.values())
+        self.settles = None if len(kinds) > 1 else False in kinds or not kinds
+        self.stepped = self.settles is None or any(c.is_stream for c in self._by_tag.values())

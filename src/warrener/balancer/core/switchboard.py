@@ -16,7 +16,7 @@ from collections import Counter
 from struct import error
 from typing import Final, Protocol
 
-from warrener.amqp.constants import HEARTBEAT, ReplyCode
+from warrener.amqp.constants import FRAME_METHOD, HEARTBEAT, ReplyCode
 from warrener.amqp.errors import FrameError, ProtocolViolation, SyntaxViolation
 from warrener.amqp.frames import Reassembly, is_heartbeat, payload_of
 from warrener.amqp.methods import (
@@ -40,7 +40,7 @@ from warrener.amqp.methods import (
     encode_method_frame,
     method_name,
 )
-from warrener.amqp.units import Unit, What, next_unit
+from warrener.amqp.units import CONTENT, Unit, What, next_unit
 from warrener.balancer.core.agreement import Agreement
 from warrener.balancer.core.budget import Budget
 from warrener.balancer.core.carried import Mode
@@ -87,6 +87,10 @@ client."""
 _SAYS_AGAIN: Final = frozenset({Mode.LINKING, Mode.LEAVING, Mode.REPLAYING, Mode.PROBING})
 """Modes of a channel after which what is unconfirmed is published again."""
 
+
+_STILL_HEARD: Final = CONTENT | {BasicAck.ID, BasicNack.ID}
+"""What the client still gets from a link that a channel is leaving: confirms and returned messages;
+deliveries are read to know where they end."""
 
 _CUT_SHORT: Final = (error, IndexError)
 """What reading a field gives that lies behind the end of a frame."""
@@ -395,7 +399,8 @@ class Switchboard:
         start = pos = 0  # data[start:pos] is for the link ``to``
         to: Link | None = None
         channels = self.channels
-        while True:
+        stop = len(data)
+        while pos < stop:
             try:
                 unit = next_unit(data, pos, self.limit, HOLD_MESSAGE)
             except FrameError as violation:
@@ -424,7 +429,7 @@ class Switchboard:
             if not self._around.is_open:
                 return
         self._flush(to, data, start, pos)
-        if pos < len(data):
+        if pos < stop:
             self.inbox.keep(data[pos:] if pos else data, unit.end - pos)
 
     def _flush(self, to: Link | None, data: bytes, start: int, end: int) -> None:
@@ -506,7 +511,8 @@ class Switchboard:
         start = pos = 0  # data[start:pos] is for the client
         limit = self.settings.max_frame  # not the client's: brokers don't split content headers
         channels = self.channels
-        while True:
+        stop = len(data)
+        while pos < stop:
             try:
                 unit = next_unit(data, pos, limit, HOLD_MESSAGE)
             except FrameError:
@@ -532,7 +538,7 @@ class Switchboard:
                 return
         if start < pos:
             self.to_client(data if pos - start == len(data) else data[start:pos])
-        if pos < len(data):
+        if pos < stop:
             link.inbox.keep(data[pos:], unit.end - pos)
 
     def _link_unit(self, link: Link, unit: Unit, data: bytes) -> None:
@@ -554,8 +560,9 @@ class Switchboard:
                     channel.has_left()
             elif unit.method == ChannelClose.ID:
                 self.to_link(link, encode_method_frame(number, ChannelCloseOk()))
-            elif unit.method in (BasicAck.ID, BasicNack.ID) and channel is not None and mine:
-                channel.link_says(unit, data)  # confirms on the way out of a forced move
+            elif channel is not None and mine and channel.mode is Mode.LEAVING:
+                if unit.kind != FRAME_METHOD or unit.method in _STILL_HEARD:
+                    channel.link_says(unit, data)
             return
         if channel is not None and mine:
             channel.link_says(unit, data)
