@@ -51,7 +51,7 @@ class EventLog:
         self._fd = -1
         self._size = 0
         self._closed = False
-        self._watchers: list[tuple[frozenset[str], Callable[[], None]]] = []
+        self._watchers: list[tuple[Callable[[Event], bool], Callable[[], None]]] = []
         self.lost_on_disk = 0
         with contextlib.suppress(OSError):  # then each record tries again, and counts
             self._open()
@@ -74,14 +74,14 @@ class EventLog:
             self._write(msgspec.json.encode(line) + b"\n")
         except (OSError, ValueError):  # a full disk, or text that no encoding has a place for
             self.lost_on_disk += 1
-        for kinds, callback in self._watchers:
-            if event.kind in kinds:
+        for wanted, callback in self._watchers:
+            if wanted(event):
                 callback()
 
-    def watch(self, kinds: frozenset[str], callback: Callable[[], None]) -> None:
-        """Calls back, at once, whenever an event of these kinds is recorded. ``callback`` must not
-        raise, nor take time."""
-        self._watchers.append((kinds, callback))
+    def watch(self, wanted: Callable[[Event], bool], callback: Callable[[], None]) -> None:
+        """Calls back, at once, whenever an event that is ``wanted`` is recorded. Neither may raise
+        or take time."""
+        self._watchers.append((wanted, callback))
 
     def recent(self, last: int) -> list[EventLine]:
         """The ``last`` newest events that are in memory, oldest first."""

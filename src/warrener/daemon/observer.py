@@ -18,6 +18,7 @@ import structlog
 
 from warrener.control.operations import ViewStatus
 from warrener.facts.happenings import Event, EventSink
+from warrener.facts.reasons import MoveReason
 from warrener.facts.snapshot import ClusterSnapshot
 from warrener.management.client import ManagementError
 
@@ -35,19 +36,26 @@ HURRY: Final = 2.0
 """Seconds that looks follow one another so fast. Elections and restarts of listeners are over by
 then, and if not, the next look is two seconds away."""
 
-NEWS: Final = frozenset(
+_NEWS: Final = frozenset(
     {
         "node.drained",
         "node.exited",
         "node.fit",
         "node.revived",
         "node.unfit",
-        "sessions.moved",
     }
 )
-"""Kinds of events after which the last view is probably wrong."""
+
 
 log = structlog.get_logger(__name__)
+
+
+def is_news(event: Event) -> bool:
+    """Whether the last view is probably wrong after this event. Channels that fail over may know of
+    a dead node before anybody else; those that move for another reason move all the time."""
+    if event.kind == "sessions.moved":
+        return event.reason == MoveReason.FAILOVER
+    return event.kind in _NEWS
 
 
 class Observer:

@@ -33,7 +33,7 @@ from warrener.daemon.errors import DaemonError, Interrupted
 from warrener.daemon.event_log import EventLog
 from warrener.daemon.feed import Feed
 from warrener.daemon.handlers import Handlers
-from warrener.daemon.observer import NEWS, Observer
+from warrener.daemon.observer import Observer, is_news
 from warrener.daemon.parts import Balancer, BalancerFactory, Cluster, Reporter
 from warrener.daemon.switch import Switch
 from warrener.daemon.upkeep import Upkeep
@@ -85,7 +85,7 @@ class Service:
         self._progress_followers: set[Feed[Progress]] = set()
         self._progress_sinks: list[ProgressSink] = []
         self._observer = Observer(cluster.look, self._viewed, events.record, now=now)
-        events.watch(NEWS, self._observer.look_soon)
+        events.watch(is_news, self._observer.look_soon)
         self._started_at = monotonic()
         self._upkeep = Upkeep(self)
         self._control = ControlServer(folder.socket, Handlers(self, self._upkeep).table())
@@ -205,6 +205,10 @@ class Service:
         if not isinstance(error, DaemonError):
             log.error("start_failed", exc_info=error)
         self.events.record(Event("daemon.failed", detail={"error": str(error)}))
+
+    async def look_now(self) -> None:
+        """Something was changed in the cluster: the balancer sees it at once."""
+        await self._observer.look_once()
 
     def _viewed(self, snapshot: ClusterSnapshot | None) -> None:
         if self.balancer is not None:

@@ -4,10 +4,13 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from warrener.daemon.event_log import EventLog
-from warrener.daemon.observer import NEWS, STALE_AFTER, Observer
+from warrener.daemon.observer import STALE_AFTER, Observer, is_news
 from warrener.facts.happenings import Event
 from warrener.facts.ids import NodeName
+from warrener.facts.reasons import MoveReason, Unfit
 from warrener.facts.snapshot import ClusterSnapshot
 from warrener.management.client import ManagementError
 from warrener.testing.virtual_time import run
@@ -174,11 +177,27 @@ def test_what_happens_during_a_look_brings_another_one() -> None:
     run(main())
 
 
+@pytest.mark.parametrize(
+    ("event", "news"),
+    [
+        (Event("node.unfit", N1, Unfit.REFUSES), True),
+        (Event("node.exited", N1), True),
+        (Event("node.fit", N1), True),
+        (Event("sessions.moved", "", MoveReason.FAILOVER), True),
+        (Event("sessions.moved", "", MoveReason.LOCALITY), False),
+        (Event("sessions.ended", "", "client_lost"), False),
+    ],
+)
+def test_what_is_news(event: Event, news: bool) -> None:
+    """Sessions that come and go move to their queues' leaders all the time: that is none."""
+    assert is_news(event) is news
+
+
 def test_a_node_that_comes_or_goes_is_news(tmp_path: Path) -> None:
     async def main() -> None:
         scene = Looking()
         events = EventLog(tmp_path / "events.jsonl", now=scene.loop.time)
-        events.watch(NEWS, scene.observer.look_soon)
+        events.watch(is_news, scene.observer.look_soon)
         await scene.until(1.0)
         events.record(Event("daemon.ready"))
         await scene.until(1.2)
