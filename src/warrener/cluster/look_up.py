@@ -30,8 +30,8 @@ RUNNING_PATIENCE: Final = 0.5
 """Seconds to find out whether all nodes run. If that isn't known by then, one hangs."""
 
 MAX_BINDINGS: Final = 2_000
-"""Of one exchange. Reading them and making a trie of them takes the balancer 5 to 20 ms, in which it
-does nothing else; an exchange with more is taken as one whose routing isn't known."""
+"""Of one exchange. Reading them and making a trie of them takes the balancer 5 to 20 ms, in which
+it does nothing else; an exchange with more is taken as one whose routing isn't known."""
 
 MAX_BINDINGS_ANSWER: Final = 200 * MAX_BINDINGS
 """Bytes: bindings with names and keys longer than usual. Names may have 255 bytes each."""
