@@ -24,6 +24,7 @@ from warrener.amqp.constants import (
     FRAME_MIN_SIZE,
     HEARTBEAT,
     PROTOCOL_HEADER,
+    ReplyCode,
 )
 from warrener.amqp.errors import ProtocolViolation
 from warrener.amqp.methods import (
@@ -153,7 +154,7 @@ class ProtocolViolationByNode(ProtocolViolation):
     """The node's answer isn't AMQP 0-9-1."""
 
     def __init__(self, text: str) -> None:
-        super().__init__(501, text)  # type: ignore[arg-type]  # never sent, only shown
+        super().__init__(ReplyCode.FRAME_ERROR, text)
 
 
 async def probe(

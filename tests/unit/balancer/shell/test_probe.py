@@ -4,15 +4,22 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
+from contextlib import suppress
+from fnmatch import fnmatch
 
+import pytest
 import uvloop
 
+from warrener.amqp.methods import BasicQosOk, encode_method_frame
 from warrener.balancer.shell.probe import ProbeLogin, probe
+from warrener.facts.balance import Backend
+from warrener.facts.ids import NodeName
 from warrener.facts.reasons import Unfit
 from warrener.testing.fake_broker import FakeBroker
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 LOGIN = ProbeLogin("guest", "secret")
+QOS_OK = encode_method_frame(0, BasicQosOk())
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -53,3 +60,53 @@ def test_a_connection_lost_between_two_questions_is_a_failure_and_probing_goes_o
             probing.cancel()
 
     uvloop.run(main())
+
+
+@pytest.mark.parametrize(
+    ("says", "text"),
+    [
+        (b"AMQP\x00\x01\x00\x00", "offers another protocol version"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "sends a frame of * bytes"),
+        (QOS_OK[:-1] + b"\x00", "sends a frame without its end octet"),
+        (QOS_OK, "answers with basic.qos-ok"),
+    ],
+)
+def test_a_node_that_does_not_speak_amqp_is_told_apart(says: bytes, text: str) -> None:
+    told: list[tuple[Unfit | None, str]] = []
+
+    async def main() -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(says)
+            with suppress(OSError):
+                await reader.read()
+            writer.transport.abort()
+            gone.set()
+
+        gone = asyncio.Event()
+
+        async def never(_: float) -> None:
+            await asyncio.Event().wait()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        backend = Backend(NodeName("n1"), *server.sockets[0].getsockname()[:2])
+        probing = asyncio.create_task(
+            probe(
+                backend,
+                LOGIN,
+                lambda why, text: told.append((why, text)),
+                interval=1,
+                timeout=1.0,
+                sleep=never,
+            )
+        )
+        await until(lambda: bool(told))
+        probing.cancel()
+        await asyncio.gather(probing, return_exceptions=True)
+        await gone.wait()
+        server.close()
+        await server.wait_closed()
+
+    uvloop.run(main())
+    ((why, detail),) = told
+    assert why is Unfit.NOT_AMQP
+    assert fnmatch(detail, text)
