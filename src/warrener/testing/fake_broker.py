@@ -1,7 +1,8 @@
 """A broker that does just enough for unit tests of a balancer, and fails on demand.
 
 It speaks the handshake, opens and closes channels, and keeps messages of named queues in memory
-(publish with and without confirms, get, purge by declare). Faults are set while it runs:
+(publish with and without confirms, get, consume, ack). Brokers that are given the same ``queues``
+are a cluster. What a channel hasn't settled when it closes goes back. Faults are set while it runs:
 
     async with FakeBroker() as broker:
         broker.fault = Fault.HANG_AFTER_HEADER
@@ -27,6 +28,11 @@ from warrener.amqp.errors import ProtocolViolation
 from warrener.amqp.frames import Reassembly, Verdict, encode_frame, payload_of, scan
 from warrener.amqp.methods import (
     BasicAck,
+    BasicCancel,
+    BasicCancelOk,
+    BasicConsume,
+    BasicConsumeOk,
+    BasicDeliver,
     BasicGet,
     BasicGetEmpty,
     BasicGetOk,
@@ -35,6 +41,8 @@ from warrener.amqp.methods import (
     BasicQosOk,
     ChannelClose,
     ChannelCloseOk,
+    ChannelFlow,
+    ChannelFlowOk,
     ChannelOpen,
     ChannelOpenOk,
     ConfirmSelect,
@@ -73,13 +81,57 @@ class Fault(Enum):
     STOP_READING = auto()  # open sessions aren't read any more
 
 
+_Message = tuple[bytes, bytes, bool]  # content header, body, delivered before
+
+
+class Queue:
+    """Messages, and who wants them."""
+
+    def __init__(self) -> None:
+        self.messages: deque[_Message] = deque()
+        self.consumers: list[tuple[_Connection, int, BasicConsume]] = []
+
+    def __len__(self) -> int:
+        return len(self.messages)
+
+    def put(self, message: _Message) -> None:
+        """One more."""
+        self.messages.append(message)
+        self.serve()
+
+    def put_back(self, messages: list[_Message]) -> None:
+        """Given out, but not settled."""
+        self.messages.extendleft((header, body, True) for header, body, _ in reversed(messages))
+        self.serve()
+
+    def serve(self) -> None:
+        """Consumers take turns."""
+        while self.messages and self.consumers:
+            connection, channel, consume = self.consumers.pop(0)
+            self.consumers.append((connection, channel, consume))
+            connection.deliver(channel, consume, self.messages.popleft())
+
+    def forget(self, connection: "_Connection", channel: int | None, tag: str | None) -> None:
+        """Consumers of a channel (or a whole connection) are gone."""
+        self.consumers = [
+            one
+            for one in self.consumers
+            if one[0] is not connection
+            or (channel is not None and one[1] != channel)
+            or (tag is not None and one[2].consumer_tag != tag)
+        ]
+
+
+Queues = defaultdict[str, Queue]
+
+
 class FakeBroker:
     """An async context manager; listens on loopback, any free port."""
 
-    def __init__(self, name: str = "n1@localhost") -> None:
+    def __init__(self, name: str = "n1@localhost", queues: Queues | None = None) -> None:
         self.name = NodeName(name)
         self.fault = Fault.NONE
-        self.queues: dict[str, deque[tuple[bytes, bytes]]] = defaultdict(deque)  # header, body
+        self.queues: Queues = defaultdict(Queue) if queues is None else queues
         self.connections: set[_Connection] = set()
         self.heartbeats = 0
         self.opened = 0
@@ -136,7 +188,9 @@ class _Connection(asyncio.Protocol):
         self._broker = broker
         self._inbox = Reassembly()
         self._header = b""
+        self.channels: set[int] = set()
         self._confirms: dict[int, int] = {}
+        self._unsettled: dict[int, dict[int, tuple[str, _Message]]] = defaultdict(dict)
         self._publishing: dict[int, tuple[str, bytes, bytearray, int]] = {}
         self._tags: dict[int, int] = defaultdict(int)
 
@@ -148,6 +202,10 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._broker.connections.discard(self)
+        for channel in list(self._unsettled):
+            self._forget_channel(channel)
+        for queue in self._broker.queues.values():
+            queue.forget(self, None, None)
 
     def data_received(self, data: bytes) -> None:
         if self._broker.fault is Fault.HANG:
@@ -213,7 +271,7 @@ class _Connection(asyncio.Protocol):
         self._publishing[channel] = queue, header, body, missing
         if missing == 0:
             del self._publishing[channel]
-            self._broker.queues[queue].append((header, bytes(body)))
+            self._broker.queues[queue].put((header, bytes(body), False))
             if channel in self._confirms:
                 self._confirms[channel] += 1
                 self._send(channel, BasicAck(self._confirms[channel]))
@@ -244,11 +302,15 @@ class _Connection(asyncio.Protocol):
             case ConnectionCloseOk():
                 self.transport.close()
             case ChannelOpen():
+                self.channels.add(channel)
                 self._send(channel, ChannelOpenOk())
                 if broker.fault is Fault.STOP_READING:
                     self.transport.pause_reading()
             case ChannelClose():
+                self._forget_channel(channel)
                 self._send(channel, ChannelCloseOk())
+            case ChannelFlow():
+                self._send(channel, ChannelFlowOk(method.active))
             case QueueDeclare():
                 name = method.queue or f"amq.gen-{channel}"
                 self._send(channel, QueueDeclareOk(name, len(broker.queues[name]), 0))
@@ -260,25 +322,73 @@ class _Connection(asyncio.Protocol):
             case BasicPublish():
                 self._publishing[channel] = method.routing_key, b"", bytearray(), -1
             case BasicGet():
-                self._get(channel, method.queue)
+                self._get(channel, method)
+            case BasicConsume():
+                self._send(channel, BasicConsumeOk(method.consumer_tag))
+                queue = broker.queues[method.queue]
+                queue.consumers.append((self, channel, method))
+                queue.serve()
+            case BasicCancel():
+                for queue in broker.queues.values():
+                    queue.forget(self, channel, method.consumer_tag)
+                self._send(channel, BasicCancelOk(method.consumer_tag))
+            case BasicAck():
+                self._settle(channel, method)
             case _:
-                pass  # acks and what no test asks for
+                pass  # what no test asks for
 
-    def _get(self, channel: int, queue: str) -> None:
-        messages = self._broker.queues[queue]
+    def deliver(self, channel: int, consume: BasicConsume, message: _Message) -> None:
+        """A consumer's next message."""
+        tag = self._next_tag(channel, consume.queue, message, settled=consume.no_ack)
+        method = BasicDeliver(consume.consumer_tag, tag, message[2], "", consume.queue)
+        self._send_message(channel, method, message)
+
+    def _get(self, channel: int, get: BasicGet) -> None:
+        messages = self._broker.queues[get.queue].messages
         if not messages:
             self._send(channel, BasicGetEmpty())
             return
-        header, body = messages.popleft()
+        message = messages.popleft()
+        tag = self._next_tag(channel, get.queue, message, settled=get.no_ack)
+        method = BasicGetOk(tag, message[2], "", get.queue, len(messages))
+        self._send_message(channel, method, message)
+
+    def _next_tag(self, channel: int, queue: str, message: _Message, *, settled: bool) -> int:
         self._tags[channel] += 1
         tag = self._tags[channel]
+        if not settled:
+            self._unsettled[channel][tag] = queue, message
+        return tag
+
+    def _send_message(self, channel: int, method: Method, message: _Message) -> None:
+        header, body, _ = message
         step = self._broker.tune.frame_max - 8
         parts = (body[i : i + step] for i in range(0, len(body), step))
         self.transport.write(
-            encode_method_frame(channel, BasicGetOk(tag, False, "", queue, len(messages)))
+            encode_method_frame(channel, method)
             + encode_frame(FRAME_HEADER, channel, header)
             + b"".join(encode_frame(FRAME_BODY, channel, part) for part in parts)
         )
+
+    def _settle(self, channel: int, ack: BasicAck) -> None:
+        unsettled = self._unsettled[channel]
+        for tag in [tag for tag in unsettled if tag == ack.delivery_tag]:
+            del unsettled[tag]
+        if ack.multiple:
+            for tag in [t for t in unsettled if t <= ack.delivery_tag or not ack.delivery_tag]:
+                del unsettled[tag]
+
+    def _forget_channel(self, channel: int) -> None:
+        self.channels.discard(channel)
+        self._confirms.pop(channel, None)
+        self._tags.pop(channel, None)
+        for queue in self._broker.queues.values():
+            queue.forget(self, channel, None)
+        back: dict[str, list[_Message]] = defaultdict(list)
+        for name, message in self._unsettled.pop(channel, {}).values():
+            back[name].append(message)
+        for name, messages in back.items():
+            self._broker.queues[name].put_back(messages)
 
     def _beat(self, pause: float) -> None:
         if self.transport.is_closing():

@@ -280,9 +280,7 @@ def test_a_new_secret_takes_the_place_of_the_old_one_in_what_links_say() -> None
 
 def test_a_new_secret_that_belongs_nobody_knows_where_binds_the_session_to_its_links() -> None:
     agreement = take(
-        start_ok(
-            mechanism="AMQPLAIN", response=amqplain({"LOGIN": "me", "PASSWORD": "s3cret"})
-        )
+        start_ok(mechanism="AMQPLAIN", response=amqplain({"LOGIN": "me", "PASSWORD": "s3cret"}))
     )
     agreement.update_secret(b"new")
     assert not agreement.replayable
