@@ -16,6 +16,7 @@ from enum import Enum, auto
 from typing import Final, Protocol
 
 from warrener.amqp.constants import ReplyCode
+from warrener.amqp.frames import payload_of
 from warrener.amqp.methods import (
     BasicCancel,
     BasicConsume,
@@ -27,6 +28,7 @@ from warrener.amqp.methods import (
     ConfirmSelect,
     Method,
     TxSelect,
+    decode_method,
     encode_method_frame,
     short_text,
 )
@@ -449,7 +451,8 @@ class Carried:
         self.board.move_failed(self.reason, why)
         self.mode = Mode.REPLAYING
         self.deadline = None
-        self._start_consumers(self.qos)
+        asked = self.qos_asked()
+        self._start_consumers(asked, asked)
         self.check_replayed()
 
     def drain_overdue(self) -> None:
@@ -520,20 +523,35 @@ class Carried:
             self.probes = 0
         again = [request for request in self.requests if not request.ours]
         self.requests = deque()
-        if not (again and again[0].id == ChannelOpen.ID):
+        if again and again[0].id == ChannelOpen.ID:
+            opening = again.pop(0)
+            self.requests.append(opening)
+            self.board.to_link(link, opening.frame)
+        else:
             self.request(ChannelOpen())
         if self.confirms:
             self.request(ConfirmSelect())
         if self.transactional:
             self.request(TxSelect())
-        self._start_consumers(None)
+        self._start_consumers(None, self.qos)
         self.requests.extend(again)
         for request in again:
             self.board.to_link(link, request.frame)
         self.check_replayed()
 
-    def _start_consumers(self, in_force: Method | None) -> None:
-        """All consumers that aren't parked, each under the prefetch it was made under."""
+    def qos_asked(self) -> Method | None:
+        """The prefetch that is in force for what is said next, whether it has been answered or
+        not."""
+        for request in reversed(self.requests):
+            if request.id == BasicQos.ID and not request.ours:
+                asked = decode_method(payload_of(request.frame, 0, len(request.frame)))
+                if isinstance(asked, BasicQos) and not asked.global_:
+                    return asked
+        return self.qos
+
+    def _start_consumers(self, in_force: Method | None, wanted: Method | None) -> None:
+        """All consumers that aren't parked, each under the prefetch it was made under; ``wanted``
+        is in force afterwards."""
         board = self.board
         if self.qos_global is not None:
             self.request(self.qos_global)
@@ -545,8 +563,8 @@ class Carried:
                 self.park(consumer, "its queue has no leader that runs")
                 continue
             in_force = self._start(consumer, in_force)
-        if self.qos != in_force:
-            self.request(self.qos or BasicQos(0, 0))
+        if in_force != wanted:
+            self.request(wanted or BasicQos(0, 0))
 
     def _start(self, consumer: Consumer, in_force: Method | None) -> Method | None:
         """One consumer; the prefetch that is in force afterwards."""
@@ -560,15 +578,17 @@ class Carried:
 
         def done(_: Method) -> None:
             consumer.resume()
+            if self.mode is Mode.DRAINING:  # it began behind the others' cancels
+                self.request(BasicCancel(consumer.tag))
 
         self.request(method, done)
         return in_force
 
     def start_again(self, consumer: Consumer) -> None:
         """A parked consumer whose queue is back."""
-        in_force = self._start(consumer, self.qos)
-        if in_force != self.qos:
-            self.request(self.qos or BasicQos(0, 0))
+        asked = self.qos_asked()
+        if self._start(consumer, asked) != asked:
+            self.request(asked or BasicQos(0, 0))
 
     def check_replayed(self) -> None:
         """Once the journal's answers are in: publish again, then go on."""
@@ -747,9 +767,11 @@ class Carried:
     def tick_consumers(self) -> None:
         """Start parked consumers whose queue is back."""
         board = self.board
+        if any(request.ours and request.id == BasicConsume.ID for request in self.requests):
+            return  # one is being started: a second try would be a reused tag
         for consumer in self.consumers:
             since = consumer.parked_since
-            if since is None or self.mode is not Mode.SETTLED:
+            if since is None or consumer.cancelling or self.mode is not Mode.SETTLED:
                 continue
             if board.now - since >= board.settings.park_timeout:
                 self.give_up(consumer, f"its queue was away for {board.now - since:.0f} s")
@@ -834,6 +856,8 @@ class Carried:
 
     def ended(self) -> None:
         """The client has been told that the channel is closed; its close-ok is awaited."""
+        if any(unit.method == ChannelClose.ID for unit, _ in self.held):  # closes crossed
+            self.board.to_client(encode_method_frame(self.number, ChannelCloseOk()))
         self.mode = Mode.ENDED
         self.link = None
         self.target = None

@@ -299,6 +299,8 @@ class Channel(Carried):
         board = self.board
         if not board.settings.locality or self.tie() or queue in board.exclusives:
             return False
+        if self.deliveries.outstanding > 0 or board.now < self.next_move_at:
+            return False  # what the client says now would wait until it settles what it has
         if queue.startswith(REPLY_TO):
             return False
         place = board.directory.place(board.vhost, queue, board.now)
@@ -463,9 +465,12 @@ class Channel(Carried):
             again = consume_again(method, tag, queue)
             place = self.board.directory.place(self.board.vhost, queue, self.board.now)
             stream = isinstance(place, QueuePlace) and place.type == "stream"
-            self.consumers.add(Consumer(again, self.qos, stream=stream))
+            in_force = self.qos_asked() if method.no_wait else self.qos
+            self.consumers.add(Consumer(again, in_force, stream=stream))
             self.has_reply_to = self.has_reply_to or queue == REPLY_TO
             self.seen_version = -1
+            if self.mode is Mode.DRAINING:  # it began behind the others' cancels
+                self.request(BasicCancel(tag))
 
         if method.no_wait:
             consuming(method)

@@ -149,6 +149,7 @@ class Switchboard:
         "_past_local",
         "_past_remote",
         "_told_blocked",
+        "_wake_at",
         "_without_link_since",
         "agreement",
         "auto_deletes",
@@ -207,6 +208,7 @@ class Switchboard:
         self._avoid: dict[NodeName, float] = {}  # until when
         self._leaving: set[NodeName] = set()
         self._told_blocked = False
+        self._wake_at = 0.0  # when a tick was asked for last
         self._past_local = 0
         self._past_remote = 0
         self._closing = False
@@ -304,8 +306,14 @@ class Switchboard:
         self._around.out.append(LookUp(lookup))
 
     def wake(self, after: float) -> None:
-        """Have ``tick`` called in so many seconds."""
-        self._around.out.append(Wake(after))
+        """Have ``tick`` called in so many seconds, unless it is called before anyway.
+
+        Each tick may ask for the next one, for every channel: without the "unless" they multiply.
+        """
+        at = self.now + after
+        if not self.now < self._wake_at <= at:
+            self._wake_at = at
+            self._around.out.append(Wake(after))
 
     def fit(self, node: NodeName) -> bool:
         """Whether channels may go to this node."""
