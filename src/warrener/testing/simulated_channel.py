@@ -3,8 +3,9 @@
 Answers are written when a method is processed; deliveries and confirms when the scheduler says so
 (``deliver``, ``confirm``). A method that needs a quorum queue without a leader (or any queue on a
 node that hangs) waits, and everything behind it on the channel: RabbitMQ's channel is a process
-that is blocked in a call then. Publishes don't wait; they are kept, unconfirmed, until the queue
-has a leader.
+that is blocked in a call then. Publishes to a queue that the channel has published to before are
+kept, unconfirmed, until the queue has a leader; others are refused at once, and so is everything
+that the channel publishes to that queue from then on.
 """
 
 from collections import deque
@@ -49,6 +50,7 @@ from warrener.testing.simulated_happenings import (
     Happening,
     Place,
     Published,
+    Refusal,
     Returned,
     Settled,
 )
@@ -149,6 +151,8 @@ class SimulatedChannel:
         self._confirming = False
         self._published = 0
         self._owed: dict[int, _Owed] = {}
+        self._reached: set[str] = set()  # quorum queues it has published to
+        self._cut_off: set[str] = set()  # and those that had no leader when it did so first
 
     def consumers(self) -> list[Consumer]:
         """Who consumes on it."""
@@ -174,7 +178,10 @@ class SimulatedChannel:
             except _NotNow:
                 return
             except _SoftError as error:
+                behind = list(self._stalled)[1:]
                 self._fail(error, said.method)
+                for later in behind:
+                    self._take_while_closing(later.method)
                 return
             if self._stalled:  # the end of the channel has cleared it
                 self._stalled.popleft()
@@ -239,7 +246,9 @@ class SimulatedChannel:
         queues = [queue for name in routed if (queue := around.queue(name)) is not None]
         # A classic queue whose node is down doesn't exist for routing.
         queues = [queue for queue in queues if queue.exists]
-        refused = self._confirming and around.refuses and around.chance.below(12) == 0
+        whim = self._confirming and around.refuses and around.chance.below(12) == 0
+        new = any(queue.kind == "quorum" and not self._reaches(queue) for queue in queues)
+        refused: Refusal = "whim" if whim else "no leader" if new else ""
         names = tuple(queue.name for queue in queues)
         around.log(Published(self.place, message.number, names, refused))
         if method.mandatory and not queues:
@@ -250,10 +259,18 @@ class SimulatedChannel:
         if self._confirming:
             self._published += 1
             waits = 0 if refused else len(queues)
-            owed = self._owed[self._published] = _Owed(message.number, waits, not refused, names)
+            owed = _Owed(message.number, waits, not refused, names)
+            self._owed[self._published] = owed
         if not refused:
             self._waiting.extend(_Waiting(queue, message, owed) for queue in queues)
             self._let_in()
+
+    def _reaches(self, queue: SimulatedQueue) -> bool:
+        """Whether the channel knows, or learns now, whom to send messages for a queue to."""
+        name = queue.name
+        if name not in self._reached and name not in self._cut_off:
+            (self._reached if queue.up else self._cut_off).add(name)
+        return name in self._reached
 
     def _let_in(self) -> None:
         """Messages into their queues, in order for each queue."""

@@ -68,6 +68,7 @@ class ChannelPhase(Enum):
     CLOSING = auto()
 
 
+_DONE = ChannelClose(200, "done")
 _UNDER_WAY = frozenset({ChannelPhase.OPENING, ChannelPhase.CLOSING})
 
 
@@ -162,13 +163,14 @@ class SimulatedClient:
     def _channel(self, channel: _Channel, method: Method) -> None:
         match method:
             case ChannelClose():
+                closes = encode_method_frame(channel.number, _DONE)
+                crossed = channel.phase is ChannelPhase.CLOSING and closes not in channel.box
                 begun = []  # the rest of a content of which a part was said
                 while channel.box and channel.box[0][0] != FRAME_METHOD:
                     begun.append(channel.box.popleft())
                 channel.box.clear()
                 channel.box.extend(begun)
                 channel.box.append(encode_method_frame(channel.number, ChannelCloseOk()))
-                crossed = channel.phase is ChannelPhase.CLOSING
                 self._forget(channel, ChannelPhase.CLOSING if crossed else ChannelPhase.CLOSED)
                 self._flush(channel, len(channel.box))
             case ChannelCloseOk():
@@ -301,8 +303,7 @@ class SimulatedClient:
                 self._ask(channel, QueueDeclare(self._a_queue(), True))
         elif habits.closes and (what >= 98 or not channel.consumers):
             channel.phase = ChannelPhase.CLOSING
-            channel.requests.append(ChannelClose(200, "done"))
-            self._put(channel, ChannelClose(200, "done"))
+            self._ask(channel, _DONE)
 
     def _publish(self, channel: _Channel, may_ask: bool) -> None:
         habits, chance = self.habits, self._chance

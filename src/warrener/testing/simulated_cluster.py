@@ -44,6 +44,7 @@ class SimulatedCluster:
         self.chance = chance
         self.log = log
         self.refuses = False  # publishes are nacked now and then
+        self.votes_at_once = True  # else a quorum queue whose leader died waits for ``vote``
         self.up = set(self.nodes)
         self.frozen: set[NodeName] = set()
         self.queues: dict[str, SimulatedQueue] = {}
@@ -105,7 +106,7 @@ class SimulatedCluster:
     def elect(self, name: str, leader: NodeName) -> None:
         """Another leader for a quorum queue."""
         queue = self.queues[name]
-        if queue.kind == "quorum" and self.is_running(leader):
+        if queue.kind == "quorum" and queue.up and self.is_running(leader):
             queue.node = leader
             self._settle_leaders()
 
@@ -125,12 +126,26 @@ class SimulatedCluster:
             if queue.kind == "classic":
                 queue.hangs = queue.node in self.frozen
                 queue.up = queue.node in running
-            else:
-                queue.up = 2 * len(running) > len(self.nodes)
-                if not queue.up:
-                    queue.node = None
-                elif queue.node not in running:
-                    queue.node = running[self.chance.below(len(running))]
+            elif queue.node not in running or not self._has_majority():
+                queue.node = None
+                queue.up = False
+        if self.votes_at_once:
+            self.vote()
+        self._go_on()
+
+    def vote(self) -> None:
+        """Quorum queues without a leader elect one, if there is a majority."""
+        running = [node for node in self.nodes if self.is_running(node)]
+        for queue in self.queues.values():
+            if queue.kind == "quorum" and queue.node is None and self._has_majority():
+                queue.node = running[self.chance.below(len(running))]
+                queue.up = True
+        self._go_on()
+
+    def _has_majority(self) -> bool:
+        return 2 * sum(map(self.is_running, self.nodes)) > len(self.nodes)
+
+    def _go_on(self) -> None:
         for link in list(self.links.values()):
             link.go_on()
 

@@ -42,13 +42,18 @@ class ChannelClosed(NamedTuple):
     owed: tuple[int, ...]
 
 
+Refusal = Literal["", "whim", "no leader"]
+"""Why a publish is refused: it isn't, by a whim, or because a quorum queue has no leader."""
+
+
 class Published(NamedTuple):
-    """A channel took a publish. ``queues`` are those it was routed to."""
+    """A channel took a publish. ``queues`` are those it was routed to. One that is refused enters
+    none of them."""
 
     place: Place
     number: int
     queues: tuple[str, ...]
-    refused: bool  # it will be nacked, and entered nothing
+    refused: Refusal
 
 
 class Enqueued(NamedTuple):

@@ -275,19 +275,40 @@ def test_a_classic_queue_is_away_with_its_node() -> None:
 
 def test_without_a_majority_publishes_wait_unconfirmed_and_requests_wait_unanswered() -> None:
     cluster, log, peer = setup(confirms=True)
+    peer.publishes(1, 1)
+    peer.confirms()
+    peer.hears()
     cluster.crash(N1)
     cluster.crash(N3)
-    peer.publishes(1, 1)
+    peer.publishes(1, 2)
     peer.says(1, BasicGet("q"), BasicQos(0, 1))
     peer.confirms()
     assert peer.hears() == []
-    assert not [h for h in log if isinstance(h, Enqueued)]
+    assert [h.number for h in log if isinstance(h, Enqueued)] == [1]
     cluster.start(N3)
     peer.confirms()
     get, qos, ack = peer.hears()
     assert isinstance(get, BasicGetOk)
     assert qos == BasicQosOk()
     assert isinstance(ack, BasicAck)
+
+
+def test_a_channel_that_meets_a_queue_without_a_leader_is_refused_for_good() -> None:
+    cluster, log, peer = setup(confirms=True)
+    cluster.votes_at_once = False
+    cluster.crash(N1)
+    peer.publishes(1, 1)
+    peer.confirms()
+    (nack,) = peer.hears()
+    assert isinstance(nack, BasicNack)
+    assert not [h for h in log if isinstance(h, Enqueued)]
+    cluster.vote()
+    peer.publishes(1, 2)
+    peer.opens_channel(2, confirms=True)
+    peer.publishes(2, 3)
+    peer.confirms()
+    assert [type(method) for method in peer.hears()] == [BasicNack, BasicAck]
+    assert [h.number for h in log if isinstance(h, Enqueued)] == [3]
 
 
 def test_flow_is_answered() -> None:

@@ -40,6 +40,23 @@ def test_a_quorum_queue_gets_another_leader_while_there_is_a_majority() -> None:
     assert queue.node == N1
 
 
+def test_a_vote_can_take_its_time() -> None:
+    cluster, _ = three_nodes()
+    cluster.votes_at_once = False
+    queue = cluster.queues["q"]
+    cluster.crash(N3)
+    assert queue.node == N1
+    cluster.crash(N1)
+    cluster.start(N3)
+    assert queue.node is None
+    assert not queue.up
+    cluster.elect("q", N2)
+    assert not queue.up
+    cluster.vote()
+    assert queue.node in (N2, N3)
+    assert queue.up
+
+
 def test_a_frozen_node_takes_connections_and_says_nothing() -> None:
     cluster, _ = three_nodes()
     peer = Peer(cluster, N1).opens().opens_channel()
