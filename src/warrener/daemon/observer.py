@@ -79,6 +79,7 @@ class Observer:
         self._began = self._ended = monotonic()
         self._hurry_until = self._began
         self._woken = asyncio.Event()
+        self._looking = asyncio.Lock()
         self.snapshot: ClusterSnapshot | None = None
         self.error = ""
 
@@ -107,12 +108,13 @@ class Observer:
                     await self._woken.wait()
 
     async def look_once(self) -> None:
-        """One look; never raises but when cancelled."""
-        self._began = self._monotonic()
-        try:
-            await self._look_and_tell()
-        finally:
-            self._ended = self._monotonic()
+        """One look that begins after this was called; never raises but when cancelled."""
+        async with self._looking:  # one after the other: an older view never replaces a newer one
+            self._began = self._monotonic()
+            try:
+                await self._look_and_tell()
+            finally:
+                self._ended = self._monotonic()
 
     async def _look_and_tell(self) -> None:
         try:

@@ -177,6 +177,17 @@ def test_what_happens_during_a_look_brings_another_one() -> None:
     run(main())
 
 
+def test_who_wants_a_look_now_gets_one_that_began_after_asking() -> None:
+    async def main() -> None:
+        scene = Looking(takes=0.3)
+        await scene.until(0.1)
+        await scene.observer.look_once()
+        assert scene.looks == [0.0, 0.3]
+        assert scene.loop.time() == pytest.approx(0.6)
+
+    run(main())
+
+
 @pytest.mark.parametrize(
     ("event", "news"),
     [
