@@ -457,7 +457,9 @@ class Carried:
 
     def drain_overdue(self) -> None:
         """The client hasn't settled in time."""
-        if self.reason is MoveReason.DRAIN and not self.uncarriable() and not self.tie():
+        stopped = not any(request.ours and request.expected for request in self.requests)
+        carriable = stopped and not self.uncarriable() and not self.tie()
+        if self.reason is MoveReason.DRAIN and carriable:
             self.board.forced()
             self._leave()  # what is unsettled comes again, marked as redelivered
         else:
@@ -483,6 +485,8 @@ class Carried:
         self.publishes.left()
         self.in_assembly = None
         self.requests = deque(request for request in self.requests if not request.ours)
+        for consumer in self.consumers:
+            consumer.bereft = True
         self.link = None
         self.reason = MoveReason.FAILOVER
         self.reopens = False
@@ -521,7 +525,12 @@ class Carried:
         self.unproved = self.confirms
         if not self.reopens:
             self.probes = 0
-        again = [request for request in self.requests if not request.ours]
+        again = [
+            request
+            for request in self.requests
+            # A consume that wants no answer has made a consumer already.
+            if not request.ours and (request.expected or request.id != BasicConsume.ID)
+        ]
         self.requests = deque()
         if again and again[0].id == ChannelOpen.ID:
             opening = again.pop(0)
@@ -636,6 +645,7 @@ class Carried:
             raise AssertionError("a channel probes on a link")
         if not self.probes:
             self.probe_since = self.board.now
+        self.probe_at = None
         self.mode = Mode.PROBING
         self.probes += 1
         self.board.to_link(self.link, data)
@@ -752,6 +762,12 @@ class Carried:
                 return True
         elif code != ReplyCode.NOT_FOUND:
             return False
+        if consumer.bereft and code == ReplyCode.NOT_FOUND and not down:
+            # Transient, or deleted with its last consumer: client libraries declare it again when
+            # they lose a connection, not when they lose a consumer.
+            self.board.cannot_carry(self.number, f"queue '{consumer.queue}' with it")
+            self.ended()
+            return True
         self.give_up(consumer, text)
         return True
 

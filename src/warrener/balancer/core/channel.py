@@ -48,6 +48,7 @@ from warrener.amqp.methods import (
     BasicRecover,
     BasicRecoverAsync,
     BasicReject,
+    BasicReturn,
     ChannelClose,
     ChannelCloseOk,
     ChannelOpen,
@@ -107,6 +108,8 @@ _REPLY_TO: Final = REPLY_TO.encode()
 _EXCHANGE: Final = 40
 _QUEUE: Final = 50
 _SETTLES: Final = frozenset({BasicAck.ID, BasicNack.ID, BasicReject.ID})
+_BEGINS: Final = frozenset({BasicConsume.ID, BasicGet.ID, TxSelect.ID})
+"""What begins something that a channel which is about to leave would have to wait for."""
 
 
 class Channel(Carried):
@@ -175,8 +178,31 @@ class Channel(Carried):
             self._settles(unit, data)
         elif self.mode is Mode.SETTLED and not self.held:
             self.client_now(unit, data)
+        elif self.mode is Mode.DRAINING and self._belongs_before_the_move(unit):
+            self.client_now(unit, data)
+            self.check_drained()
         else:
             self.hold(unit, data)
+            if self.mode is Mode.DRAINING and method == ChannelClose.ID:
+                self.target = None  # it settles nothing any more
+                self.settle()
+
+    def _belongs_before_the_move(self, unit: Unit) -> bool:
+        """Whether the client says this on the link that the channel is about to leave.
+
+        That is the rest of a message; and what a client does with deliveries before it settles
+        them: it publishes and waits for the confirm, asks, cancels, commits. Held, it would wait
+        for an answer until the move is given up, and then settle.
+        """
+        if self.held:
+            return False
+        if self.out_assembly is not None:
+            return True
+        if self.deliveries.outstanding <= 0 and not self.in_transaction:
+            return False
+        if unit.method == BasicPublish.ID:
+            return self.placed and not self.unproved
+        return unit.kind == FRAME_METHOD and unit.method not in _BEGINS
 
     def _client_after_end(self, method: int, data: bytes) -> None:
         if method == ChannelCloseOk.ID:
@@ -215,7 +241,8 @@ class Channel(Carried):
             return
         if route.away or (self.unproved and route.queue and self.awaits_leader(route.queue)):
             self.hold_first(unit, data)
-            self.park_publishes(route.queue)
+            if self.mode is Mode.SETTLED:
+                self.park_publishes(route.queue)
             return
         if self.unproved and self.confirms and not self.publishes.outstanding:
             one = len(data) // unit.count
@@ -538,7 +565,7 @@ class Channel(Carried):
 
     def _messages(self, unit: Unit, data: bytes) -> None:
         """Whole deliveries, a get's answer, or returned messages."""
-        if self.mode is Mode.LEAVING:
+        if self.mode is Mode.LEAVING and unit.method != BasicReturn.ID:
             return  # the broker takes them back
         if unit.method == BasicGetOk.ID:
             self._got(data)
@@ -585,7 +612,7 @@ class Channel(Carried):
         part = assembly.take()
         if not assembly.streams:
             self._messages(_one_message(self.number, assembly.method, part), part)
-        elif self.mode is Mode.LEAVING:
+        elif self.mode is Mode.LEAVING and assembly.method != BasicReturn.ID:
             return
         elif first and assembly.method in (BasicDeliver.ID, BasicGetOk.ID):
             # The method and the header, in which a tag is all that changes.

@@ -145,7 +145,9 @@ class Switchboard:
         "_last_link",
         "_leaving",
         "_links",
+        "_new_secret",
         "_nodes",
+        "_owes_secret_ok",
         "_past_local",
         "_past_remote",
         "_told_blocked",
@@ -209,6 +211,8 @@ class Switchboard:
         self._leaving: set[NodeName] = set()
         self._told_blocked = False
         self._wake_at = 0.0  # when a tick was asked for last
+        self._new_secret = b""  # the client's last connection.update-secret
+        self._owes_secret_ok = False  # the client waits for its answer
         self._past_local = 0
         self._past_remote = 0
         self._closing = False
@@ -487,6 +491,8 @@ class Switchboard:
             method = decode_method(payload_of(data, 0, len(data)))
             if isinstance(method, ConnectionUpdateSecret):
                 self.agreement.update_secret(method.new_secret)
+            self._new_secret = data
+            self._owes_secret_ok = True
             for link in self._links.values():
                 if link.state is LinkState.OPEN:
                     self.to_link(link, data)
@@ -589,8 +595,10 @@ class Switchboard:
             case ConnectionBlocked() | ConnectionUnblocked():
                 link.blocked = isinstance(method, ConnectionBlocked)
                 self._tell_blocked(data)
-            case ConnectionUpdateSecretOk() if link is not self._home:
-                pass
+            case ConnectionUpdateSecretOk():
+                if self._owes_secret_ok:  # the first answer is the client's
+                    self._owes_secret_ok = False
+                    self.to_client(data)
             case _:
                 self.to_client(data)
 
@@ -668,6 +676,8 @@ class Switchboard:
     def _ready(self, link: Link) -> None:
         """A later link is open."""
         self._without_link_since = None
+        # Its handshake may have begun before; or who should have answered is lost.
+        self.to_link(link, self._new_secret)
         if self._home is None or self._home.state is not LinkState.OPEN:
             self._set_home(link)
         if self.wanted_home == link.backend.name:
