@@ -31,6 +31,9 @@ class Cluster(Protocol):
     async def stop(self) -> None:
         """Orderly and bounded; cancelling it means: at once, by force."""
 
+    async def hand_over_node(self, name: NodeName) -> None:
+        """Other nodes lead its queues from here on, as far as can be; ``DaemonError``."""
+
     async def drain_node(self, name: NodeName) -> None:
         """RabbitMQ's own maintenance mode, on. ``DaemonError`` if that fails."""
 

@@ -1,6 +1,7 @@
 """Operations that take their time: a node drained, revived, restarted; sessions rebalanced.
 
-    drain     is it wise? -> the balancer moves all sessions off -> RabbitMQ's own drain
+    drain     is it wise? -> other nodes lead its queues -> the balancer moves all sessions off
+              -> RabbitMQ's own drain
     revive    RabbitMQ's own revive -> the balancer takes the node -> until it is fit
     restart   (drain ->) the driver stops and starts it -> the balancer takes the node
               -> until it is fit and its replicas are online
@@ -205,7 +206,16 @@ class Upkeep:
         return report.drain(await self._maintenance_on(node, result, steps))
 
     async def _move_off(self, node: NodeName, timeout: float, steps: Steps) -> DrainResult:
-        """All sessions off the node, or everything as it was."""
+        """All sessions off the node, or everything as it was.
+
+        Leaders first: then each channel moves once, to where its queue is led from here on.
+        """
+        try:
+            with self._service.tell_also(_about(node, steps)):
+                await self._service.cluster.hand_over_node(node)
+        except DaemonError as error:  # RabbitMQ's own drain elects leaders, too, only later
+            log.warning("leaders_not_handed_over", node=node, error=error.message)
+        await self._service.look_now()
         balancer = self._balancer()
 
         def moved(progress: MoveProgress) -> None:

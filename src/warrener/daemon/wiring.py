@@ -90,6 +90,10 @@ class Local:
         with _told():
             await self._cluster.stop()
 
+    async def hand_over_node(self, name: NodeName) -> None:
+        with _told():
+            await self._cluster.hand_over_node(name)
+
     async def drain_node(self, name: NodeName) -> None:
         with _told():
             await self._cluster.drain_node(name)

@@ -52,6 +52,7 @@ class FakeCluster:
         self.story = story
         self.start_with: Callable[[], Awaitable[None]] = self._at_once
         self.stop_with: Callable[[], Awaitable[None]] = self._at_once
+        self.hand_over_with: Callable[[], Awaitable[None]] = self._at_once
         self.drain_with: Callable[[], Awaitable[None]] = self._at_once
         self.revive_with: Callable[[], Awaitable[None]] = self._at_once
         self.restart_with: Callable[[], Awaitable[None]] = self._at_once
@@ -89,6 +90,10 @@ class FakeCluster:
         except asyncio.CancelledError:
             self.story.append("cluster killed")
             raise
+
+    async def hand_over_node(self, name: NodeName) -> None:
+        self.story.append(f"{name} hands over")
+        await self.hand_over_with()
 
     async def drain_node(self, name: NodeName) -> None:
         self.story.append(f"RabbitMQ drains {name}")

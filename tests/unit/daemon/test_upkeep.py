@@ -67,12 +67,26 @@ async def test_a_drain_moves_sessions_first_then_asks_rabbitmq(scene: Scene) -> 
 
         balancer.drain_with = move
         *lines, answer = await ask(scene.folder, ops.DRAIN, ops.DrainRequest("n2", timeout=7))
-    assert scene.story[:2] == [f"balancer drains {N2} within 7 s", f"RabbitMQ drains {N2}"]
+    assert scene.story[:3] == [
+        f"{N2} hands over",
+        f"balancer drains {N2} within 7 s",
+        f"RabbitMQ drains {N2}",
+    ]
+    assert len(balancer.snapshots) == 3  # at the start, by the observer, after the leaders moved
     assert answer == ops.DrainAnswer(node=N2, moved=3, forced=1, left=2, seconds=0.5)
     assert ops.ProgressLine("n2", "moves sessions, 1 couldn't be moved", count=4, total=5) in lines
     assert ops.ProgressLine("n2", "is put into maintenance mode") in lines
     assert "node.drained" in scene.kinds()
     assert balancer.drained == {N2}
+
+
+async def test_a_drain_goes_on_without_leaders_handed_over(scene: Scene) -> None:
+    async def fail() -> None:
+        raise DaemonError("no such function")
+
+    async with scene.running():
+        scene.cluster.hand_over_with = fail
+        assert (await ask(scene.folder, ops.DRAIN, DRAIN))[-1].moved == 3
 
 
 async def test_a_drained_node_is_not_drained_again(scene: Scene) -> None:
@@ -178,7 +192,7 @@ async def test_giving_up_while_sessions_move_undoes_it(scene: Scene) -> None:
         refused = await asking
         assert refused.refusal is Refusal.CALLED_OFF
         assert "n2@localhost takes sessions again" in refused.message
-        assert scene.story[1:] == ["moving stops", f"balancer revives {N2}"]
+        assert scene.story[2:] == ["moving stops", f"balancer revives {N2}"]
         assert balancer.drained == set()
         assert "node.drain_undone" in scene.kinds()
 
@@ -377,6 +391,7 @@ async def test_a_restart_with_drain_moves_sessions_off_first(scene: Scene) -> No
     async with scene.running():
         *_, answer = await ask(scene.folder, ops.RESTART, ops.RestartRequest("n2", drain=True))
         assert scene.story == [
+            f"{N2} hands over",
             f"balancer drains {N2} within 60 s",
             f"RabbitMQ drains {N2}",
             f"restart of {N2} within 120 s",

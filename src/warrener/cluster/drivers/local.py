@@ -228,6 +228,12 @@ class LocalCluster:
 
     # -- one node of a cluster that runs
 
+    async def hand_over_node(self, name: NodeName) -> None:
+        """Other nodes lead its quorum queues from here on, as far as that can be: without this they
+        are without a leader for a moment when it is drained. Raises NodeBusy, NotRunning or
+        ToolFailed."""
+        await self._works().perform(name, "relieved", self._works().hand_over)
+
     async def drain_node(self, name: NodeName) -> None:
         """RabbitMQ's maintenance mode, on. Raises NodeBusy, NotRunning or ToolFailed."""
         await self._works().perform(name, "drained", self._works().drain)

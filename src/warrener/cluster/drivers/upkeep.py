@@ -1,5 +1,6 @@
 """What is done to one node of a running cluster: maintenance mode on and off, a restart.
 
+    hand over its queues are led by other nodes from here on
     drain     RabbitMQ closes the node's listeners and connections, and stops its replicas of quorum
               queues, whose leaders are elected elsewhere; the node stays in its cluster
     revive    the opposite, and a look whether the listeners really are open again
@@ -9,6 +10,11 @@ Measured on RabbitMQ 3.10.8: drain and revive take as long as the tool needs to 
 with six queues as with none; an election that a drain sets off is over 0.5 s later. A restart
 takes 6 s to stop and 8 s to start on two idle cores; the node comes up out of maintenance
 mode whatever it was before.
+
+Leaders are handed over before a drain, because RabbitMQ's own drain doesn't: it stops the leading
+replicas, and the others elect a leader after that. What a client asks of such a queue in between
+fails, a basic.get with 541 INTERNAL_ERROR, which closes its whole connection. A leader that hands
+over stays until the other is there.
 
 One thing at a time is done to a node, and none outlives the driver: ``end`` calls all of them off.
 """
@@ -42,6 +48,24 @@ answer at all is given up by the tool itself after 14 s."""
 
 ASK_TIMEOUT: Final = 15.0
 """Seconds for a tool that only asks."""
+
+HAND_OVER: Final = """
+    Running = rabbit_nodes:all_running(),
+    Drained = [N || N <- Running, rabbit_maintenance:is_being_drained_local_read(N)],
+    Others = Running -- [node() | Drained],
+    Queues = rabbit_amqqueue:list_local_leaders(),
+    [begin
+       #{nodes := Members} = amqqueue:get_type_state(Q),
+       Names = case is_map(Members) of true -> maps:keys(Members); false -> Members end,
+       case [N || N <- Names, lists:member(N, Others)] of
+         [] -> nobody;
+         To -> rabbit_quorum_queue:transfer_leadership(
+                 Q, lists:nth(1 + Number rem length(To), To))
+       end
+     end || {Q, Number} <- lists:zip(Queues, lists:seq(1, length(Queues)))].
+"""
+"""Spreads what the node leads over the members that run and aren't drained. On 3.10.8 three queues
+take some milliseconds, and the answer is a list of ``{migrated,n1@localhost}``."""
 
 _OPEN_WITHIN: Final = 2.0
 _OPEN_POLL: Final = 0.1
@@ -98,6 +122,13 @@ class Upkeep:
             await _cancelled(task)
 
     # -- maintenance mode
+
+    async def hand_over(self, node: Node) -> None:
+        """Other nodes lead the quorum queues that this one leads, as far as that can be: there is
+        no command for it, only functions of RabbitMQ's own. Raises NotRunning or ToolFailed."""
+        self._must_run(node)
+        self._progress(Progress(node.short, "hands its queues over"))
+        await self._tool(node, "rabbitmqctl", "-q", "eval", HAND_OVER)
 
     async def drain(self, node: Node) -> None:
         """RabbitMQ's own drain. Raises NotRunning or ToolFailed."""
