@@ -6,17 +6,21 @@ Each was found by the runs of tests/property, which name no cause; here the caus
 from tests.unit.balancer.core.scene import GOODBYE, Play, acks, deliver, got, message
 
 from warrener.amqp.methods import (
+    BasicAck,
     BasicCancel,
     BasicCancelOk,
     BasicConsume,
     BasicConsumeOk,
     BasicGet,
+    BasicNack,
     BasicQos,
     BasicQosOk,
     ChannelClose,
     ChannelCloseOk,
     ChannelOpen,
+    ChannelOpenOk,
     ConfirmSelect,
+    ConfirmSelectOk,
     QueueDeclare,
 )
 from warrener.facts.places import Lookup, LookupKind, QueuePlace
@@ -60,6 +64,20 @@ def test_a_channel_that_was_being_opened_is_opened_before_anything_else() -> Non
     play.client_sends((1, ChannelOpen()), (1, ConfirmSelect()))
     play.lost("n1")
     play.linked("n2").gives("n2: channel.open/1 confirm.select/1 confirm.select/1")
+
+
+def test_a_refusal_by_a_node_that_is_lost_says_nothing_of_the_next_one() -> None:
+    play = Play.opened("n1", "n2", "n3").channel(confirms=True)
+    play.client_sends(message("a")).gives('link: basic.publish q "a"/1')
+    play.lost("n1").gives("connect n2")
+    play.linked("n2").node_answers(ChannelOpenOk(), ConfirmSelectOk())
+    play.node_answers(BasicNack(1)).gives()  # to be tried again in a moment
+    play.lost("n2").gives("connect n3")
+    play.linked("n3").node_answers(ChannelOpenOk(), ConfirmSelectOk()).gives(
+        'n3: basic.publish q "a"/1'
+    )
+    play.after(1).gives()  # its answer is still awaited
+    play.node_answers(BasicAck(1)).gives("client: basic.ack 1/1")
 
 
 # -- planned moves --------------------------------------------------------------------------------
