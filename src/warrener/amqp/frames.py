@@ -1,27 +1,22 @@
 """Finding frames in a stream of bytes without decoding them.
 
-A frame is ``type octet, channel short, size long, payload, 0xCE`` (section 2.3.5). Nearly all
-traffic of a busy session is content and a few methods of class basic that the balancer needs not
-look into, so the scanner steps from header to header and stops only at a frame that somebody has
-to decide about. What lies before that frame can be forwarded as it came, in one write.
+A frame is ``type octet, channel short, size long, payload, 0xCE`` (section 2.3.5). The scanner
+steps from header to header and stops only at a frame that somebody has to decide about. What lies
+before that frame can be forwarded as it came, in one write.
 
     chunk  ->  Reassembly.join  ->  scan(...)  ->  Scan(end, verdict, ...)
                                                     |  [start:end]      forward
                                                     |  [end:next_end]   decide, then scan on
                                                     |  rest             Reassembly.keep
 
-Busy sessions send runs of messages of the same shape: method, header and body frames with the
-same three sizes. Once a shape has been seen a few times it becomes a bytes pattern in which the
-sizes, the method's id and the end octets stand literally, and one call of the ``re`` module steps
-over the whole run, checking all that stepping would check. That is ten times as fast as stepping
-(docs/decisions/0002-scanning-by-shape.md) and needs no compiler on the user's machine.
+It is used where nobody asks which message is where: in handshakes and after a close. Open sessions
+are read unit by unit (``warrener.amqp.units``).
 
 Frames are passed on whole, never in parts: a stream that is cut in the middle of a frame can't
 carry anything else afterwards, and the balancer must always be able to say why it closes. The
 price is a buffer of one frame per direction; the negotiated frame_max bounds it.
 """
 
-import re
 from collections.abc import Container
 from enum import IntEnum
 from struct import Struct
@@ -40,7 +35,6 @@ from warrener.amqp.errors import FrameError
 _HEAD_AND_METHOD: Final = Struct(">BHII")  # type, channel, size, first four payload octets
 _HEAD: Final = Struct(">BHI")
 _HEAD_SIZE: Final = 7
-_METHOD_ID: Final = Struct(">I")
 
 NO_METHOD: Final = 0
 
@@ -71,70 +65,11 @@ class Scan(NamedTuple):
     contents: int
 
 
-class Shapes:
-    """Patterns of runs of messages of one shape, learned from what passes.
-
-    A shape is compiled (about 20 us) when it is seen for the ``AFTER``-th time, so that a stream in
-    which no two messages are alike costs a dictionary look-up a message and no compiling. At most
-    ``KEPT`` shapes are kept, the oldest goes first.
-    """
-
-    AFTER: Final = 4
-    KEPT: Final = 256
-
-    __slots__ = ("_known", "_seen")
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[int, int, int, int], re.Pattern[bytes]] = {}
-        self._seen: dict[tuple[int, int, int, int], int] = {}
-
-    def run_of(self, shape: tuple[int, int, int, int]) -> re.Pattern[bytes] | None:
-        """The pattern of a run of ``shape``: (method size, method id, header size, body size)."""
-        pattern = self._known.get(shape)
-        return pattern if pattern is not None else self._learn(shape)
-
-    def _learn(self, shape: tuple[int, int, int, int]) -> re.Pattern[bytes] | None:
-        seen = self._seen.get(shape, 0) + 1
-        if seen < self.AFTER:
-            if len(self._seen) >= 4 * self.KEPT:
-                self._seen.clear()
-            self._seen[shape] = seen
-            return None
-        self._seen.pop(shape, None)
-        if len(self._known) >= self.KEPT:
-            del self._known[next(iter(self._known))]
-        method_size, method, header_size, body_size = shape
-        pattern = self._known[shape] = re.compile(
-            b"(?:"
-            + _frame_pattern(FRAME_METHOD, method_size, method)
-            + _frame_pattern(FRAME_HEADER, header_size)
-            + _frame_pattern(FRAME_BODY, body_size)
-            + b")++",  # possessive: a run is never given back, so nothing is remembered of it
-            re.DOTALL,
-        )
-        return pattern
-
-
-def _frame_pattern(kind: int, size: int, method: int = NO_METHOD) -> bytes:
-    """One frame of this type and size on any channel."""
-    head = bytes([kind]), b"..", re.escape(size.to_bytes(4))
-    known = method.to_bytes(4) if method else b""
-    return b"".join((*head, re.escape(known), b".{%d}" % (size - len(known)), b"\xce"))
-
-
-_BASIC_ACK: Final = 60 << 16 | 80
-_ACKS: Final = re.compile(b"(?:" + _frame_pattern(FRAME_METHOD, 13, _BASIC_ACK) + b")++", re.DOTALL)
-_SHAPES: Final = Shapes()
-
-
-def scan(
-    data: bytes, start: int, limit: int, passing: Container[int], shapes: Shapes = _SHAPES
-) -> Scan:
+def scan(data: bytes, start: int, limit: int, passing: Container[int]) -> Scan:
     """Step over the frames of ``data`` from ``start``; stop at one that needs a decision.
 
     ``limit`` is the largest payload allowed, in bytes. Content frames and the methods in
-    ``passing`` (class << 16 | method) need no decision. ``shapes`` remembers what runs look like;
-    it never changes a result.
+    ``passing`` (class << 16 | method) need no decision.
 
     Raises FrameError for a payload over ``limit`` and for a missing end octet.
     """
@@ -143,8 +78,6 @@ def scan(
     contents = 0
     unpack = _HEAD_AND_METHOD.unpack_from
     last = stop - 11  # the last offset at which type, channel, size and method id can be read
-    method_size = method_id = 0
-    header_size = -1  # of the header that directly follows the method just seen; else -1
     while pos <= last:
         kind, channel, size, method = unpack(data, pos)
         if size > limit:
@@ -154,27 +87,11 @@ def scan(
             return Scan(pos, Verdict.MORE, next_pos, kind, channel, NO_METHOD, contents)
         if data[next_pos - 1] != FRAME_END:
             raise missing_end(pos, data[pos:next_pos])
-        if kind == FRAME_BODY:
-            if header_size >= 0 and next_pos < last:
-                pattern = shapes.run_of((method_size, method_id, header_size, size))
-                run = pattern.match(data, next_pos) if pattern is not None else None
-                if run is not None:
-                    length = run.end() - next_pos
-                    contents += length // (method_size + header_size + size + 24)
-                    next_pos += length
-                header_size = -1
-        elif kind == FRAME_HEADER:
+        if kind == FRAME_HEADER:
             contents += 1
-            header_size = size if method_size else -1
-        elif kind != FRAME_METHOD or size < 4 or method not in passing:
+        elif kind != FRAME_BODY and (kind != FRAME_METHOD or size < 4 or method not in passing):
             id_ = method if kind == FRAME_METHOD and size >= 4 else NO_METHOD
             return Scan(pos, Verdict.DECIDE, next_pos, kind, channel, id_, contents)
-        else:
-            method_size, method_id, header_size = size, method, -1
-            if method == _BASIC_ACK:
-                run = _ACKS.match(data, next_pos)
-                if run is not None:
-                    next_pos = run.end()
         pos = next_pos
     # Fewer than 11 bytes are left: none, a beginning, or a whole frame with up to 2 payload octets.
     while True:

@@ -70,7 +70,7 @@ class Unit(NamedTuple):
     kind: int
     channel: int
     method: int
-    count: int
+    count: int  # type: ignore[assignment]  # nobody asks a unit how often it holds a value
 
 
 class Shapes:

@@ -1,4 +1,5 @@
-"""What scanning costs: by shape and by stepping, side by side, for several chunk sizes.
+"""What reading a stream unit by unit costs: by shape and by stepping, side by side, for several
+chunk sizes.
 
 python -m warrener.bench.scanner
 """
@@ -9,10 +10,10 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from warrener.amqp.frames import Shapes, encode_frame, scan
+from warrener.amqp.frames import encode_frame
 from warrener.amqp.methods import BasicPublish, encode_method_frame
+from warrener.amqp.units import Shapes, next_unit
 
-_PASSING: Final = frozenset({BasicPublish.ID})
 _LIMIT: Final = 131_064
 _MESSAGES: Final = 20_000  # in a run
 _RUNS: Final = 5  # of which the least counts
@@ -40,7 +41,9 @@ def measure(chunk: int, body: int, make: Callable[[], Shapes]) -> float:
     for _ in range(_RUNS):
         start = time.perf_counter()
         for _ in range(rounds):
-            scan(data, 0, _LIMIT, _PASSING, shapes)
+            pos = 0
+            while pos < len(data):
+                pos = next_unit(data, pos, _LIMIT, _LIMIT, shapes).end
         best = min(best, time.perf_counter() - start)
     return best / (rounds * chunk) * 1e6
 

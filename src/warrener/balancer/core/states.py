@@ -1,4 +1,4 @@
-"""The state machines of a session as tables: the client's side, a link, a channel.
+"""The state machines of a session as tables: the client's side and a link.
 
 A table maps a state to what may happen in it and the state that follows. ``follow`` looks a move
 up; a move that isn't there raises ``IllegalMove``. Where the peer can cause that, the caller asks
@@ -15,7 +15,8 @@ up; a move that isn't there raises ``IllegalMove``. Where the peer can cause tha
     open-ok             OPEN                                  OPEN
 
 The two run side by side and may be out of step: when a node fails in the middle of a handshake,
-the client waits in AWAIT_TUNE while a link to the next node starts again from CONNECTING.
+the client waits in AWAIT_TUNE while a link to the next node starts again from CONNECTING. What a
+channel goes through is in ``channel``: its modes are about where it is, not what may be said.
 """
 
 from collections.abc import Mapping
@@ -165,56 +166,6 @@ LINK: Final[Mapping[LinkState, Mapping[LinkMove, LinkState]]] = {
     _L.CLOSED: {},
 }
 
-
-class ChannelState(Enum):
-    """How far a channel is; a channel that isn't known is closed."""
-
-    OPENING = auto()
-    OPEN = auto()
-    CLOSING = auto()  # the client closes: the broker's close-ok is awaited
-    CLOSED_BY_BROKER = auto()  # the broker closed: the client's close-ok is awaited
-    CLOSED_BY_BOTH = auto()  # their closes crossed: both close-oks are awaited
-    CLOSED = auto()
-
-
-class ChannelMove(Enum):
-    """What happens on a channel, and who caused it."""
-
-    OPEN = auto()
-    OPEN_OK = auto()
-    CLIENT_CLOSE = auto()
-    CLIENT_CLOSE_OK = auto()
-    BROKER_CLOSE = auto()
-    BROKER_CLOSE_OK = auto()
-
-
-_H = ChannelState
-_K = ChannelMove
-
-CHANNEL: Final[Mapping[ChannelState, Mapping[ChannelMove, ChannelState]]] = {
-    _H.CLOSED: {_K.OPEN: _H.OPENING},
-    _H.OPENING: {
-        _K.OPEN_OK: _H.OPEN,
-        _K.CLIENT_CLOSE: _H.CLOSING,
-        _K.BROKER_CLOSE: _H.CLOSED_BY_BROKER,
-    },
-    _H.OPEN: {_K.CLIENT_CLOSE: _H.CLOSING, _K.BROKER_CLOSE: _H.CLOSED_BY_BROKER},
-    _H.CLOSING: {
-        _K.OPEN_OK: _H.CLOSING,  # a client needn't wait for open-ok before it closes
-        _K.BROKER_CLOSE_OK: _H.CLOSED,
-        _K.BROKER_CLOSE: _H.CLOSED_BY_BOTH,
-    },
-    # Some clients answer a close with close-ok, some with a close of their own that crossed; a
-    # broker answers that one with close-ok too (RabbitMQ does), so both orders must end in CLOSED.
-    _H.CLOSED_BY_BROKER: {
-        _K.CLIENT_CLOSE_OK: _H.CLOSED,
-        _K.CLIENT_CLOSE: _H.CLOSED_BY_BOTH,
-    },
-    _H.CLOSED_BY_BOTH: {
-        _K.CLIENT_CLOSE_OK: _H.CLOSING,
-        _K.BROKER_CLOSE_OK: _H.CLOSED_BY_BROKER,
-    },
-}
 
 _S = TypeVar("_S")
 _T = TypeVar("_T")

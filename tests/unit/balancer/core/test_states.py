@@ -7,13 +7,10 @@ from typing import Any
 import pytest
 
 from warrener.balancer.core.states import (
-    CHANNEL,
     CLIENT,
     HANDSHAKING,
     LINK,
     WAITING_FOR_BROKER,
-    ChannelMove,
-    ChannelState,
     ClientMove,
     ClientState,
     IllegalMove,
@@ -28,12 +25,10 @@ Rows = Mapping[Any, Mapping[Any, Any]]
 TABLES = [
     pytest.param(CLIENT, ClientState, ClientMove, ClientState.DONE, id="client"),
     pytest.param(LINK, LinkState, LinkMove, LinkState.CLOSED, id="link"),
-    pytest.param(CHANNEL, ChannelState, ChannelMove, ChannelState.CLOSED, id="channel"),
 ]
 STARTS = {
     ClientState: ClientState.AWAIT_HEADER,
     LinkState: LinkState.CONNECTING,
-    ChannelState: ChannelState.CLOSED,
 }
 every_table = pytest.mark.parametrize(("table", "states", "moves", "last"), TABLES)
 
