@@ -15,11 +15,12 @@ from collections import Counter, deque
 from enum import Enum, auto
 from typing import Final, Protocol
 
-from warrener.amqp.constants import ReplyCode
+from warrener.amqp.constants import FRAME_METHOD, ReplyCode
 from warrener.amqp.frames import payload_of
 from warrener.amqp.methods import (
     BasicCancel,
     BasicConsume,
+    BasicGet,
     BasicQos,
     ChannelClose,
     ChannelCloseOk,
@@ -27,12 +28,13 @@ from warrener.amqp.methods import (
     ChannelOpen,
     ConfirmSelect,
     Method,
+    QueuePurge,
     TxSelect,
     decode_method,
     encode_method_frame,
     short_text,
 )
-from warrener.amqp.units import Unit
+from warrener.amqp.units import Unit, What
 from warrener.balancer.core.assembly import Assembly
 from warrener.balancer.core.consumers import Consumer, Consumers
 from warrener.balancer.core.directory import Directory
@@ -69,6 +71,9 @@ JUDGE_EVERY: Final = 0.2
 
 RETRY_MOVE: Final = 10.0
 """Seconds after a planned move that came to nothing (a client that settles late)."""
+
+NEEDS_LEADER: Final = frozenset({BasicGet.ID, QueuePurge.ID})
+"""RabbitMQ closes the connection (541) that says this to a quorum queue without a leader."""
 
 _GOODBYE: Final = ChannelClose(ReplyCode.SUCCESS, "moved by the balancer")
 
@@ -134,6 +139,7 @@ class Carried:
         "epoch",
         "evaluated_at",
         "get_queue",
+        "get_refused_at",
         "has_reply_to",
         "held",
         "held_bytes",
@@ -216,6 +222,7 @@ class Carried:
         # placement
         self.traffic = Traffic()
         self.get_queue = ""
+        self.get_refused_at: float | None = None  # since when, for want of a leader
         self.placed = False  # the first method that names a queue has been seen
         self.dont_ask_until = 0.0
         self.seen_version = -1
@@ -485,6 +492,7 @@ class Carried:
         self.publishes.left()
         self.in_assembly = None
         self.requests = deque(request for request in self.requests if not request.ours)
+        self._hold_from_first_get()
         for consumer in self.consumers:
             consumer.bereft = True
         self.link = None
@@ -497,6 +505,20 @@ class Carried:
             self.replay(target)
         else:
             self.mode = Mode.LINKING
+
+    def _hold_from_first_get(self) -> None:
+        """What may have to wait for a queue's leader, and all that was said behind it."""
+        requests = list(self.requests)
+        first = next(
+            (at for at, request in enumerate(requests) if request.id in NEEDS_LEADER), len(requests)
+        )
+        for request in reversed(requests[first:]):
+            if request.expected or request.id != BasicConsume.ID:
+                unit = Unit(
+                    What.FRAME, len(request.frame), FRAME_METHOD, self.number, request.id, 1
+                )
+                self.hold_first(unit, request.frame)
+        self.requests = deque(requests[:first])
 
     def relocate(self) -> None:
         """Look for a link; without one, wait."""
@@ -729,7 +751,9 @@ class Carried:
         since = self.parked_since or board.now
         queue = self.parked_queue
         board.wake(JUDGE_EVERY)
-        if not self.is_away(queue) and not (self.unproved and self.awaits_leader(queue)):
+        asks = bool(self.held) and self.held[0][0].method in NEEDS_LEADER
+        needs_leader = self.unproved or asks
+        if not self.is_away(queue) and not (needs_leader and self.awaits_leader(queue)):
             self.parked_queue = ""
             self.parked_since = None
             self.why = self._explained()
@@ -740,8 +764,8 @@ class Carried:
         elif board.now - since >= board.settings.park_timeout:
             self.end(
                 ReplyCode.NOT_FOUND,
-                f"queue '{self.parked_queue}' has been down for "
-                f"{board.now - since:.0f} s; messages published to it were not taken",
+                f"queue '{self.parked_queue}' has been down for {board.now - since:.0f} s"
+                + "; messages published to it were not taken" * (not asks),
             )
 
     def park(self, consumer: Consumer, why: str) -> None:

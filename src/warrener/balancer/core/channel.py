@@ -68,6 +68,7 @@ from warrener.balancer.core.assembly import Assembly
 from warrener.balancer.core.carried import (
     ASK_PAUSE,
     ASK_TIMEOUT,
+    NEEDS_LEADER,
     REPLY_TO,
     Carried,
     Mode,
@@ -389,6 +390,11 @@ class Channel(Carried):
             if isinstance(method, BasicConsume | BasicGet) and self._moves_for(method, queue):
                 self.hold_first(unit, data)
                 return
+            wants_leader = method.ID in NEEDS_LEADER and self.awaits_leader(queue)
+            if wants_leader and self.mode is Mode.SETTLED:
+                self.hold_first(unit, data)
+                self.park_publishes(queue)
+                return
             if self.declared_in != self.epoch and self._means_last_declared(method):
                 method = renamed(method, self.last_queue)
                 data = encode_method_frame(self.number, method)
@@ -673,6 +679,8 @@ class Channel(Carried):
         if not self.requests or method_id not in self.requests[0].expected:
             return None
         request = self.requests.popleft()
+        if request.id == BasicGet.ID:
+            self.get_refused_at = None
         self.plain_proven = max(self.plain_proven, request.published)
         return request
 
@@ -733,6 +741,17 @@ class Channel(Carried):
                 tag = asked.consumer_tag if isinstance(asked, BasicConsume) else ""
                 return self.consumers.get(tag)
         return None
+
+    def get_refused(self, method: ChannelClose) -> bool:
+        """Whether a broker's error is about a get whose queue may have a leader soon."""
+        if (method.class_id << 16 | method.method_id) != BasicGet.ID:
+            return False
+        asked = next((request for request in self.requests if request.expected), None)
+        if asked is None or asked.id != BasicGet.ID:
+            return False
+        now = self.board.now
+        self.get_refused_at = now if self.get_refused_at is None else self.get_refused_at
+        return now - self.get_refused_at < self.board.settings.park_timeout
 
     # -- time -----------------------------------------------------------------------------------
 

@@ -627,14 +627,17 @@ class Switchboard:
             self._around.broker_closes(close, self.now)
 
     def _park_failed(self, link: Link, close: ConnectionClose) -> bool:
-        """Whether the link was closed for a consumer that couldn't be started again; it is parked
-        then. RabbitMQ closes the connection when a quorum queue has no leader for too long."""
+        """Whether the link was closed for a consumer that couldn't be started again, which is
+        parked then, or for a get, which is said again: RabbitMQ closes the connection for what a
+        quorum queue without a leader can't do."""
         if close.reply_code != ReplyCode.INTERNAL_ERROR:
             return False
         about = ChannelClose(close.reply_code, close.reply_text, close.class_id, close.method_id)
         for channel in self.channels.values():
             if channel.link is link and (failed := channel.failed_consumer(about)) is not None:
                 channel.park(failed, close.reply_text)
+                return True
+            if channel.link is link and channel.get_refused(about):
                 return True
         return False
 
