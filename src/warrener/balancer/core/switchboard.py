@@ -574,9 +574,13 @@ class Switchboard:
                     channel.has_left()
             elif unit.method == ChannelClose.ID:
                 self.to_link(link, encode_method_frame(number, ChannelCloseOk()))
-            elif channel is not None and mine and channel.mode is Mode.LEAVING:
-                if unit.kind != FRAME_METHOD or unit.method in _STILL_HEARD:
-                    channel.link_says(unit, data)
+            elif (
+                channel is not None
+                and mine
+                and channel.mode is Mode.LEAVING
+                and (unit.kind != FRAME_METHOD or unit.method in _STILL_HEARD)
+            ):
+                channel.link_says(unit, data)
             return
         if channel is not None and mine:
             channel.link_says(unit, data)
