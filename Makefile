@@ -31,11 +31,11 @@ lint: setup-dev
 	$(BIN)/lint-imports
 
 test-fast: lint
-	$(PYTEST) -m "not slow" tests/unit tests/fuzz
+	$(PYTEST) -m "not slow" tests/unit tests/fuzz tests/property
 
 test: lint
 	@tools/setup integration
-	$(PYTEST) tests/unit tests/fuzz tests/integration
+	$(PYTEST) tests/unit tests/fuzz tests/property tests/integration
 
 bench: setup
 	@exec $(BIN)/warrener bench compare $(ARGS)

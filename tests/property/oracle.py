@@ -8,12 +8,11 @@ first that doesn't hold.
 from collections import defaultdict
 from itertools import pairwise
 
+from tests.property.records import NEVER, Broken, Life, Sent, Settlement, Tally, claim
 from tests.property.transcript import Transcript
-from tests.property.witness import NEVER, Broken, Life, Sent, Settlement, Tally, Witness, claim
+from tests.property.witness import Witness
 
 from warrener.testing.simulated_happenings import Enqueued, Place, Published
-
-__all__ = ["Broken", "Oracle", "Tally"]
 
 
 class Oracle(Witness):
@@ -58,7 +57,9 @@ class Oracle(Witness):
         if place.link in self.link_broken or (place in self.forced and not self.calm):
             return True
         ended = self.place_ended.get(place)
-        return ended is not None and ended[1].by != "peer" and place.link not in self.link_left
+        if ended is None or ended[1].by == "peer":
+            return False
+        return ended[0] < self.link_left.get(place.link, NEVER)
 
     def _judge_settlement(self, one: Settlement, delivery: int) -> None:
         settled = self.settled.get(delivery)

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 from tests.property.dice import Dice, smallest
-from tests.property.oracle import Broken, Oracle, Tally
+from tests.property.network import Plan
+from tests.property.oracle import Oracle
+from tests.property.records import Broken, Tally
 from tests.property.transcript import Passed, Word, describe
-from tests.property.world import Plan, World
+from tests.property.world import World
 
 from warrener.testing.simulated_client import Habits
 

@@ -17,7 +17,7 @@ SLOW = int(os.environ.get("WARRENER_PROPERTY", "10000"))
 
 @pytest.mark.parametrize("kind", KINDS, ids=[kind.name for kind in KINDS])
 def test_some_runs(kind: Kind) -> None:
-    tally = many(kind, 0, 60)
+    tally = many(kind, 0, 50)
     kind.check(tally)
 
 

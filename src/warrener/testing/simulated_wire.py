@@ -12,6 +12,7 @@ receiver can tell whether it is whole.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from warrener.amqp.constants import FRAME_BODY, FRAME_END, FRAME_HEADER, FRAME_METHOD
@@ -130,7 +131,7 @@ class ContentAssembler:
         kind, channel, payload = frame
         open_ = self._unfinished.get(channel)
         if kind == FRAME_METHOD:
-            method = decode_method(payload)
+            method = _decode(payload)
             if open_ is not None:
                 raise Malformed(f"{method.name()} in the middle of a content of {channel}")
             if method.ID not in CARRIES_CONTENT:
@@ -156,6 +157,12 @@ class ContentAssembler:
             return None
         del self._unfinished[channel]
         return Said(channel, open_.method, _read_message(open_.header, open_.body))
+
+
+@lru_cache(maxsize=4096)
+def _decode(payload: bytes) -> Method:
+    """Every method is read at several places, and most are alike."""
+    return decode_method(payload)
 
 
 def body_of(number: int) -> bytes:
