@@ -13,6 +13,7 @@ publishes, and what waits for a channel to settle. It is read again when less th
 """
 
 from collections import Counter
+from dataclasses import replace
 from struct import error
 from typing import Final, Protocol
 
@@ -827,6 +828,7 @@ class Switchboard:
     def hurry(self) -> None:
         """The client is closing: what it said goes where its channels are. It settles no more
         deliveries, and where its queues are led doesn't matter any more."""
+        self.settings = replace(self.settings, locality=False)
         for channel in list(self.channels.values()):
             waits = channel.mode in (Mode.ASKING, Mode.DRAINING)
             if waits or (channel.mode is Mode.LINKING and channel.link is not None):
