@@ -69,8 +69,15 @@ which a consumer is tried although its queue is said to have none."""
 JUDGE_EVERY: Final = 0.2
 """Seconds between two looks whether the queue of a parked consumer is back."""
 
+SETTLE_FOR_COMFORT: Final = 2.0
+"""Seconds that a move waits for acks and confirms if it is only for locality or balance: a client
+that takes its time gets no deliveries meanwhile."""
+
 RETRY_MOVE: Final = 10.0
 """Seconds after a planned move that came to nothing (a client that settles late)."""
+
+RETRY_MOVE_AT_MOST: Final = 300.0
+"""Seconds; the pause doubles each time."""
 
 NEEDS_LEADER: Final = frozenset({BasicGet.ID, QueuePurge.ID})
 """RabbitMQ closes the connection (541) that says this to a quorum queue without a leader."""
@@ -120,6 +127,7 @@ class Board(Protocol):
     def cannot_carry(self, number: ChannelNumber, why: str) -> None: ...
     def moved(self, reason: MoveReason) -> None: ...
     def move_failed(self, reason: MoveReason, why: str) -> None: ...
+    def consumer_gone(self, queue: str) -> None: ...
     def forced(self) -> None: ...
     def replayed(self, count: int) -> None: ...
 
@@ -170,6 +178,8 @@ class Carried:
         "replies_due",
         "requests",
         "seen_version",
+        "setback_at",
+        "setbacks",
         "since",
         "target",
         "to_replay",
@@ -191,6 +201,8 @@ class Carried:
         self.deadline: float | None = None
         self.moves: Counter[MoveReason] = Counter()
         self.next_move_at = 0.0
+        self.setbacks = 0  # planned moves in a row that came to nothing
+        self.setback_at = 0.0
         self.epoch = 0  # grows with each link it is opened on
         # what the client has said and nobody has heard yet
         self.held: deque[tuple[Unit, bytes]] = deque()
@@ -403,7 +415,7 @@ class Carried:
         if self.target is not link:
             return
         self.target = None
-        self.next_move_at = self.board.now + RETRY_MOVE
+        self._set_back()
         if self.mode is Mode.LINKING:
             if self.link is None:
                 self.relocate()
@@ -416,7 +428,7 @@ class Carried:
     def _drain(self) -> None:
         """Stop deliveries and wait until nothing is under way."""
         self.mode = Mode.DRAINING
-        self.deadline = self.board.now + self.board.settings.settle_timeout
+        self.deadline = self.board.now + self._settle_time()
         for consumer in self.consumers:
             if consumer.parked_since is None and not consumer.cancelling:
                 self.request(BasicCancel(consumer.tag))
@@ -454,7 +466,7 @@ class Carried:
     def _undo(self, why: str) -> None:
         """The planned move came to nothing: go on where it is."""
         self.target = None
-        self.next_move_at = self.board.now + RETRY_MOVE
+        self._set_back()
         self.board.move_failed(self.reason, why)
         self.mode = Mode.REPLAYING
         self.deadline = None
@@ -470,14 +482,27 @@ class Carried:
             self.board.forced()
             self._leave()  # what is unsettled comes again, marked as redelivered
         else:
-            self._undo(f"not settled within {self.board.settings.settle_timeout:g} s")
+            self._undo(f"not settled within {self._settle_time():g} s")
+
+    def _settle_time(self) -> float:
+        """How long (s) the client has to settle before the move under way is given up."""
+        limit = self.board.settings.settle_timeout
+        if self.reason in (MoveReason.LOCALITY, MoveReason.REBALANCE):
+            return min(limit, SETTLE_FOR_COMFORT)
+        return limit
+
+    def _set_back(self) -> None:
+        """A planned move came to nothing; the next one waits longer each time."""
+        self.setback_at = self.board.now
+        self.next_move_at = self.board.now + min(RETRY_MOVE * 2**self.setbacks, RETRY_MOVE_AT_MOST)
+        self.setbacks += 1
 
     # -- after a loss ---------------------------------------------------------------------------
 
     def link_lost(self) -> None:
         """The link that it was open on is gone."""
         why = self.uncarriable() if self.mode is not Mode.ENDED else ""
-        if why:
+        if why and (self.mode is not Mode.CLOSING or self.plain_proven < self.plain_published):
             self.board.cannot_carry(self.number, why)
             return
         if self.mode is Mode.CLOSING:
@@ -628,6 +653,7 @@ class Carried:
         if self.to_replay:
             if not self.reopens:
                 self.moves[self.reason] += 1
+                self.setbacks = 0
                 self.board.moved(self.reason)
                 self.since = self.board.now
                 self.why = self._explained()
@@ -798,6 +824,7 @@ class Carried:
     def give_up(self, consumer: Consumer, text: str) -> None:
         """A consumer has no queue any more: cancel it as RabbitMQ does, if the client knows how."""
         self.consumers.remove(consumer.tag)
+        self.board.consumer_gone(consumer.queue)
         if self.board.takes_cancels:
             cancel = BasicCancel(consumer.tag, no_wait=True)
             self.board.to_client(encode_method_frame(self.number, cancel))

@@ -514,10 +514,16 @@ class Channel(Carried):
         consumer = self.consumers.get(method.consumer_tag)
         if consumer is not None:
             consumer.cancelling = True
-        if method.no_wait:
+
+        def cancelled(_: Method) -> None:
             self.consumers.remove(method.consumer_tag)
+            if consumer is not None:
+                self.board.consumer_gone(consumer.queue)
+
+        if method.no_wait:
+            cancelled(method)
             return None
-        return lambda _: self.consumers.remove(method.consumer_tag)
+        return cancelled
 
     def _transaction_done(self, _: Method) -> None:
         self.in_transaction = False

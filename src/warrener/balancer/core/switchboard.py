@@ -44,7 +44,7 @@ from warrener.amqp.methods import (
 from warrener.amqp.units import CONTENT, Unit, What, next_unit
 from warrener.balancer.core.agreement import Agreement
 from warrener.balancer.core.budget import Budget
-from warrener.balancer.core.carried import Mode
+from warrener.balancer.core.carried import RETRY_MOVE, Mode
 from warrener.balancer.core.channel import HOLD_MESSAGE, Channel
 from warrener.balancer.core.commands import (
     AbortLink,
@@ -363,9 +363,24 @@ class Switchboard:
         self._past_local += channel.local
         self._past_remote += channel.remote
         held = list(channel.held)
+        queues = {consumer.queue for consumer in channel.consumers}
         channel.forget()
+        for queue in queues:
+            self.consumer_gone(queue)
         for unit, data in held:
             self._client_unit(unit, data)
+
+    def consumer_gone(self, queue: str) -> None:
+        """A consumer has ended; an exclusive queue may have gone with it, and bind nothing now."""
+        if queue in self.exclusives and queue in self.auto_deletes:
+            used = any(
+                consumer.queue == queue
+                for channel in self.channels.values()
+                for consumer in channel.consumers
+            )
+            if not used:
+                del self.exclusives[queue]
+                self.auto_deletes.discard(queue)
 
     def cannot_carry(self, number: ChannelNumber, why: str) -> None:
         """A channel can't be put on another node: the client has to hear that its node is gone."""
@@ -860,7 +875,11 @@ class Switchboard:
             self.refuge(None)
         for channel in list(self.channels.values()):
             if channel.link is link and channel.mode in (Mode.SETTLED, Mode.ASKING):
-                if channel.target is not None or self.now < channel.next_move_at or channel.tie():
+                if (
+                    channel.target is not None
+                    or self.now < channel.setback_at + RETRY_MOVE
+                    or channel.tie()
+                ):
                     continue
                 refuge = self.refuge(channel.wish())
                 if refuge is not None and refuge is not link:
