@@ -388,6 +388,8 @@ class Carried:
             unit, data = self.held.popleft()
             self.held_bytes -= len(data)
             self.client_now(unit, data)
+        if self.mode is Mode.SETTLED and self.target is not None:
+            self._set_off()  # the link opened while the channel waited for something else
 
     # -- a planned move -------------------------------------------------------------------------
 
@@ -408,7 +410,18 @@ class Carried:
             if self.mode is not Mode.LEAVING:
                 self.replay(link)
         elif self.mode in (Mode.SETTLED, Mode.LINKING):
+            self._set_off()
+
+    def _set_off(self) -> None:
+        """Leave for the target as soon as its link is open, unless something binds it by now."""
+        if self.target is None or self.target.state is not LinkState.OPEN:
+            return
+        if self.reason is MoveReason.TIE or not self.tie():
             self._drain()
+            return
+        self.target = None
+        if self.mode is Mode.LINKING:
+            self.settle()
 
     def link_refused(self, link: Link) -> None:
         """The link that it was going to can't be had."""
