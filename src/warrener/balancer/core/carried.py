@@ -12,6 +12,7 @@ undone: the consumers are started again where they were.
 
 from abc import abstractmethod
 from collections import Counter, deque
+from dataclasses import replace
 from enum import Enum, auto
 from typing import Final, Protocol
 
@@ -444,7 +445,7 @@ class Carried:
         self.deadline = self.board.now + self._settle_time()
         for consumer in self.consumers:
             if consumer.parked_since is None and not consumer.cancelling:
-                self.request(BasicCancel(consumer.tag))
+                self.request(BasicCancel(consumer.link_tag))
         self.check_drained()
 
     def check_drained(self) -> None:
@@ -602,6 +603,7 @@ class Carried:
             self.request(ConfirmSelect())
         if self.transactional:
             self.request(TxSelect())
+        self.consumers.new_link()
         self._start_consumers(None, self.qos)
         self.requests.extend(again)
         for request in again:
@@ -643,12 +645,17 @@ class Carried:
         elif consumer.prefetch is None and in_force is not None:
             in_force = BasicQos(0, 0)
             self.request(in_force)
+        if consumer.started_in == self.epoch:
+            self.consumers.rename(consumer)
+        consumer.started_in = self.epoch
         method = resumed_after(consumer.method, consumer.last_message)
+        if consumer.link_tag != consumer.tag:
+            method = replace(method, consumer_tag=consumer.link_tag)
 
         def done(_: Method) -> None:
             consumer.resume()
             if self.mode is Mode.DRAINING:  # it began behind the others' cancels
-                self.request(BasicCancel(consumer.tag))
+                self.request(BasicCancel(consumer.link_tag))
 
         self.request(method, done)
         return in_force

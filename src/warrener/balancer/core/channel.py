@@ -37,6 +37,7 @@ from warrener.amqp.frames import payload_of
 from warrener.amqp.methods import (
     BasicAck,
     BasicCancel,
+    BasicCancelOk,
     BasicConsume,
     BasicConsumeOk,
     BasicDeliver,
@@ -398,6 +399,7 @@ class Channel(Carried):
             if self.declared_in != self.epoch and self._means_last_declared(method):
                 method = renamed(method, self.last_queue)
                 data = encode_method_frame(self.number, method)
+        called = self._as_the_link_calls_it(method)
         done = self._note(method, queue or "")
         if method.ID == ChannelClose.ID:
             self.mode = Mode.CLOSING
@@ -407,7 +409,16 @@ class Channel(Carried):
             waits = not no_wait(method)
             request = Rpc(method.ID, data, waits=waits, done=done, published=self.plain_published)
             self.requests.append(request)
-        self._pass(data)
+        self._pass(encode_method_frame(self.number, called) if called is not method else data)
+
+    def _as_the_link_calls_it(self, method: Method) -> Method:
+        """A cancel with the tag that the link knows."""
+        if not isinstance(method, BasicCancel):
+            return method
+        consumer = self.consumers.get(method.consumer_tag)
+        if consumer is None or consumer.link_tag == consumer.tag:
+            return method
+        return replace(method, consumer_tag=consumer.link_tag)
 
     def _means_last_declared(self, method: Method) -> bool:
         """Whether an empty queue name stands for a queue declared on another link."""
@@ -499,7 +510,9 @@ class Channel(Carried):
             place = self.board.directory.place(self.board.vhost, queue, self.board.now)
             stream = isinstance(place, QueuePlace) and place.type == "stream"
             in_force = self.qos_asked() if method.no_wait else self.qos
-            self.consumers.add(Consumer(again, in_force, stream=stream))
+            consumer = Consumer(again, in_force, stream=stream)
+            consumer.started_in = self.epoch
+            self.consumers.add(consumer)
             self.has_reply_to = self.has_reply_to or queue == REPLY_TO
             self.seen_version = -1
             if self.mode is Mode.DRAINING:  # it began behind the others' cancels
@@ -586,13 +599,27 @@ class Channel(Carried):
             for at in range(0, len(data), stride):
                 self._delivery(data, at, at + stride)
             offset = self.deliveries.offset
+            data = self._as_the_client_calls_it(data, stride)
             self.board.to_client(retag(data, unit.count, offset) if offset else data)
         else:
             self.board.to_client(data)
 
+    def _as_the_client_calls_it(self, data: bytes, stride: int) -> bytes:
+        """Deliveries under the consumer tags that the client knows."""
+        if not self.consumers.has_aliases:
+            return data
+        changed = bytearray(data)
+        for start in range(0, len(data), stride):
+            called = consumer_tag(data, start)
+            consumer = self.consumers.on_link(called.decode("utf-8", "surrogateescape"))
+            if consumer is not None and len(called):
+                tag = consumer.tag.encode("utf-8", "surrogateescape")
+                changed[start + 12 : start + 12 + len(tag)] = tag
+        return bytes(changed)
+
     def _delivery(self, data: bytes, start: int, end: int) -> None:
         tag = consumer_tag(data, start).decode("utf-8", "surrogateescape")
-        consumer = self.consumers.get(tag)
+        consumer = self.consumers.on_link(tag)
         settled = consumer.method.no_ack if consumer else self.consumers.settles is False
         if consumer is not None and consumer.is_stream:
             consumer.last_message = data[start:end]
@@ -694,6 +721,10 @@ class Channel(Carried):
         request = self._answered(method.ID)
         if request is not None and request.done is not None:
             request.done(method)
+        if request is not None and request.id == BasicCancel.ID and not request.ours:
+            asked = decode_method(payload_of(request.frame, 0, len(request.frame)))
+            if isinstance(asked, BasicCancel):  # the link may call it by another tag
+                data = encode_method_frame(self.number, BasicCancelOk(asked.consumer_tag))
         if request is None or not request.ours:
             self.board.to_client(data)
         self.check_drained()
@@ -701,9 +732,12 @@ class Channel(Carried):
 
     def _broker_cancels(self, method: BasicCancel, data: bytes) -> None:
         """The broker has ended a consumer: its queue is gone, or only its queue's node."""
-        consumer = self.consumers.get(method.consumer_tag)
+        consumer = self.consumers.on_link(method.consumer_tag)
         if consumer is None or consumer.cancelling:
             if self.board.takes_cancels:
+                if consumer is not None and consumer.tag != method.consumer_tag:
+                    told = replace(method, consumer_tag=consumer.tag)
+                    data = encode_method_frame(self.number, told)
                 self.board.to_client(data)
             return
         board = self.board
@@ -745,7 +779,7 @@ class Channel(Carried):
                     return None
                 asked = decode_method(payload_of(request.frame, 0, len(request.frame)))
                 tag = asked.consumer_tag if isinstance(asked, BasicConsume) else ""
-                return self.consumers.get(tag)
+                return self.consumers.on_link(tag)
         return None
 
     def get_refused(self, method: ChannelClose) -> bool:

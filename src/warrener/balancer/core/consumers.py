@@ -21,10 +21,12 @@ class Consumer:
         "judging",
         "last_message",
         "led_by",
+        "link_tag",
         "method",
         "parked_since",
         "prefetch",
         "retry_at",
+        "started_in",
         "why_parked",
     )
 
@@ -34,6 +36,8 @@ class Consumer:
         self.method = method
         self.is_stream = stream or "x-stream-offset" in (method.arguments or {})
         self.led_by: NodeName | None = None  # when the broker cancelled it
+        self.link_tag = method.consumer_tag  # what its link calls it
+        self.started_in = 0  # the channel's epoch
         self.prefetch = prefetch
         self.parked_since: float | None = None
         self.why_parked = ""
@@ -79,10 +83,11 @@ class Consumers:
     ``stepped``: whether each delivery has to be looked at, instead of a run at once.
     """
 
-    __slots__ = ("_by_tag", "settles", "stepped")
+    __slots__ = ("_aliases", "_by_tag", "settles", "stepped")
 
     def __init__(self) -> None:
         self._by_tag: dict[str, Consumer] = {}
+        self._aliases: dict[str, Consumer] = {}  # tags of the present link that aren't the client's
         self.settles: bool | None = True
         self.stepped = False
 
@@ -95,6 +100,37 @@ class Consumers:
     def get(self, tag: str) -> Consumer | None:
         """The consumer of that tag."""
         return self._by_tag.get(tag)
+
+    @property
+    def has_aliases(self) -> bool:
+        """Whether the present link calls some of them otherwise than the client."""
+        return bool(self._aliases)
+
+    def on_link(self, tag: str) -> Consumer | None:
+        """The consumer that the present link calls so, or called so before."""
+        return self._aliases.get(tag) or self._by_tag.get(tag)
+
+    def rename(self, consumer: Consumer) -> None:
+        """Another tag for the present link, of the same length in bytes.
+
+        RabbitMQ's channel (3.10) crashes at the first delivery to a consumer whose tag was used
+        before on the channel, if deliveries of the former one are unsettled.
+        """
+        tag = consumer.tag.encode("utf-8", "surrogateescape")
+        for last in range(1, 256):
+            other = (tag[:-1] + bytes([last])).decode("utf-8", "surrogateescape")
+            if other not in self._by_tag and other not in self._aliases:
+                self._aliases[other] = consumer
+                consumer.link_tag = other
+                break
+        self._changed()
+
+    def new_link(self) -> None:
+        """The next link knows none of them, and calls them as the client does."""
+        self._aliases.clear()
+        for consumer in self._by_tag.values():
+            consumer.link_tag = consumer.tag
+        self._changed()
 
     def add(self, consumer: Consumer) -> None:
         """One more."""
@@ -109,6 +145,7 @@ class Consumers:
     def clear(self) -> None:
         """None is left."""
         self._by_tag.clear()
+        self._aliases.clear()
         self._changed()
 
     def parked(self) -> int:
@@ -119,3 +156,4 @@ class Consumers:
         kinds = {consumer.method.no_ack for consumer in self._by_tag.values()}
         self.settles = None if len(kinds) > 1 else False in kinds or not kinds
         self.stepped = self.settles is None or any(c.is_stream for c in self._by_tag.values())
+        self.stepped = self.stepped or bool(self._aliases)
