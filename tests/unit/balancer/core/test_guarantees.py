@@ -637,7 +637,7 @@ def test_a_cancel_by_the_broker_of_a_queue_whose_node_died_parks_the_consumer() 
     away = QueuePlace(None, "classic", usable=False)
     play.looked_up(Lookup(LookupKind.QUEUE, "/", "q"), away).gives()
     play.after(0.5).gives()
-    play.knows(("q", "n2", "classic"), ("p", "n1")).after(0.5).gives("link: basic.consume q c/1")
+    play.knows(("q", "n2", "classic"), ("p", "n1")).after(0.5).gives("link: basic.consume q \x01/1")
 
 
 def test_a_prefetch_is_in_force_for_the_same_consumers_after_a_planned_move() -> None:

@@ -189,7 +189,7 @@ def test_a_client_that_does_not_settle_keeps_its_channel_where_it_is() -> None:
     play.at("n1").node_answers(BasicCancelOk("c")).gives()
     play.client_sends((1, BasicConsume("q", "d"))).gives()
     play.ticks(SETTLE_FOR_COMFORT + 0.5)
-    assert "link: basic.consume q c/1" in play.lines
+    assert "link: basic.consume q \x01/1" in play.lines
     play.at("n1").node_answers(BasicConsumeOk("c")).gives("link: basic.consume q d/1")
     assert place(play).node == N1
     assert play.budget.moves_failed == 1
@@ -264,7 +264,7 @@ def test_a_target_lost_while_the_channel_drains_has_its_consumers_started_again(
     play = busy()
     play.node_sends(deliver(1))
     leaving(play)
-    play.lost("n2").gives("link: basic.consume q c/1")
+    play.lost("n2").gives("link: basic.consume q \x01/1")
     play.at("n1").node_answers(BasicCancelOk("c"), BasicConsumeOk("c")).gives()
     play.node_sends(deliver(2)).gives('client: basic.deliver c 2 "m"/1')
     assert (place(play).node, place(play).state) == (N1, "settled")
