@@ -270,11 +270,6 @@ def test_a_drain_is_undone_by_ctrl_c(warren: Warren, place: Place, clients: list
     assert "node.drain_undone" in kinds
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a move that is called off consumes again with the same tag on the same channel, and "
-    "RabbitMQ 3.10.8 answers the next delivery with 541 if deliveries are unsettled",
-)
 def test_a_consumer_goes_on_after_a_drain_that_was_undone(warren: Warren, place: Place) -> None:
     with lazy_consumer(place, "lazy-2") as (raw, first):
         interrupted_drain(warren, "lazy-2")
