@@ -1,4 +1,4 @@
-"""A channel on its link and its first move, as playbooks: who is asked, what waits, what is said."""
+"""A channel on its link and its first move, as playbooks: who is asked, what waits, is said."""
 
 import pytest
 from tests.unit.balancer.core.scene import (

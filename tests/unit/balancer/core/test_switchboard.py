@@ -82,9 +82,7 @@ def test_connection_methods_of_the_client_go_to_its_home() -> None:
     play.client_sends(encode(ConnectionBlocked("?"))).gives("link: connection.blocked")
 
 
-def test_the_answer_to_a_frame_on_a_channel_that_is_not_open_is_for_the_client() -> (
-    None
-):
+def test_the_answer_to_a_frame_on_a_channel_that_is_not_open_is_for_the_client() -> None:
     play = apart()
     play.client_sends((9, BasicAck(1))).gives("link: basic.ack 1/9")
     close = ConnectionClose(504, "CHANNEL_ERROR - expected 'channel.open'", 60, 80)
