@@ -47,6 +47,8 @@ class Plan:
     leaves: bool = True  # the client closes its connection in the end
     early: bool = False  # trouble may come in the handshake
     informed: bool = True  # the balancer has the cluster's own view
+    mixed: bool = False  # brokers let other channels speak in the middle of a content
+    hold: int = 1 << 20  # bytes; larger messages go through frame by frame and can't be repeated
 
     @property
     def calm(self) -> bool:
@@ -244,6 +246,7 @@ class Network:
                 if wire.end is None:
                     self._lose(wire, "connection refused")
                 else:
+                    wire.end.interleaves = self.plan.mixed
                     wire.end.body_step = self.dice.choose((1 << 16, 1 << 16, 30))
                     self.obey(session.link_connected(wire.number, now))
             case "L>":
@@ -254,7 +257,8 @@ class Network:
             case "<L":
                 assert wire is not None
                 assert wire.end is not None
-                data = self._cut(wire.end.output, whole)
+                size = len(wire.end.output)
+                data = wire.end.take_output(size if whole else 1 + self.dice.below(size))
                 wire.heard.hear(data)
                 self.obey(session.link_data(wire.number, data, now))
             case "lost":

@@ -109,7 +109,7 @@ class Oracle(Witness):
         gone = self._life_over(life)
         if not sent.seq:
             claim(
-                bool(published) or gone or self.over is not None,
+                bool(published) or gone,
                 f"message {number} was lost, and nobody said so",
                 sent.at,
             )

@@ -1,5 +1,7 @@
 """Runs: what a seed stands for, and what is done with one that fails."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tests.property.dice import Dice, smallest
@@ -9,6 +11,7 @@ from tests.property.records import Broken, Tally
 from tests.property.transcript import Passed, Word, describe
 from tests.property.world import World
 
+from warrener.balancer.core import channel, switchboard
 from warrener.testing.simulated_client import Habits
 
 CALM = ("drain", "drain", "revive", "revive", "rehome", "elect", "elect")
@@ -28,6 +31,7 @@ class Kind:
     no_ack: bool = False
     refuses: bool = False
     clumsy: bool = False
+    large: bool = False  # messages that are too large to be held
 
     def check(self, tally: Tally) -> None:
         """Whether these runs showed what they are for."""
@@ -93,6 +97,8 @@ def plan_of(kind: Kind, seed: int) -> Plan:
         locality=not dice.one_in(4),
         early=dice.one_in(8),
         informed=not dice.one_in(5),
+        mixed=dice.one_in(3),
+        hold=100 if kind.large and dice.one_in(2) else 1 << 20,
     )
 
 
@@ -105,6 +111,22 @@ def steps_of(seed: int) -> list[int]:
 def run(kind: Kind, seed: int, steps: list[int]) -> tuple[World, Tally]:
     """One run and its judgement. Raises what is wrong."""
     plan = plan_of(kind, seed)
+    with holding(plan.hold):
+        return _run(kind, plan, seed, steps)
+
+
+@contextmanager
+def holding(size: int) -> Iterator[None]:
+    """Messages over ``size`` bytes aren't held: a limit that is no setting, and too large here."""
+    before = channel.HOLD_MESSAGE
+    channel.HOLD_MESSAGE = switchboard.HOLD_MESSAGE = size  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        channel.HOLD_MESSAGE = switchboard.HOLD_MESSAGE = before  # type: ignore[misc]
+
+
+def _run(kind: Kind, plan: Plan, seed: int, steps: list[int]) -> tuple[World, Tally]:
     world = World(plan, Dice(seed))
     try:
         if not plan.early:

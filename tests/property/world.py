@@ -126,13 +126,14 @@ class World(Network):
     def _unattended(self) -> str:
         """Consumers that the client believes in and no broker has."""
         there = sorted(
-            (number, consumer.tag)
+            (number, consumer.tag[:-1])
             for wire in self.wires.values()
             if wire.end is not None and not wire.end.dead and not wire.gone
             for number, channel in wire.end.channels.items()
             for consumer in channel.consumers()
         )
-        wanted = sorted(self.client.consumers())
+        # Started again on a channel, a consumer has another tag there: see ``called_alike``.
+        wanted = sorted((number, tag[:-1]) for number, tag in self.client.consumers())
         return "" if there == wanted else f"consumers {wanted} wanted, {there} there"
 
     # -- brokers --------------------------------------------------------------------------------

@@ -74,6 +74,7 @@ class Surroundings(Protocol):
     def running(self) -> bool: ...
     def say(self, channel: int, method: Method, message: Message | None = None) -> None: ...
     def log(self, happening: Happening) -> None: ...
+    def fail(self, error: "HardError") -> None: ...
     def queue(self, name: str) -> SimulatedQueue | None: ...
     def routes(self, exchange: str, key: str) -> Sequence[str] | None: ...
     def declare(self, name: str, kind: QueueKind) -> SimulatedQueue: ...
@@ -241,8 +242,8 @@ class SimulatedChannel:
         around = self._around
         routed = around.routes(method.exchange, method.routing_key)
         if routed is None:
-            text = f"no exchange '{method.exchange}' in vhost '/'"
-            raise _SoftError(ReplyCode.NOT_FOUND, text)
+            what = f"no exchange '{method.exchange}' in vhost '/'"
+            raise _SoftError(ReplyCode.NOT_FOUND, what)
         queues = [queue for name in routed if (queue := around.queue(name)) is not None]
         # A classic queue whose node is down doesn't exist for routing.
         queues = [queue for queue in queues if queue.exists]
@@ -351,7 +352,16 @@ class SimulatedChannel:
         return not self._limit or len(self._held) < self._limit
 
     def deliver(self, consumer: Consumer, entry: Entry) -> None:
-        """Write a delivery."""
+        """Write a delivery.
+
+        RabbitMQ 3.10's channel crashes on one for a consumer whose tag was another one's before, if
+        deliveries of that one are unsettled.
+        """
+        holders = {held.consumer for held in self._held.values()} - {None, consumer}
+        if any(other is not None and other.tag == consumer.tag for other in holders):
+            consumer.queue.put_back(entry)
+            self._around.fail(HardError(ReplyCode.INTERNAL_ERROR, "channel crashed", 0))
+            return
         tag, message = self._hand_out(consumer.queue, entry, consumer, consumer.no_ack)
         key = consumer.queue.name
         self._say(BasicDeliver(consumer.tag, tag, entry.redelivered, "", key), message)
@@ -456,9 +466,8 @@ class SimulatedChannel:
             return queue
         if queue.exists:
             raise _NotNow
-        text = f"home node '{queue.node}' of durable queue '{name}' in vhost '/' is down"
-        text += " or inaccessible"
-        raise _SoftError(ReplyCode.NOT_FOUND, text)
+        what = f"durable queue '{name}' in vhost '/' is down or inaccessible"
+        raise _SoftError(ReplyCode.NOT_FOUND, f"home node '{queue.node}' of {what}")
 
     # -- the end --------------------------------------------------------------------------------
 

@@ -78,7 +78,11 @@ class Cluster(Protocol):
 
 
 class SimulatedLink:
-    """See the module. ``body_step`` is the size of the pieces in which it sends bodies."""
+    """See the module. ``body_step`` is the size of the pieces in which it sends bodies.
+
+    With ``interleaves`` it lets other channels speak in the middle of a content. RabbitMQ doesn't,
+    the protocol allows it (section 4.2.6), and other brokers do.
+    """
 
     def __init__(self, cluster: Cluster, number: int, node: NodeName) -> None:
         self.number = number
@@ -92,12 +96,14 @@ class SimulatedLink:
         self.open = False
         self.closing = False  # the broker said connection.close
         self.body_step = 1 << 16
+        self.interleaves = False
         self.channels: dict[int, SimulatedChannel] = {}
         self._cluster = cluster
         self._greeted = b""
         self._splitter = FrameSplitter()
         self._contents = ContentAssembler()
         self._openings: dict[int, int] = {}
+        self._unsaid: dict[int, list[bytes]] = {}  # the rest of contents, by channel
 
     def __repr__(self) -> str:
         return f"<link {self.number} to {self.node} open={self.open} dead={self.dead}>"
@@ -113,9 +119,9 @@ class SimulatedLink:
         try:
             self._read(data)
         except HardError as error:
-            self._fail(error)
+            self.fail(error)
         except Malformed as problem:
-            self._fail(HardError(ReplyCode.UNEXPECTED_FRAME, str(problem), 0))
+            self.fail(HardError(ReplyCode.UNEXPECTED_FRAME, str(problem), 0))
         if self.eof and not self.input:
             self.die("the peer closed")
 
@@ -123,6 +129,8 @@ class SimulatedLink:
         """The next ``size`` bytes for the peer."""
         data = bytes(self.output[:size])
         del self.output[:size]
+        if not self.output:
+            self._say_the_rest(*self._unsaid)
         return data
 
     def die(self, why: str) -> None:
@@ -131,6 +139,7 @@ class SimulatedLink:
             return
         self.dead = True
         self.open = False
+        self._unsaid.clear()
         self.input.clear()
         for channel in list(self.channels.values()):
             channel.die()
@@ -227,7 +236,7 @@ class SimulatedLink:
             try:
                 channel.go_on()
             except HardError as error:
-                self._fail(error)
+                self.fail(error)
                 return
             self._bury(channel)
 
@@ -237,7 +246,8 @@ class SimulatedLink:
             self.channels.pop(number, None)
             self._contents.drop(number)
 
-    def _fail(self, error: HardError) -> None:
+    def fail(self, error: HardError) -> None:
+        """The peer has made a mistake that costs it the connection, or RabbitMQ has."""
         self._cluster.log(PeerError(self.number, 0, error.code, error.text))
         if not self.open:
             self.die(error.text)
@@ -263,10 +273,22 @@ class SimulatedLink:
 
     def say(self, channel: int, method: Method, message: Message | None = None) -> None:
         """Write a method, and its content."""
+        if self._unsaid:
+            done = [n for n in self._unsaid if n == channel or not channel or self.chance.below(2)]
+            self._say_the_rest(*done)
         if message is None:
             self.output += encode_method_frame(channel, method)
-        else:
-            self.output += b"".join(encode_message(channel, method, message, self.body_step))
+            return
+        frames = encode_message(channel, method, message, self.body_step)
+        if self.interleaves and len(frames) > 1 and self.chance.below(2):
+            at = 1 + self.chance.below(len(frames) - 1)
+            self._unsaid[channel] = frames[at:]
+            frames = frames[:at]
+        self.output += b"".join(frames)
+
+    def _say_the_rest(self, *channels: int) -> None:
+        for channel in channels:
+            self.output += b"".join(self._unsaid.pop(channel))
 
     def log(self, happening: Happening) -> None:
         """Write down what happened."""

@@ -80,7 +80,10 @@ class Peer:
     def hears_all(self) -> list[tuple[int, Method, Message | None]]:
         """The same with channels and contents."""
         found = []
-        for frame in self._splitter.feed(self.link.take_output(len(self.link.output))):
+        data = b""
+        while self.link.output:
+            data += self.link.take_output(len(self.link.output))
+        for frame in self._splitter.feed(data):
             if frame.kind != FRAME_HEARTBEAT:
                 said = self._contents.take(frame)
                 if said is not None:

@@ -209,6 +209,20 @@ def test_a_consumer_tag_used_twice_costs_the_connection() -> None:
     assert close.reply_text == "NOT_ALLOWED - attempt to reuse consumer tag 't'"
 
 
+def test_a_tag_of_a_cancelled_consumer_with_unsettled_deliveries_crashes_the_channel() -> None:
+    _, _, peer = setup()
+    peer.publishes(1, 1)
+    peer.says(1, BasicConsume("q", "t"))
+    deliveries(peer)
+    peer.says(1, BasicCancel("t"), BasicConsume("q", "u"), BasicConsume("q", "t"))
+    peer.says(1, BasicCancel("u"))
+    peer.publishes(1, 2)
+    peer.delivers()
+    close = peer.hears()[-1]
+    assert isinstance(close, ConnectionClose)
+    assert close.reply_code == 541
+
+
 def test_a_queue_that_is_not_there() -> None:
     _, _, peer = setup()
     peer.says(1, BasicConsume("nope"))

@@ -1,6 +1,8 @@
+from itertools import pairwise
+
 from tests.unit.testing.peer import N2, Peer, three_nodes
 
-from warrener.amqp.constants import HEARTBEAT, PROTOCOL_HEADER
+from warrener.amqp.constants import FRAME_BODY, HEARTBEAT, PROTOCOL_HEADER
 from warrener.amqp.methods import (
     BasicConsume,
     BasicQos,
@@ -19,6 +21,7 @@ from warrener.amqp.methods import (
     encode_method_frame,
 )
 from warrener.testing.simulated_happenings import LinkDied, PeerError
+from warrener.testing.simulated_wire import FrameSplitter
 
 
 def test_the_handshake_step_by_step_even_byte_by_byte() -> None:
@@ -86,6 +89,29 @@ def test_a_method_in_the_middle_of_a_content_costs_the_connection() -> None:
     (close,) = peer.hears()
     assert isinstance(close, ConnectionClose)
     assert close.reply_code == 505
+
+
+def test_it_can_let_other_channels_speak_in_the_middle_of_a_content() -> None:
+    cluster, _ = three_nodes()
+    peer = Peer(cluster).opens().opens_channel(1).opens_channel(2)
+    peer.link.interleaves = True
+    peer.link.body_step = 30
+    for number in range(1, 60):
+        peer.publishes(1, number)
+    peer.says(1, BasicConsume("q", "a"))
+    peer.says(2, BasicConsume("q", "b"))
+    peer.delivers()
+    data = bytes(peer.link.output)
+    frames = list(FrameSplitter().feed(data))
+    mixed = [
+        (one.channel, other.channel)
+        for one, other in pairwise(frames)
+        if other.kind == FRAME_BODY and one.channel != other.channel
+    ]
+    assert mixed
+    said = [message for _, _, message in peer.hears_all() if message is not None]
+    assert sorted(message.number for message in said) == list(range(1, 60))
+    assert all(message.whole for message in said)
 
 
 def test_closing_is_answered_and_ends_the_link() -> None:
