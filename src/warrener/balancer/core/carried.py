@@ -524,6 +524,9 @@ class Carried:
             self.link = None
             self.board.gone(self.number)
             return
+        if self.reopens:  # what was to be a new channel on this link
+            self.reopens = False
+            self.reason = MoveReason.FAILOVER
         if self.mode is Mode.LEAVING:
             self.has_left()
             return
@@ -536,7 +539,6 @@ class Carried:
             consumer.bereft = True
         self.link = None
         self.reason = MoveReason.FAILOVER
-        self.reopens = False
         target = self.target
         if target is None:
             self.relocate()

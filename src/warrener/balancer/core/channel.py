@@ -754,6 +754,12 @@ class Channel(Carried):
         if self.mode in (Mode.LEAVING, Mode.CLOSING):
             return  # the close-ok for the other close still comes
         failed = self.failed_consumer(method)
+        if failed is not None:
+            sent_before = (r.published for r in self.requests if r.id == BasicConsume.ID)
+            self.plain_proven = max(self.plain_proven, next(sent_before, 0))
+            if why := self.uncarriable():  # said behind the consume, so nobody has heard it
+                self.board.cannot_carry(self.number, why)
+                return
         link, self.link = self.link, None
         if (
             failed is not None
@@ -764,6 +770,9 @@ class Channel(Carried):
                 self.deliveries.left()
                 self.publishes.left()
                 self.in_assembly = None
+                arriving = self.mode is Mode.REPLAYING and self.to_replay
+                self.reopens = self.reopens or not arriving
+                self.probes = 0
                 self.replay(link)
             return
         self.board.to_client(data)

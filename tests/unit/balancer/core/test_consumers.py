@@ -90,3 +90,50 @@ def test_parked_consumers_are_counted() -> None:
     assert consumers.parked() == 1
     first.resume()
     assert consumers.parked() == 0
+
+
+# -- what a link calls them -----------------------------------------------------------------------
+
+
+def test_a_consumer_begun_twice_on_a_link_has_another_tag_there_of_the_same_length() -> None:
+    one, other = consumer("ctag"), consumer("cta\x01")
+    consumers = filled(one, other)
+    seen = {one.link_tag, other.link_tag}
+    for _ in range(100):
+        consumers.rename(one)
+        assert len(one.link_tag.encode("utf-8", "surrogateescape")) == 4
+        assert one.link_tag not in seen
+        seen.add(one.link_tag)
+        assert consumers.on_link(one.link_tag) is one
+    assert consumers.on_link("cta\x01") is other
+    assert consumers.get("ctag") is one
+    assert consumers.has_aliases
+    assert consumers.stepped
+
+
+def test_late_deliveries_under_an_older_tag_are_still_the_consumers() -> None:
+    one = consumer("c")
+    consumers = filled(one)
+    consumers.rename(one)
+    first = one.link_tag
+    consumers.rename(one)
+    assert consumers.on_link(first) is consumers.on_link("c") is one
+
+
+def test_the_next_link_calls_consumers_as_the_client_does() -> None:
+    one = consumer("c")
+    consumers = filled(one)
+    consumers.rename(one)
+    consumers.new_link()
+    assert one.link_tag == "c"
+    assert not consumers.has_aliases
+    assert not consumers.stepped
+
+
+@pytest.mark.parametrize("tag", ["\u00e9", "\u20ac\u20ac", "\udcff", "x" * 255])
+def test_a_tag_of_any_octets_can_be_replaced(tag: str) -> None:
+    one = consumer(tag)
+    filled(one).rename(one)
+    wanted = tag.encode("utf-8", "surrogateescape")
+    got = one.link_tag.encode("utf-8", "surrogateescape")
+    assert (len(got), got != wanted) == (len(wanted), True)
