@@ -137,6 +137,7 @@ class Carried:
     """See the module. Attributes are the channel's and the session's business only."""
 
     __slots__ = (
+        "asked",
         "board",
         "confirms",
         "consumers",
@@ -237,6 +238,7 @@ class Carried:
         self.get_queue = ""
         self.get_refused_at: float | None = None  # since when, for want of a leader
         self.placed = False  # the first method that names a queue has been seen
+        self.asked: Lookup | None = None  # what is waited for
         self.dont_ask_until = 0.0
         self.seen_version = -1
         self.evaluated_at = board.now

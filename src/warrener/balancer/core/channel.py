@@ -319,6 +319,7 @@ class Channel(Carried):
             return False
         self.mode = Mode.ASKING
         self.deadline = board.now + ASK_TIMEOUT
+        self.asked = lookup
         board.ask(lookup)
         return True
 
@@ -804,9 +805,9 @@ class Channel(Carried):
 
     # -- time -----------------------------------------------------------------------------------
 
-    def looked_up(self) -> None:
-        """Something that was asked for has been looked up."""
-        if self.mode is Mode.ASKING:
+    def looked_up(self, lookup: Lookup) -> None:
+        """Something that was asked for, by this channel or another, has been looked up."""
+        if self.mode is Mode.ASKING and lookup == self.asked:
             self.settle()
         self.tick_consumers()
 

@@ -942,7 +942,7 @@ class Switchboard:
         """Something that was asked for has been looked up."""
         self.now = now
         for channel in list(self.channels.values()):
-            channel.looked_up()
+            channel.looked_up(lookup)
 
     def tick(self, now: float) -> None:
         """About twice a second."""

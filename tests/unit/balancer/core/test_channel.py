@@ -245,6 +245,15 @@ def test_other_channels_do_not_wait_for_a_look_up() -> None:
     play.client_sends((2, QueueDeclare("w"))).gives("link: queue.declare w/2")
 
 
+def test_the_answer_to_another_channels_question_is_not_waited_for_nor_asked_about_again() -> None:
+    play = unknown().channel(2)
+    play.client_sends((1, BasicConsume("q", "c"))).gives("look up queue q")
+    play.client_sends((2, BasicConsume("r", "d"))).gives("look up queue r")
+    play.after(ASK_TIMEOUT / 2)
+    play.looked_up(LOOK_UP, None).gives("link: basic.consume q c/1")
+    play.after(ASK_TIMEOUT / 2).gives("link: basic.consume r d/2")
+
+
 def test_while_the_view_of_the_cluster_is_away_nothing_is_asked() -> None:
     play = Play.opened("n1", "n2").channel()
     play.client_sends((1, BasicConsume("q", "c"))).gives("link: basic.consume q c/1")
