@@ -21,6 +21,7 @@ _WHY: Final = {
     Placement.REFUSED: "the leader's node refused a connection",
     Placement.DRAINED: "its node was drained",
     Placement.REBALANCED: "sessions were spread evenly",
+    Placement.UNSETTLED: "its client doesn't settle in time for a move to the leader",
     Placement.MOVING: "on its way to another node",
     Placement.WAITING: "waits for a node, or for its queue to come back",
 }

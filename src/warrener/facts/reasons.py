@@ -75,5 +75,6 @@ class Placement(StrEnum):
     REFUSED = "refused"  # the leader's node refused a link
     DRAINED = "drained"  # its node was drained
     REBALANCED = "rebalanced"
+    UNSETTLED = "unsettled"  # its client doesn't settle in time for a move to the leader
     MOVING = "moving"
     WAITING = "waiting"  # for a node, or for its queue to come back

@@ -863,7 +863,11 @@ class Channel(Carried):
             return Placement.WAITING
         if self.mode not in (Mode.SETTLED, Mode.CLOSING, Mode.ENDED):
             return Placement.MOVING
-        return Placement.TIED if self.tie() else self.why
+        if self.tie():
+            return Placement.TIED
+        if self.why is Placement.LEADER and self.leader_of(self.main_queue()) != self.node:
+            return Placement.UNSETTLED if self.setbacks else Placement.HOME
+        return self.why
 
 
 def _one_message(channel: int, method: int, data: bytes) -> Unit:

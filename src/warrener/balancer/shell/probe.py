@@ -75,6 +75,10 @@ class _Refused(Exception):
     """The broker answered properly that it doesn't want us: it serves AMQP."""
 
 
+class _Going(Exception):
+    """The broker closes with 320: it stops, or goes into maintenance."""
+
+
 class _Conversation:
     """Methods to and from one node."""
 
@@ -99,6 +103,8 @@ class _Conversation:
             method = decode_method(payload[:-1])
             if isinstance(method, ConnectionClose):
                 self.send(0, ConnectionCloseOk())
+                if method.reply_code == ReplyCode.CONNECTION_FORCED:
+                    raise _Going(method.reply_text)
                 raise _Refused(method.reply_text)
             if isinstance(method, kinds):
                 return method
@@ -187,6 +193,11 @@ async def probe(
                 asked += 1
             async with asyncio.timeout(timeout):
                 await conversation.say_goodbye()
+        except _Going as goodbye:
+            report(Unfit.REFUSES, str(goodbye))
+            if asked == 0:
+                await sleep(interval)
+            # else ask again at once: a node in maintenance takes no connection any more
         except _Refused:
             report(None, "")
             await sleep(interval * BARE_PACE)

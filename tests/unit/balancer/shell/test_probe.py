@@ -10,7 +10,7 @@ from fnmatch import fnmatch
 import pytest
 import uvloop
 
-from warrener.amqp.methods import BasicQosOk, encode_method_frame
+from warrener.amqp.methods import BasicQosOk, ConnectionClose, encode_method_frame
 from warrener.balancer.shell.probe import ProbeLogin, probe
 from warrener.facts.balance import Backend
 from warrener.facts.ids import NodeName
@@ -110,3 +110,43 @@ def test_a_node_that_does_not_speak_amqp_is_told_apart(says: bytes, text: str) -
     ((why, detail),) = told
     assert why is Unfit.NOT_AMQP
     assert fnmatch(detail, text)
+
+
+@pytest.mark.parametrize(
+    ("code", "wanted"),
+    [(320, Unfit.REFUSES), (530, None)],
+    ids=["a node that goes", "a login that is refused"],
+)
+def test_a_close_speaks_of_the_node_only_with_320(code: int, wanted: Unfit | None) -> None:
+    """Maintenance mode closes connections with 320 and takes no new ones."""
+    told: list[Unfit | None] = []
+
+    close = encode_method_frame(0, ConnectionClose(code, "Node was put into maintenance mode"))
+
+    async def main() -> None:
+        async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(close)
+            with suppress(OSError):
+                await reader.read()
+            writer.transport.abort()
+            gone.set()
+
+        async def never(_: float) -> None:
+            await asyncio.Event().wait()
+
+        gone = asyncio.Event()
+        server = await asyncio.start_server(greet, "127.0.0.1", 0)
+        backend = Backend(NodeName("n1"), *server.sockets[0].getsockname()[:2])
+        report = lambda why, _: told.append(why)  # noqa: E731 - what probes are given
+        probing = asyncio.create_task(
+            probe(backend, LOGIN, report, interval=1, timeout=1.0, sleep=never)
+        )
+        await until(lambda: bool(told))
+        probing.cancel()
+        await asyncio.gather(probing, return_exceptions=True)
+        await gone.wait()
+        server.close()
+        await server.wait_closed()
+
+    uvloop.run(main())
+    assert told == [wanted]
