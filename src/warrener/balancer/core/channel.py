@@ -92,7 +92,7 @@ from warrener.balancer.core.rewriting import (
     get_ok_tag,
     retag,
 )
-from warrener.balancer.core.traffic import Route, key_of, names_of
+from warrener.balancer.core.traffic import Route, key_of, names_of, same_key
 from warrener.facts.ids import SessionId
 from warrener.facts.moves import ChannelStatistics
 from warrener.facts.places import Lookup, QueuePlace
@@ -144,6 +144,8 @@ class Channel(Carried):
         if route is None or route.version != self.board.directory.version or route.away:
             return False
         if not self.placed or self.unproved:
+            return False
+        if self._may_meet_an_away_queue(data, pos, unit.end, unit.count):
             return False
         whole = pos == 0 and unit.end == len(data)
         self._book_publishes(data if whole else data[pos : unit.end], unit.count, route)
@@ -237,6 +239,9 @@ class Channel(Carried):
 
     def _publish(self, unit: Unit, data: bytes) -> None:
         """Whole messages."""
+        if self._may_meet_an_away_queue(data, 0, len(data), unit.count):
+            self._publish_each(unit, data)
+            return
         route = self._route(data)
         if route is None:
             self.hold_first(unit, data)
@@ -256,6 +261,32 @@ class Channel(Carried):
             return
         self._book_publishes(data, unit.count, route)
         self._pass(data)
+
+    def _may_meet_an_away_queue(self, data: bytes, start: int, end: int, count: int) -> bool:
+        """Whether a run goes to several queues while some classic queue is down: what goes there
+        has to wait. Only then is each message of a run looked at."""
+        if count < 2 or not self.board.directory.classic_away:
+            return False
+        try:
+            return not same_key(data, start, end, count)
+        except IndexError:
+            return False  # no publish at all; the broker will say so
+
+    def _publish_each(self, unit: Unit, data: bytes) -> None:
+        """A run to several queues; from the first message that waits on, all of it waits."""
+        size = len(data) // unit.count
+        for at in range(0, len(data), size):
+            mode, held = self.mode, len(self.held)
+            self._publish(unit._replace(end=size, count=1), data[at : at + size])
+            waits = len(self.held) > held
+            if not waits and self.mode is mode:
+                continue
+            if rest := data[at + size :]:
+                first = self.held.popleft() if waits else None
+                self.hold_first(unit._replace(end=len(rest), count=len(rest) // size), rest)
+                if first is not None:
+                    self.held.appendleft(first)
+            return
 
     def _publish_part(self, assembly: Assembly, unit: Unit, data: bytes) -> None:
         """A frame of a message that comes in parts."""

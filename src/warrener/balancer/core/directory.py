@@ -76,6 +76,7 @@ class Directory:
         self.version = 0
         self.usable = False
         self.error = "nobody has looked at the cluster yet"
+        self._classic_away = -1, False  # the version for which it was found out
         self._now = 0.0
         self._queues: dict[Key, QueuePlace] = {}
         self._exchanges = Exchanges()
@@ -97,6 +98,15 @@ class Directory:
             f"Directory({state}, version {self.version}, {len(self._queues)} queues, "
             f"{len(self._exchanges)} exchanges)"
         )
+
+    @property
+    def classic_away(self) -> bool:
+        """Whether some classic queue is known that can't be used now."""
+        version, away = self._classic_away
+        if version != self.version:
+            away = any(p.type == "classic" and not p.usable for p in self._queues.values())
+            self._classic_away = self.version, away
+        return away
 
     def statistics(self) -> DirectoryStatistics:
         """How much is kept."""

@@ -21,6 +21,7 @@ WINDOW: Final = 4096
 MAJORITY: Final = 0.6
 """Share of a node that a publisher moves for. With two nodes at a half each it stays."""
 
+_METHOD_ID: Final = 7
 _METHOD_ARGUMENTS: Final = 13
 """Offset of the exchange's length in a basic.publish frame: head 7, id 4, reserved 2."""
 
@@ -33,6 +34,13 @@ def key_of(data: bytes, at: int) -> bytes:
     key = at + _METHOD_ARGUMENTS
     end = key + 1 + data[key]
     return data[key : end + 1 + data[end]]
+
+
+def same_key(data: bytes, start: int, end: int, count: int) -> bool:
+    """Whether the ``count`` messages of a run have one key. (A body with such a method in it can
+    make it look so.)"""
+    method = data[start + _METHOD_ID : start + _METHOD_ARGUMENTS]
+    return data.count(method + key_of(data, start), start, end) >= count
 
 
 def names_of(key: bytes) -> tuple[str, str]:

@@ -78,6 +78,19 @@ def test_a_snapshot_says_where_queues_are() -> None:
     assert directory.statistics().queues == 3
 
 
+def test_whether_some_classic_queue_is_away_follows_the_views() -> None:
+    directory = seen(view("a"), view("b", N2), view("r", None, "quorum"))
+    assert not directory.classic_away
+    directory.apply_snapshot(snapshot(view("a"), view("b", N2), down=(N2,)), 102.0)
+    assert directory.classic_away
+    directory.apply_snapshot(snapshot(view("a"), view("b", N2)), 104.0)
+    assert not directory.classic_away
+    directory.node_lost(N1)
+    assert directory.classic_away
+    directory.apply_snapshot(None, 106.0)
+    assert not directory.classic_away
+
+
 def test_the_version_grows_with_news_only() -> None:
     directory = seen(view("a"), view("b"))
     version = directory.version

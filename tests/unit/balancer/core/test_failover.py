@@ -709,6 +709,27 @@ def test_publishes_to_a_queue_that_is_down_wait_for_it_in_order() -> None:
     assert said.index('"a"') < said.index('"b"') < said.index("queue.declare w")
 
 
+def test_in_a_run_to_several_queues_only_what_comes_before_the_one_that_is_down_goes_on() -> None:
+    """Runs go on as a whole, once their shape is known; a broker would drop what can't be taken."""
+    play = Play.opened("n1", "n2").knows(("q1", "n1", "classic"), ("q2", "down n3", "classic"))
+    play.channel(confirms=True)
+    play.client_sends(message("-", "q1") * 8)
+    run = "".join(("a1", "b1", "c2", "d1", "e2", "f1"))
+    pairs = [(run[at], f"q{run[at + 1]}") for at in range(0, len(run), 2)]
+    play.client_sends(b"".join(message(body, queue) for body, queue in pairs)).gives(
+        'link: basic.publish q1 "a"/1 basic.publish q1 "b"/1'
+    )
+    play.client_sends(message("g", "q1")).gives()
+    play.node_answers(BasicAck(10, multiple=True)).gives("client: basic.ack ..10/1")
+    play.knows(("q1", "n1", "classic"), ("q2", "n1", "classic"))
+    play.after(0.2).gives(
+        'link: basic.publish q2 "c"/1 basic.publish q1 "d"/1 basic.publish q2 "e"/1 '
+        'basic.publish q1 "f"/1 basic.publish q1 "g"/1'
+    )
+    play.node_answers(BasicAck(15, multiple=True)).gives("client: basic.ack ..15/1")
+    assert place(play).journal_bytes == 0
+
+
 def test_publishes_that_wait_too_long_close_the_channel() -> None:
     play = waiting()
     play.ticks(59)

@@ -14,6 +14,7 @@ from warrener.balancer.core.traffic import (
     Traffic,
     key_of,
     names_of,
+    same_key,
 )
 from warrener.facts.ids import NodeName
 
@@ -60,6 +61,17 @@ def test_a_frame_that_is_cut_short_is_an_index_error_or_a_short_key() -> None:
     with pytest.raises(IndexError):
         key_of(data[:16], 0)
     assert key_of(data[:19], 0) == b"\x03xyz\x03k"
+
+
+@pytest.mark.parametrize(
+    ("keys", "same"), [("q1 q1 q1", True), ("q1", True), ("q1 q1 q2", False), ("q2 q1 q1", False)]
+)
+def test_a_run_to_one_key_is_told_from_a_run_to_several(keys: str, same: bool) -> None:
+    names = keys.split()
+    run = b"".join(encode((1, BasicPublish("x", key))) + content(1, b"body") for key in names)
+    around = b"q1" * 5
+    data = around + run + encode((1, BasicPublish("x", "q1"))) * 3
+    assert same_key(data, len(around), len(around) + len(run), len(names)) is same
 
 
 def test_routes_are_kept_up_to_a_limit() -> None:
