@@ -261,6 +261,11 @@ class Carried:
         return self.link is not None and self.mode not in (Mode.LEAVING, Mode.ENDED)
 
     @property
+    def streams_out(self) -> bool:
+        """Whether a large message is on its way to the link, frame by frame."""
+        return self.out_assembly is not None and bool(self.out_assembly.streams)
+
+    @property
     def journal_bytes(self) -> int:
         """Bytes kept for it."""
         return self.held_bytes + self.publishes.bytes
@@ -400,7 +405,7 @@ class Carried:
         """Go to another link. ``hold``: what the client says waits for it from now on."""
         self.target = link
         self.reason = reason
-        if link.state is LinkState.OPEN:
+        if link.state is LinkState.OPEN and not self.streams_out:
             self._drain()
         elif hold:
             self.mode = Mode.LINKING
@@ -419,6 +424,8 @@ class Carried:
         """Leave for the target as soon as its link is open, unless something binds it by now."""
         if self.target is None or self.target.state is not LinkState.OPEN:
             return
+        if self.streams_out:
+            return  # nothing may be said on the link before the message has ended
         if self.reason is MoveReason.TIE or not self.tie():
             self._drain()
             return
@@ -858,6 +865,8 @@ class Carried:
     def tick_consumers(self) -> None:
         """Start parked consumers whose queue is back."""
         board = self.board
+        if self.streams_out:
+            return
         if any(request.ours and request.id == BasicConsume.ID for request in self.requests):
             return  # one is being started: a second try would be a reused tag
         for consumer in self.consumers:

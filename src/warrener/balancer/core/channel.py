@@ -306,7 +306,11 @@ class Channel(Carried):
             self._pass(assembly.take())
         if assembly.complete:
             self.out_assembly = None
-            if not assembly.streams:
+            if assembly.streams:
+                self.check_drained()
+                if self.mode is Mode.SETTLED:
+                    self._set_off()
+            else:
                 message = assembly.take()
                 self._publish(
                     Unit(
