@@ -1,8 +1,9 @@
 """Nodes that die, freeze, stop and drain under load, in a cluster of this module's own.
 
-Each failure happens once, while three kinds of clients watch: those on the node, which must be told
-soon and in words; those on other nodes, which must notice nothing; and new ones, which must get in.
-How long things took is printed (``pytest -rP``).
+Each failure happens once, while three kinds of clients watch: those on the node, whose sessions must
+go on elsewhere; those on other nodes, which must notice nothing; and new ones, which must get in.
+How long things took is printed (``pytest -rP``). What becomes of channels under load is the ledger's
+matter (``test_ledger``).
 """
 
 import asyncio
@@ -21,16 +22,16 @@ import aio_pika
 import psutil
 import pytest
 from pamqp import commands
-from tests.integration.raw import Closed, Raw
+from tests.integration.raw import Raw
 from tests.integration.support import Place, balancer_place, eventually, node_place, tool
 from tests.integration.warren import Warren, running
 
-KILL_TOLD = 1.0
-"""Seconds until a client hears that its node was killed."""
+KILL_ANSWERED = 2.0
+"""Seconds until a client of a killed node is served by another one."""
 
-FREEZE_TOLD = 15.0
-"""Seconds until it hears that its node is frozen: two missed heartbeats of the link, or one and
-the word of the probes."""
+FREEZE_ANSWERED = 20.0
+"""The same for a frozen node: two missed heartbeats of the link, or one and the word of the probes,
+then another link."""
 
 PAUSE = 0.005
 """Seconds between two rounds of a worker: load, but some of two cores is left for the cluster."""
@@ -75,7 +76,7 @@ def one_each(warren: Warren, raws: list[Raw]) -> list[list[Raw]]:
 
 @contextlib.contextmanager
 def watched(warren: Warren, place: Place, victim: int) -> Iterator[list["Watcher"]]:
-    """Four sessions on each node; those on ``victim`` wait for their end, the others work."""
+    """Four sessions on each node; those on ``victim`` wait, the others work."""
     here = one_each(warren, [Raw(place).open() for _ in range(12)])
     watchers = [Watcher(raw) for raw in here.pop(victim)]
     workers = [Worker(raw) for raws in here for raw in raws]
@@ -89,31 +90,22 @@ def watched(warren: Warren, place: Place, victim: int) -> Iterator[list["Watcher
 
 
 class Watcher:
-    """A client of one node: waits in a thread for connection.close and notes when it came."""
+    """A client of the node that fails, idle until then."""
 
     def __init__(self, raw: Raw) -> None:
         self.raw = raw
-        self.close: commands.Connection.Close | None = None
-        self.told_at = 0.0
-        self.problem: BaseException | None = None
-        self._thread = threading.Thread(target=self._watch)
-        self._thread.start()
 
-    def _watch(self) -> None:
-        try:
-            self.close = self.raw.expect(commands.Connection.Close, 90)
-            self.told_at = time.monotonic()
-            self.raw.send(commands.Connection.CloseOk())
-        except (AssertionError, Closed, TimeoutError, OSError) as problem:
-            self.problem = problem
-
-    def told(self) -> tuple[float, int, str]:
-        """When, and with what code and text."""
-        self._thread.join(95)
-        self.raw.socket.close()
-        assert self.problem is None, repr(self.problem)
-        assert self.close is not None
-        return self.told_at, self.close.reply_code, self.close.reply_text
+    def goes_on(self, patience: float) -> float:
+        """Open a channel and use it, on whatever node; seconds that it took."""
+        started = time.monotonic()
+        with contextlib.closing(self.raw.socket):
+            self.raw.send(commands.Channel.Open(), channel=1)
+            self.raw.expect(commands.Channel.OpenOk, patience)
+            self.raw.send(commands.Confirm.Select(), channel=1)
+            self.raw.expect(commands.Confirm.SelectOk)
+            took = time.monotonic() - started
+            self.raw.close()
+        return took
 
 
 class Worker:
@@ -219,12 +211,8 @@ def test_a_frozen_node(warren: Warren, place: Place) -> None:
             reason, detail = eventually("unfit", lambda: unfit(warren, 2))
             assert reason == "hangs", detail
             for watcher in watchers:
-                at, code, text = watcher.told()
-                assert code == 320
-                assert node["name"] in text
-                assert at - frozen_at < FREEZE_TOLD
-            told = max(watcher.told_at for watcher in watchers) - frozen_at
-            print(f"frozen: clients were told after {told:.2f} s")
+                watcher.goes_on(FREEZE_ANSWERED)
+            print(f"frozen: its clients were all served after {time.monotonic() - frozen_at:.2f} s")
             took = connect_at_once(place, 9)
             print(f"frozen, known: nine new sessions took {max(took):.2f} s at most")
             assert max(took) < 2
@@ -239,14 +227,12 @@ def test_a_frozen_node(warren: Warren, place: Place) -> None:
 
 
 def test_a_node_that_is_stopped_gracefully(warren: Warren, place: Place) -> None:
-    """rabbitmqctl stop_app: the broker's own words reach the client. start_app: back again."""
+    """rabbitmqctl stop_app: its sessions go on elsewhere. start_app: back again."""
     node = node_of(warren, 1)
     with watched(warren, place, 1) as watchers:
         tool(node, "rabbitmqctl", "stop_app")
         for watcher in watchers:
-            _, code, text = watcher.told()
-            assert code == 320
-            assert "broker forced connection closure" in text
+            watcher.goes_on(KILL_ANSWERED)
         assert max(connect_at_once(place, 9)) < HANDSHAKE
         reason, _ = eventually("unfit", lambda: unfit(warren, 1))
         assert reason in ("refuses", "not_running")
@@ -255,14 +241,12 @@ def test_a_node_that_is_stopped_gracefully(warren: Warren, place: Place) -> None
 
 
 def test_a_node_that_is_drained(warren: Warren, place: Place) -> None:
-    """Maintenance mode: told in the broker's words, new ones go elsewhere, revived it is used."""
+    """Maintenance mode that somebody else began: sessions go elsewhere, revived it is used."""
     node = node_of(warren, 1)
     with watched(warren, place, 1) as watchers:
         tool(node, "rabbitmq-upgrade", "drain")
         for watcher in watchers:
-            _, code, text = watcher.told()
-            assert code == 320
-            assert "maintenance mode" in text
+            watcher.goes_on(KILL_ANSWERED)
         assert max(connect_at_once(place, 9)) < HANDSHAKE
         reason, _ = eventually("unfit", lambda: unfit(warren, 1))
         assert reason in ("drained", "refuses")
@@ -271,7 +255,7 @@ def test_a_node_that_is_drained(warren: Warren, place: Place) -> None:
 
 
 async def test_a_node_that_is_killed(warren: Warren, place: Place) -> None:
-    """SIGKILL, with raw clients that are told and an aio-pika client that recovers by itself."""
+    """SIGKILL, with raw clients and an aio-pika consumer that notice nothing."""
     node = node_of(warren, 2)
     process = beam(node)
     name = f"test-{uuid.uuid4().hex[:8]}"
@@ -284,6 +268,8 @@ async def test_a_node_that_is_killed(warren: Warren, place: Place) -> None:
     await sender.declare_queue(name, durable=True, arguments=here)
     with watched(warren, place, 2) as watchers:
         robust = await robust_on(warren, place, 2)
+        reconnects: list[object] = []
+        robust.reconnect_callbacks.add(reconnects.append)
         channel = await robust.channel()
         queue = await channel.declare_queue(name, durable=True, arguments=here)
 
@@ -300,15 +286,11 @@ async def test_a_node_that_is_killed(warren: Warren, place: Place) -> None:
         print(f"killed: nine new sessions took {max(took):.2f} s at most")
         assert max(took) < 2
         for watcher in watchers:
-            at, code, text = await asyncio.to_thread(watcher.told)
-            assert code == 320
-            assert node["name"] in text
-            assert at - killed_at < KILL_TOLD
-        told = max(watcher.told_at for watcher in watchers) - killed_at
-        print(f"killed: clients were told after {told:.3f} s")
+            await asyncio.to_thread(watcher.goes_on, KILL_ANSWERED)
         await sender.default_exchange.publish(aio_pika.Message(b"after"), name)
         await wait_for(lambda: got == [b"before", b"after"])
-        print(f"killed: aio-pika consumed again after {time.monotonic() - killed_at:.2f} s")
+        print(f"killed: all that after {time.monotonic() - killed_at:.2f} s")
+        assert reconnects == []
         reason, _ = await asyncio.to_thread(eventually, "unfit", lambda: unfit(warren, 2))
         assert reason in ("refuses", "not_running")
         assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
@@ -317,9 +299,7 @@ async def test_a_node_that_is_killed(warren: Warren, place: Place) -> None:
     await direct.close()
     balancer = warren.status()["balancer"]
     assert balancer["sessions"] == 0
-    assert balancer["sessions_ended"]["node_lost"] >= 5
-    assert balancer["sessions_ended"]["node_silent"] >= 4
-    assert "internal" not in balancer["sessions_ended"]
+    assert not {"node_lost", "node_silent", "internal"} & balancer["sessions_ended"].keys()
 
 
 async def robust_on(
