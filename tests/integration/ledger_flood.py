@@ -15,6 +15,10 @@ FLOOD_BODY = 16 * 1024
 STILL = 3.0
 """Seconds without a byte taken: it will take no more."""
 
+PATIENCE = 180.0
+"""Seconds. A channel whose first publish meets the election after a boot stands still for 65 of
+them: RabbitMQ waits so long for an answer that was lost."""
+
 
 class Flood:
     """A publisher that never waits for a confirm, until it is told to stop; then it takes them."""
@@ -31,7 +35,7 @@ class Flood:
         self._thread = threading.Thread(target=self._send)
 
     def begin(self) -> None:
-        self.raw.socket.settimeout(120)
+        self.raw.socket.settimeout(PATIENCE)
         self._thread.start()
 
     def _send(self) -> None:
@@ -48,11 +52,11 @@ class Flood:
 
     def take_confirms(self) -> None:
         """After ``stop``: one for each message, and no other."""
-        self._thread.join(120)
+        self._thread.join(PATIENCE)
         assert self.problem is None, repr(self.problem)
         waiting = set(range(1, self.sent + 1))
         while waiting:
-            ack = self.raw.expect(commands.Basic.Ack, 60)
+            ack = self.raw.expect(commands.Basic.Ack, PATIENCE)
             assert ack.delivery_tag in waiting
             below = {tag for tag in waiting if tag < ack.delivery_tag} if ack.multiple else set()
             waiting -= {ack.delivery_tag, *below}
