@@ -1,9 +1,9 @@
 """Nodes that die, freeze, stop and drain under load, in a cluster of this module's own.
 
-Each failure happens once, while three kinds of clients watch: those on the node, whose sessions must
-go on elsewhere; those on other nodes, which must notice nothing; and new ones, which must get in.
-How long things took is printed (``pytest -rP``). What becomes of channels under load is the ledger's
-matter (``test_ledger``).
+Each failure happens once, while three kinds of clients watch: those on the node, whose sessions
+must go on elsewhere; those on other nodes, which must notice nothing; and new ones, which must get
+in. How long things took is printed (``pytest -rP``). What becomes of channels under load is the
+ledger's matter (``test_ledger``).
 """
 
 import asyncio
