@@ -108,7 +108,7 @@ def test_status_tells_of_nodes_balancer_queues_and_view(cluster: Warren) -> None
     assert sum(node["sessions"] for node in nodes) >= 1
     assert status["balancer"]["sessions"] >= 1
     assert status["balancer"]["policy"] == "roundrobin"
-    assert status["balancer"]["locality"] is False
+    assert status["balancer"]["locality"] is True
     assert status["phase"] == "running"
     assert status["management"]["source"] in [node["name"] for node in nodes]
     assert status["management"]["age"] < 30
