@@ -129,6 +129,7 @@ class Board(Protocol):
     def moved(self, reason: MoveReason) -> None: ...
     def move_failed(self, reason: MoveReason, why: str) -> None: ...
     def consumer_gone(self, queue: str) -> None: ...
+    def queue_deleted(self, queue: str) -> None: ...
     def forced(self) -> None: ...
     def replayed(self, count: int) -> None: ...
 
@@ -266,6 +267,11 @@ class Carried:
         return self.out_assembly is not None and bool(self.out_assembly.streams)
 
     @property
+    def streams_in(self) -> bool:
+        """Whether a large message is on its way to the client, frame by frame."""
+        return self.in_assembly is not None and bool(self.in_assembly.streams)
+
+    @property
     def journal_bytes(self) -> int:
         """Bytes kept for it."""
         return self.held_bytes + self.publishes.bytes
@@ -309,9 +315,9 @@ class Carried:
             return "a direct reply was due"
         if not self.publishes.carriable:
             return "an unconfirmed message was too large for the journal"
-        if self.out_assembly is not None and self.out_assembly.streams:
+        if self.streams_out:
             return "a large message was half sent"
-        if self.in_assembly is not None and self.in_assembly.streams:
+        if self.streams_in:
             return "a large message was half delivered"
         return ""
 
@@ -818,7 +824,7 @@ class Carried:
                 self._publish_again()
             else:
                 self.settle()
-        elif board.now - since >= board.settings.park_timeout:
+        elif board.now - since >= board.settings.park_timeout and not self.streams_in:
             self.end(
                 ReplyCode.NOT_FOUND,
                 f"queue '{self.parked_queue}' has been down for {board.now - since:.0f} s"
@@ -854,18 +860,23 @@ class Carried:
 
     def give_up(self, consumer: Consumer, text: str) -> None:
         """A consumer has no queue any more: cancel it as RabbitMQ does, if the client knows how."""
+        self.cancel(consumer)
+        if not self.board.takes_cancels:
+            self.end(ReplyCode.NOT_FOUND, f"consumer '{consumer.tag}' was cancelled: {text}")
+
+    def cancel(self, consumer: Consumer) -> None:
+        """As RabbitMQ does when a queue is deleted: clients that don't know of such cancels hear
+        nothing."""
         self.consumers.remove(consumer.tag)
         self.board.consumer_gone(consumer.queue)
         if self.board.takes_cancels:
             cancel = BasicCancel(consumer.tag, no_wait=True)
             self.board.to_client(encode_method_frame(self.number, cancel))
-        else:
-            self.end(ReplyCode.NOT_FOUND, f"consumer '{consumer.tag}' was cancelled: {text}")
 
     def tick_consumers(self) -> None:
         """Start parked consumers whose queue is back."""
         board = self.board
-        if self.streams_out:
+        if self.streams_out or self.streams_in:
             return
         if any(request.ours and request.id == BasicConsume.ID for request in self.requests):
             return  # one is being started: a second try would be a reused tag
@@ -893,7 +904,7 @@ class Carried:
                 consumer.retry_at = board.now + 5.0  # the answer takes its time
                 self.start_again(consumer)
         elif consumer.judging and (not board.in_trouble or consumer.led_by is not None):
-            self.give_up(consumer, "its queue is gone")
+            self.cancel(consumer)
         elif len(self.consumers) == 1 and not self.deliveries.outstanding:
             consumer.retry_at = board.now + 5.0
             self.start_again(consumer)  # nobody can be asked, and trying harms nobody

@@ -485,6 +485,7 @@ class Channel(Carried):
                 board.directory.noticed_deleted(board.vhost, queue)
                 board.auto_deletes.discard(queue)
                 board.exclusives.pop(queue, None)
+                return None if method.no_wait else lambda _: board.queue_deleted(queue)
             case BasicQos():
                 return self._qos_done(method)
             case BasicConsume():
@@ -777,6 +778,9 @@ class Channel(Carried):
                 self.board.to_client(data)
             return
         board = self.board
+        if board.directory.is_deleted(board.vhost, consumer.queue):  # so nothing is half sent
+            self.cancel(consumer)
+            return
         consumer.led_by = self.leader_of(consumer.queue)  # None if that node is unfit
         board.directory.noticed_deleted(board.vhost, consumer.queue)
         self.park(consumer, "the broker has cancelled it")
@@ -840,10 +844,19 @@ class Channel(Carried):
 
     # -- time -----------------------------------------------------------------------------------
 
+    def queue_deleted(self, queue: str) -> None:
+        """A broker has confirmed that it deleted the queue: what a consumer was cancelled for."""
+        for consumer in self.consumers:
+            if consumer.queue == queue and consumer.judging and not self.streams_in:
+                self.cancel(consumer)
+
     def looked_up(self, lookup: Lookup) -> None:
         """Something that was asked for, by this channel or another, has been looked up."""
         if self.mode is Mode.ASKING and lookup == self.asked:
             self.settle()
+        for consumer in self.consumers:
+            if consumer.judging and consumer.queue == lookup.name:
+                consumer.retry_at = self.board.now
         self.tick_consumers()
 
     def tick(self) -> None:

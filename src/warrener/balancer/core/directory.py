@@ -67,6 +67,7 @@ class DirectoryStatistics:
 class _Deleted:
     at: float
     former: QueuePlace | None
+    sure: bool  # a broker has confirmed it
 
 
 class Directory:
@@ -215,20 +216,27 @@ class Directory:
         """A bind, unbind, declare or delete of an exchange passes through."""
         self.version += self._exchanges.noticed((vhost, exchange), self._now)
 
-    def noticed_deleted(self, vhost: str, queue: str) -> None:
+    def is_deleted(self, vhost: str, queue: str) -> bool:
+        """Whether a broker has confirmed a moment ago that it deleted the queue, and nobody has
+        declared it since."""
+        deleted = self._deleted.get((vhost, queue))
+        return deleted is not None and deleted.sure
+
+    def noticed_deleted(self, vhost: str, queue: str, *, sure: bool = False) -> None:
         """A queue is deleted by a session, or the broker says that it is gone.
 
         The broker says so too of a queue whose node went down, which is still there; so what it
-        was is kept, until a view decides.
+        was is kept, until a view decides. ``sure``: it has answered a session's queue.delete.
         """
         key = (vhost, queue)
         former = self._queues.pop(key, None)
         if former is not None:
             self.version += 1
         elif key in self._deleted:
-            former = self._deleted.pop(key).former
+            earlier = self._deleted.pop(key)
+            former, sure = earlier.former, sure or earlier.sure
         make_room(self._deleted)
-        self._deleted[key] = _Deleted(self._now, former)
+        self._deleted[key] = _Deleted(self._now, former, sure)
         self._learnt.pop(key, None)
 
     def noticed_declared(self, vhost: str, queue: str) -> None:

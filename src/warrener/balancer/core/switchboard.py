@@ -382,6 +382,13 @@ class Switchboard:
                 del self.exclusives[queue]
                 self.auto_deletes.discard(queue)
 
+    def queue_deleted(self, queue: str) -> None:
+        """A broker has confirmed a channel's queue.delete: the consumers that it has cancelled for
+        that need wait for no look-up."""
+        self.directory.noticed_deleted(self.vhost, queue, sure=True)
+        for channel in list(self.channels.values()):
+            channel.queue_deleted(queue)
+
     def cannot_carry(self, number: ChannelNumber, why: str) -> None:
         """A channel can't be put on another node: the client has to hear that its node is gone."""
         if self._around.is_open:
