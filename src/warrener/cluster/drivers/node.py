@@ -140,8 +140,7 @@ class Node:
     async def launch(self) -> None:
         """Starts the process; ``wait_serving`` is next."""
         assert self._child is None, f"{self.name} runs already"
-        if self._watch is not None:  # still clearing away helpers, which carry the same mark
-            await asyncio.gather(self._watch, return_exceptions=True)
+        await self._cleared_away()
         self._vm = None
         self.drained = False  # RabbitMQ forgets maintenance mode when it boots
         self.files.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -259,6 +258,7 @@ class Node:
         """
         child = self._child
         if child is None:
+            await self._cleared_away()
             return
         self.state = NodeState.STOPPING
         self._progress(Progress(self.short, "stops"))
@@ -326,6 +326,13 @@ class Node:
         """Ends helpers that outlive their VM. In a thread: it looks at every process there is, and
         the balancer's loop, which may be this one, must not wait for that."""
         await asyncio.to_thread(kill_marked, self._cluster_mark, self.short)
+
+    async def _cleared_away(self) -> None:
+        """Waits until the helpers of a node that ended by itself are gone. Until then whatever
+        carries its mark is killed, the process of its next start included, which another ``Node``
+        may launch."""
+        if self._watch is not None:
+            await asyncio.wait({self._watch})
 
     # -- its log
 
