@@ -982,6 +982,7 @@ class Session:
         elif allowed(CLIENT, self._state, ClientMove.CLOSE_SENT):
             self._send_client(encode_method_frame(0, close), now)
             self._follow(ClientMove.CLOSE_SENT)
+            self._retry_at = None
             self._release()
             self.inbox.take()
             self._end = reason, detail

@@ -269,6 +269,17 @@ def test_a_node_that_turns_fit_while_a_client_waits_is_taken() -> None:
     play.after(0.5).gives("connect n1")
 
 
+def test_no_node_is_sought_any_more_once_the_client_is_told_to_close() -> None:
+    play = Playbook.until(ConnectionStart, "n1")
+    for _ in range(2):
+        play.table.probed(play.table.backends()[0].name, Unfit.REFUSES, "refused")
+    play.link_breaks().gives()
+    play.client_sends(OPEN).gives("client: connection.close 503 COMMAND_INVALID - *")
+    for _ in range(2):
+        play.table.probed(play.table.backends()[0].name, None)
+    play.after(0.5).gives()
+
+
 def test_a_client_that_dawdles_is_dropped() -> None:
     play = Playbook("n1")
     play.after(9.9).gives()
