@@ -127,7 +127,7 @@ class Fuzz:
         """One of the links that the session has."""
         session = self.play.session
         if session.board is None:
-            return session._home
+            return session.home
         links = list(session.board._links.values())
         return self.chance.choice(links) if links else None
 

@@ -37,6 +37,11 @@ NAME_LIMIT: Final = 128
 """Characters kept of names that clients give themselves; they go to status and logs."""
 
 
+HANDSHAKE_FRAME_LIMIT: Final = 64 * 1024
+"""Payload bytes of a frame before limits are agreed. Brokers take 4096 (newer ones 8192) and
+answer larger ones themselves; this one only keeps memory bounded."""
+
+
 @dataclass(slots=True)
 class Agreement:
     """Grows as the client's handshake goes on."""
@@ -120,6 +125,13 @@ class Agreement:
                     f"negotiated {what} = {value} is higher than the maximum allowed value ({most})"
                 )
         return ""
+
+    def payload_limit(self, max_frame: int) -> int:
+        """Payload bytes that a frame of the client's may have; ``max_frame`` (bytes) stands for a
+        frame_max of 0, no limit."""
+        if self.tune_ok is None:
+            return HANDSHAKE_FRAME_LIMIT
+        return max((self.tune_ok.frame_max or max_frame) - FRAME_OVERHEAD, 0)
 
     def fits(self, tune: ConnectionTune) -> bool:
         """Whether a broker that offers ``tune`` can keep what the client has agreed to."""

@@ -1,6 +1,9 @@
 """One connection from a session to one node."""
 
-from warrener.amqp.frames import Reassembly
+from warrener.amqp.constants import FRAME_METHOD
+from warrener.amqp.frames import Reassembly, encode_frame
+from warrener.amqp.methods import encode_method
+from warrener.balancer.core.agreement import Agreement
 from warrener.balancer.core.states import LINK, LinkMove, LinkState, follow
 from warrener.facts.balance import Backend
 
@@ -44,6 +47,22 @@ class Link:
     def follow(self, move: LinkMove) -> None:
         """Take a step of the table. Raises IllegalMove."""
         self.state = follow(LINK, self.state, move)
+
+    def says_start_ok(self, agreement: Agreement) -> bytes:
+        """The frame of start-ok, in the client's name. Raises IllegalMove unless start has come."""
+        self.follow(LinkMove.START_OK)
+        return encode_frame(FRAME_METHOD, 0, agreement.link_start_ok)
+
+    def says_open(self, agreement: Agreement, heartbeat: int) -> bytes:
+        """The frames of tune-ok and open, with the link's own heartbeat (s). Raises IllegalMove
+        unless tune has come."""
+        if agreement.open is None:
+            raise AssertionError("the client hasn't said yet what to open")
+        self.follow(LinkMove.OPEN)
+        self.heartbeat = heartbeat
+        return encode_frame(FRAME_METHOD, 0, agreement.link_tune_ok(heartbeat)) + encode_frame(
+            FRAME_METHOD, 0, encode_method(agreement.open)
+        )
 
     def silent_since(self, now: float, suspected: bool) -> float | None:
         """For how long (s) the node has been silent, if that is too long; else None.

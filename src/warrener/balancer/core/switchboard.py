@@ -17,7 +17,7 @@ from dataclasses import replace
 from struct import error
 from typing import Final, Protocol
 
-from warrener.amqp.constants import FRAME_METHOD, HEARTBEAT, ReplyCode
+from warrener.amqp.constants import FRAME_METHOD, HEARTBEAT, PROTOCOL_HEADER, ReplyCode
 from warrener.amqp.errors import FrameError, ProtocolViolation, SyntaxViolation
 from warrener.amqp.frames import Reassembly, is_heartbeat, payload_of
 from warrener.amqp.methods import (
@@ -37,7 +37,6 @@ from warrener.amqp.methods import (
     ConnectionUpdateSecret,
     ConnectionUpdateSecretOk,
     decode_method,
-    encode_method,
     encode_method_frame,
     method_name,
 )
@@ -181,7 +180,6 @@ class Switchboard:
         directory: Directory,
         budget: Budget,
         settings: BalancerSettings,
-        limit: int,
         now: float,
     ) -> None:
         self.now = now
@@ -189,7 +187,7 @@ class Switchboard:
         self.directory = directory
         self.agreement = agreement
         self.vhost = agreement.open.virtual_host if agreement.open else "/"
-        self.limit = limit  # largest payload from the client
+        self.limit = agreement.payload_limit(settings.max_frame)  # largest payload from the client
         self.inbox = Reassembly()
         self.channels: dict[int, Channel] = {}
         self.exclusives: dict[str, Link] = {}
@@ -526,7 +524,9 @@ class Switchboard:
 
     def link_connected(self, link: Link, now: float) -> None:
         """The TCP connection of a later link stands."""
+        self.now = now
         link.follow(LinkMove.CONNECTED)
+        self.to_link(link, PROTOCOL_HEADER)
 
     def link_data(self, link: Link, data: bytes, now: float) -> None:
         """Bytes from a node."""
@@ -677,17 +677,13 @@ class Switchboard:
         match method, link.state:
             case ConnectionStart(), LinkState.AWAIT_START:
                 link.follow(LinkMove.START)
-                link.follow(LinkMove.START_OK)
-                self._say(link, agreement.link_start_ok)
+                self.to_link(link, link.says_start_ok(agreement))
             case ConnectionTune(), LinkState.AWAIT_TUNE:
                 link.follow(LinkMove.TUNE)
-                if agreement.open is None or not agreement.fits(method):
+                if not agreement.fits(method):
                     self._refused(link, "offers smaller limits than were agreed")
                     return
-                link.follow(LinkMove.OPEN)
-                link.heartbeat = self.settings.link_heartbeat
-                self._say(link, agreement.link_tune_ok(link.heartbeat))
-                self._say(link, encode_method(agreement.open))
+                self.to_link(link, link.says_open(agreement, self.settings.link_heartbeat))
             case ConnectionOpenOk(), LinkState.AWAIT_OPEN_OK:
                 link.follow(LinkMove.OPEN_OK)
                 link.deadline = None
@@ -699,9 +695,6 @@ class Switchboard:
                 self._refused(link, "asks for a challenge that can't be answered again")
             case _:
                 raise SyntaxViolation(f"{method.name()} is out of place in a handshake")
-
-    def _say(self, link: Link, payload: bytes) -> None:
-        self.to_link(link, b"\x01\x00\x00" + len(payload).to_bytes(4) + payload + b"\xce")
 
     def _ready(self, link: Link) -> None:
         """A later link is open."""

@@ -17,7 +17,7 @@ from warrener.amqp.methods import (
     encode_method,
 )
 from warrener.amqp.tables import encode_table
-from warrener.balancer.core.agreement import NAME_LIMIT, Agreement
+from warrener.balancer.core.agreement import HANDSHAKE_FRAME_LIMIT, NAME_LIMIT, Agreement
 
 CLIENT = "10.0.0.7:40312"
 PLAIN = b"\0me\0s3cret"
@@ -322,3 +322,11 @@ def test_a_link_agrees_to_the_clients_limits_and_to_its_own_heartbeat() -> None:
     read = pamqp_commands.Connection.TuneOk()
     read.unmarshal(agreement.link_tune_ok(10)[4:])
     assert (read.channel_max, read.frame_max, read.heartbeat) == (2047, 131072, 10)
+
+
+@pytest.mark.parametrize(("frame_max", "limit"), [(131072, 131064), (4096, 4088), (0, 992), (7, 0)])
+def test_a_clients_frames_may_be_as_large_as_was_agreed(frame_max: int, limit: int) -> None:
+    agreement = Agreement(CLIENT)
+    assert agreement.payload_limit(1000) == HANDSHAKE_FRAME_LIMIT
+    agreement.tune_ok = ConnectionTuneOk(2047, frame_max, heartbeat=60)
+    assert agreement.payload_limit(1000) == limit

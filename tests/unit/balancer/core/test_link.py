@@ -2,6 +2,8 @@
 
 import pytest
 
+from warrener.amqp.methods import ConnectionOpen, ConnectionTuneOk, encode_method_frame
+from warrener.balancer.core.agreement import Agreement
 from warrener.balancer.core.link import Link
 from warrener.balancer.core.states import IllegalMove, LinkMove, LinkState
 from warrener.facts.balance import Backend
@@ -27,6 +29,26 @@ def test_a_step_out_of_order_is_our_bug() -> None:
     assert made.state is LinkState.CONNECTING
     made.follow(LinkMove.CONNECTED)
     assert made.state is LinkState.AWAIT_START
+
+
+def test_a_link_logs_in_and_opens_with_what_the_client_agreed_to_and_its_own_heartbeat() -> None:
+    agreement = Agreement("10.0.0.7:40312", link_start_ok=b"\x00\x0a\x00\x0b...")
+    agreement.tune_ok = ConnectionTuneOk(2047, 131072, heartbeat=600)
+    agreement.open = ConnectionOpen("orders")
+    made = link(0)
+    for move in (LinkMove.CONNECTED, LinkMove.START):
+        made.follow(move)
+    assert made.says_start_ok(agreement) == b"\x01\0\0\0\0\0\x07\0\x0a\0\x0b...\xce"
+    made.follow(LinkMove.TUNE)
+    assert made.says_open(agreement, 10) == encode_method_frame(
+        0, ConnectionTuneOk(2047, 131072, heartbeat=10)
+    ) + encode_method_frame(0, ConnectionOpen("orders"))
+    assert (made.state, made.heartbeat) == (LinkState.AWAIT_OPEN_OK, 10)
+
+
+def test_a_link_says_nothing_before_it_is_asked() -> None:
+    with pytest.raises(IllegalMove):
+        link().says_start_ok(Agreement("10.0.0.7:40312"))
 
 
 @pytest.mark.parametrize(

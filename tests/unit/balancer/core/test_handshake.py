@@ -19,7 +19,6 @@ from warrener.amqp.methods import (
 )
 from warrener.balancer.core.commands import SendClient, SendLink
 from warrener.balancer.core.states import ClientState
-from warrener.facts.reasons import Unfit
 from warrener.testing.playbook import (
     OPEN,
     OPEN_OK,
@@ -83,15 +82,6 @@ def test_what_a_client_sends_before_open_ok_is_held_and_then_goes_through() -> N
         "release client",
         "link: channel.open/1 queue.declare/1",
     )
-
-
-def test_a_refused_connection_goes_to_the_next_node() -> None:
-    play = Playbook("n1", "n2")
-    play.client_sends(PROTOCOL_HEADER).gives("connect n1")
-    play.link_breaks("connection refused").gives("connect n2")
-    play.link_connects().gives("link: header")
-    play.node_sends(START).gives("client: connection.start")
-    assert play.table.statistics()[0].failures_total == 1
 
 
 def test_a_node_that_hangs_after_connect_is_left_for_the_next_one_in_time() -> None:
@@ -179,20 +169,6 @@ def test_a_vhost_that_is_down_on_one_node_is_tried_on_another() -> None:
     assert play.table.statistics()[0].failures_total == 0, "other vhosts are up there"
 
 
-def test_when_every_node_refuses_the_client_hears_the_brokers_own_words() -> None:
-    play = Playbook.until(ConnectionOpen, "n1", "n2")
-    down = ConnectionClose(541, "INTERNAL_ERROR - vhost '/' is down")
-    play.node_sends(down).gives("link: connection.close-ok", "close link", "connect n2")
-    play.link_connects()
-    play.node_sends(START)
-    play.node_sends(TUNE)
-    play.node_sends(down).gives(
-        "link: connection.close-ok",
-        "close link",
-        "client: connection.close 541 INTERNAL_ERROR - vhost '/' is down",
-    )
-
-
 def test_a_wrong_password_is_told_to_a_client_that_announced_it() -> None:
     play = Playbook.until(ConnectionStartOk, "n1", "n2")
     refused = ConnectionClose(403, "ACCESS_REFUSED - Login was refused")
@@ -251,35 +227,6 @@ def test_a_challenge_is_relayed_and_binds_the_session_to_its_node() -> None:
     )
 
 
-def test_no_node_at_all_closes_after_the_connect_timeout() -> None:
-    play = Playbook()
-    play.client_sends(PROTOCOL_HEADER).gives()
-    for _ in range(5):
-        play.after(0.5).gives()
-    play.after(0.6).gives("close client", "finished no_fit_node: *")
-
-
-def test_a_node_that_turns_fit_while_a_client_waits_is_taken() -> None:
-    play = Playbook("n1")
-    for _ in range(2):
-        play.table.probed(play.table.backends()[0].name, Unfit.REFUSES, "refused")
-    play.client_sends(PROTOCOL_HEADER).gives()
-    for _ in range(2):
-        play.table.probed(play.table.backends()[0].name, None)
-    play.after(0.5).gives("connect n1")
-
-
-def test_no_node_is_sought_any_more_once_the_client_is_told_to_close() -> None:
-    play = Playbook.until(ConnectionStart, "n1")
-    for _ in range(2):
-        play.table.probed(play.table.backends()[0].name, Unfit.REFUSES, "refused")
-    play.link_breaks().gives()
-    play.client_sends(OPEN).gives("client: connection.close 503 COMMAND_INVALID - *")
-    for _ in range(2):
-        play.table.probed(play.table.backends()[0].name, None)
-    play.after(0.5).gives()
-
-
 def test_a_client_that_dawdles_is_dropped() -> None:
     play = Playbook("n1")
     play.after(9.9).gives()
@@ -324,20 +271,6 @@ def test_heartbeats_in_the_handshake_are_swallowed() -> None:
     play = Playbook.until(ConnectionStart, "n1")
     play.client_sends(HEARTBEAT, START_OK).gives("link: connection.start-ok")
     play.node_sends(HEARTBEAT, TUNE).gives("client: connection.tune")
-
-
-def test_another_protocol_is_passed_on_as_it_is() -> None:
-    play = Playbook("n1", "n2")
-    amqp_1_0 = b"AMQP\x00\x01\x00\x00"
-    play.client_sends(amqp_1_0).gives("hold client", "connect n1")
-    play.link_breaks().gives("connect n2")
-    play.link_connects()
-    assert play.sent_to(SendLink) == amqp_1_0
-    assert play.node_sends(amqp_1_0).sent_to(SendClient) == amqp_1_0
-    assert play.client_sends(b"\x00anything").sent_to(SendLink) == b"\x00anything"
-    play.link_breaks("the node closed it").gives(
-        "close client", "finished broker_closed: the node closed it"
-    )
 
 
 def test_a_node_that_speaks_another_version_is_unfit() -> None:
