@@ -128,7 +128,7 @@ class Fuzz:
         session = self.play.session
         if session.board is None:
             return session.home
-        links = list(session.board._links.values())
+        links = list(session.board.links.by_number.values())
         return self.chance.choice(links) if links else None
 
     def run(self) -> None:

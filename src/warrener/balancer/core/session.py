@@ -21,8 +21,7 @@ This module is longer than others because it is the whole of what the shell sees
 questions and passes events on, and would only be split from the state that it reads.
 """
 
-from collections.abc import Collection
-from typing import Final, Protocol
+from typing import Final
 
 from warrener.amqp.constants import HEARTBEAT, ReplyCode
 from warrener.amqp.errors import ProtocolViolation
@@ -51,7 +50,7 @@ from warrener.balancer.core.foreign import Foreign
 from warrener.balancer.core.handshake import Handshake
 from warrener.balancer.core.home import HomeSearch
 from warrener.balancer.core.link import Link
-from warrener.balancer.core.nodes import Chosen
+from warrener.balancer.core.links import Nodes
 from warrener.balancer.core.states import (
     CLIENT,
     ClientMove,
@@ -60,7 +59,7 @@ from warrener.balancer.core.states import (
     follow,
 )
 from warrener.balancer.core.switchboard import Switchboard
-from warrener.facts.balance import Backend, SessionStatistics
+from warrener.facts.balance import SessionStatistics
 from warrener.facts.ids import NodeName, SessionId
 from warrener.facts.moves import ChannelStatistics
 from warrener.facts.places import Lookup
@@ -77,18 +76,6 @@ CLOSE_TIMEOUT: Final = 5.0
 
 UNSAID_TIMEOUT: Final = 15.0
 """Seconds in which what a client said before its close must have found a node."""
-
-
-class NodeChooser(Protocol):
-    """What a session needs of the node table."""
-
-    def choose(self, source: str, tried: Collection[NodeName] = ()) -> Chosen | None: ...
-    def backend(self, name: NodeName) -> Backend | None: ...
-    def all_fit(self) -> bool: ...
-    def handshake_failed(self, name: NodeName, why: Unfit, detail: str) -> None: ...
-    def session_added(self, name: NodeName) -> None: ...
-    def session_removed(self, name: NodeName) -> None: ...
-    def unfit(self, name: NodeName) -> Unfit | None: ...
 
 
 class Session:
@@ -127,7 +114,7 @@ class Session:
         id_: SessionId,
         client: str,
         source: str,
-        nodes: NodeChooser,
+        nodes: Nodes,
         settings: BalancerSettings,
         now: float,
         directory: Directory | None = None,
@@ -178,7 +165,7 @@ class Session:
         """The link to the node that new channels begin on; before it is open, the one that is to
         be that."""
         if self._board is not None:
-            return self._board.home
+            return self._board.links.home
         return self._opening.search.link if self._opening is not None else None
 
     @property
@@ -247,7 +234,7 @@ class Session:
     def uses(self, node: NodeName) -> bool:
         """Whether it has a link to this node."""
         if self._board is not None:
-            return self._board.uses(node)
+            return self._board.links.at(node) is not None
         return self.node == node
 
     def is_at(self, node: NodeName) -> bool:
@@ -257,7 +244,7 @@ class Session:
     def goes_home_to(self, node: NodeName) -> bool:
         """Whether it has been told to have its home on this node, and still may."""
         board = self._board
-        return board is not None and node in (board.wanted_home, self.node)
+        return board is not None and node in (board.links.wanted_home, self.node)
 
     def channels(self) -> tuple[ChannelStatistics, ...]:
         """Where each channel is and why."""
@@ -280,14 +267,14 @@ class Session:
             vhost=printable(agreement.open.virtual_host) if agreement.open else "",
             name=agreement.name,
             node=self.node,
-            state="blocked" if board and board.blocked else self._state.name.lower(),
+            state="blocked" if board and board.links.blocked else self._state.name.lower(),
             channels=len(channels),
             opened_at=self._opened_at,
             bytes_in=self.bytes_in,
             bytes_out=self.bytes_out,
             published=self.published,
             delivered=self.delivered,
-            links=board.links() if board else (),
+            links=board.links.nodes() if board else (),
             moves=sum(board.moves.values()) if board else 0,
             parked=sum(channel.consumers.parked() for channel in channels),
             journal_bytes=sum(channel.journal_bytes for channel in channels),
@@ -378,7 +365,7 @@ class Session:
         """Whether the client takes what is written to it; while it doesn't, the link isn't read."""
         self.client_writable = writable
         if self._board is not None:
-            self._board.heard_all(now)
+            self._board.links.heard_all(now)
         elif (home := self.home) is not None:
             home.heard_at = now
 
@@ -514,12 +501,12 @@ class Session:
     @property
     def _waits_for_unsaid(self) -> bool:
         board = self._board
-        return self._state is ClientState.CLOSING and board is not None and not board.closing
+        return self._state is ClientState.CLOSING and board is not None and not board.links.closing
 
     def _check_closing(self, now: float) -> None:
         """Go on with the close once everything the client said before it has been said."""
         board = self._board
-        if board is not None and not board.closing and not board.has_unsaid:
+        if board is not None and not board.links.closing and not board.has_unsaid:
             self._deadline = now + CLOSE_TIMEOUT
             board.begin_close()
 
@@ -559,7 +546,7 @@ class Session:
         detail = close.reply_text
         if self._board is not None:
             self._board.now = now
-            self._board.close_links(politely=True)
+            self._board.links.close_all(politely=True)
         elif self._opening is not None:
             self._opening.search.abort()
             self._opening = None
@@ -611,7 +598,7 @@ class Session:
         self.held = b""
         self._inbox.take()
         if self._board is not None:
-            self._board.close_links(politely=False)
+            self._board.links.close_all(politely=False)
             self._board.ended()
         elif self._opening is not None:
             self._opening.search.end()
@@ -628,7 +615,7 @@ class Session:
         if tune_ok is None or tune_ok.heartbeat == 0 or board is None:
             return
         interval = tune_ok.heartbeat
-        if board.held_back or not board.takes_all:
+        if board.held_back or not board.links.take_all:
             self.client_heard_at = now  # it isn't read, and says nothing for that reason
         if now - self.client_heard_at > 2.0 * interval:
             silence = f"silent for {now - self.client_heard_at:.0f} s"

@@ -41,10 +41,14 @@ from warrener.amqp.methods import (
 )
 from warrener.amqp.units import CONTENT, body_size_of
 from warrener.balancer.core.commands import SendClient, SendLink, Wake
+from warrener.facts.settings import BalancerSettings
 from warrener.testing.playbook import Playbook, Sent, describe, describe_frames, encode, publish
 
 GOODBYE = "channel.close 200 moved by the balancer"
 """How a channel leaves a link."""
+
+LINK_BYE = "connection.close 200 the balancer needs this connection no more"
+"""How a link is closed."""
 
 
 def content(channel: int, body: bytes, properties: bytes = b"\x00\x00", part: int = 4000) -> bytes:
@@ -237,18 +241,37 @@ class Play(Playbook):
         return "\n".join(self.lines)
 
 
+def apart(settings: BalancerSettings | None = None) -> Play:
+    """Channel 1 consumes at home on n1, channel 2 on n2."""
+    play = Play.opened("n1", "n2", settings=settings).knows(("q", "n1"), ("r", "n2"))
+    play.channel().consumer("q", "c")
+    return second_channel(play)
+
+
+def second_channel(play: Play) -> Play:
+    """Channel 2 goes to n2, where its queue is."""
+    play.at("n1").channel(2).client_sends((2, BasicConsume("r", "d"))).gives("connect n2")
+    play.joins()
+    play.at("n1").leaves(2).gives("n2: channel.open/2")
+    play.at("n2").node_answers(ChannelOpenOk(), channel=2).gives("n2: basic.consume r d/2")
+    return play.node_answers(BasicConsumeOk("d"), channel=2).gives("client: basic.consume-ok d/2")
+
+
 HEARTBEAT_BYTES = b"\x08\x00\x00\x00\x00\x00\x00\xce"
 
 __all__ = [
     "GOODBYE",
+    "LINK_BYE",
     "Play",
     "Sent",
     "acks",
+    "apart",
     "content",
     "deliver",
     "encode",
     "got",
     "message",
     "messages",
+    "second_channel",
     "words",
 ]
