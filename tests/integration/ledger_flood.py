@@ -15,9 +15,8 @@ FLOOD_BODY = 16 * 1024
 STILL = 3.0
 """Seconds without a byte taken: it will take no more."""
 
-PATIENCE = 180.0
-"""Seconds. A channel whose first publish meets the election after a boot stands still for 65 of
-them: RabbitMQ waits so long for an answer that was lost."""
+PATIENCE = 60.0
+"""Seconds."""
 
 
 class Flood:
