@@ -63,9 +63,9 @@ HELD = 2 * MIB  # of one session, beside its journal: high water, a chunk, half 
 SLACK = 32 * MIB  # what Python's allocator doesn't fill
 
 TERM_ON_DISK = 6.0
-"""Seconds after which a new quorum queue's term is on disk: Ra writes it every 5. A queue whose only
-replica is killed before has no leader when it is back, and elects none: straight to the node, a
-publish is refused after 65 s."""
+"""Seconds after which a new quorum queue's term is on disk: Ra writes it every 5. A queue whose
+only replica is killed before has no leader when it is back, and elects none: straight to the node,
+a publish is refused after 65 s."""
 
 FLOODS = 4
 """Publishers that wait for nothing."""
