@@ -105,7 +105,11 @@ class MemoryAlarm:
     def __init__(self, cluster: Cluster) -> None:
         self._node = cluster.status()["nodes"][0]
         # All nodes have the same one; what the API says of this node may be from the alarm before.
-        self._limit = max(node["mem_limit"] for node in management(cluster).get("/nodes"))
+        # A node's first statistics come some seconds after its listeners.
+        self._limit = eventually(
+            "a node's memory limit",
+            lambda: max(node.get("mem_limit", 0) for node in management(cluster).get("/nodes")),
+        )
         self.ringing = False
 
     def ring(self) -> None:
@@ -267,6 +271,11 @@ def test_a_publisher_is_held_back_while_the_node_does_not_read(
         raw.socket.sendall(left)
         stopping.join()
         raw.expect(commands.Connection.Unblocked)
-        raw.send(commands.Queue.Declare(queue=queue, passive=True), channel=1)
-        assert raw.expect(commands.Queue.DeclareOk, 60).message_count == sent
+
+        def all_there() -> bool:
+            """A queue answers this before messages that came earlier and still wait for it."""
+            raw.send(commands.Queue.Declare(queue=queue, passive=True), channel=1)
+            return bool(raw.expect(commands.Queue.DeclareOk, 60).message_count == sent)
+
+        eventually(f"all {sent} messages arrive", all_there)
         raw.close()
