@@ -135,11 +135,13 @@ class Oracle(Witness):
 
     def _judge_copies(self, number: int, copies: list[tuple[int, Enqueued]]) -> None:
         """Each copy more is excused by the death of the place that took it, whoever was first: a
-        node that hung reads late what was said to it."""
+        node that hung reads late what was said to it. And by a refusal there of any publish: what
+        such a channel hasn't confirmed in a second is said again on a new one."""
+        refusing = {place for _, place in self.heard_nack}
         alive = [
             (at, one.place)
             for at, one in copies
-            if not self._place_dead(one.place) and (number, one.place) not in self.heard_nack
+            if not self._place_dead(one.place) and one.place not in refusing
         ]
         claim(
             len(alive) < 2,

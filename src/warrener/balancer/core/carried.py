@@ -10,6 +10,7 @@ A planned move that comes to nothing (the new node refuses, the client doesn't s
 undone: the consumers are started again where they were.
 """
 
+import math
 from abc import abstractmethod
 from collections import Counter, deque
 from dataclasses import replace
@@ -58,10 +59,6 @@ ASK_TIMEOUT: Final = 1.0
 
 ASK_PAUSE: Final = 5.0
 """Seconds in which it doesn't wait for another one, after one that took too long."""
-
-PROBE_PAUSES: Final = (0.1, 0.1, 0.2, 0.3, 0.5)
-"""Seconds until a publish that was refused right after a move is tried again; the last one repeats.
-A quorum queue elects a leader within half a second."""
 
 SURE_AFTER: Final = 3.0
 """Seconds after which a refusal is believed, if the queue is known to have a leader; and after
@@ -139,6 +136,7 @@ class Carried:
 
     __slots__ = (
         "asked",
+        "believed_at",
         "board",
         "confirms",
         "consumers",
@@ -230,6 +228,7 @@ class Carried:
         self.declared_in = 0  # the epoch of that
         self.to_replay = False  # unconfirmed publishes wait for their queue
         self.unproved = False  # nothing published since the move has been confirmed
+        self.believed_at = math.nan  # the last trouble in spite of which a refusal was believed
         self.probes = 0  # how often the first publish has been tried
         self.probe_since = 0.0
         self.probe_at: float | None = None  # when it is tried again
@@ -393,6 +392,10 @@ class Carried:
     @abstractmethod
     def client_now(self, unit: Unit, data: bytes) -> None:
         """What the client said, on a settled channel."""
+
+    @abstractmethod
+    def probe(self, data: bytes) -> None:
+        """Try one publish, and wait for what the broker says."""
 
     def settle(self) -> None:
         """The channel is where it should be: everything held is said."""
@@ -723,44 +726,6 @@ class Carried:
             self.board.to_link(self.link, data)
             self.board.replayed(count)
         self.settle()
-
-    def probe(self, data: bytes) -> None:
-        """Try one publish, and wait for what the broker says."""
-        if self.link is None:
-            raise AssertionError("a channel probes on a link")
-        if not self.probes:
-            self.probe_since = self.board.now
-        self.probe_at = None
-        self.mode = Mode.PROBING
-        self.probes += 1
-        self.board.to_link(self.link, data)
-
-    def probe_again(self) -> None:
-        """On a new channel: RabbitMQ's refusal sticks to the old one."""
-        self.probe_at = None
-        self.reopens = True
-        self.target = self.link
-        self._leave()
-
-    def probe_refused(self) -> bool:
-        """The broker has refused the first publish: whether it is to be tried again."""
-        board = self.board
-        waited = board.now - self.probe_since
-        if waited >= board.settings.park_timeout:
-            return False
-        queue = self.traffic.main_queue()
-        if waited >= SURE_AFTER and queue and self.leader_of(queue) is not None:
-            return False  # there is a leader, and it doesn't want it (a full queue)
-        pause = PROBE_PAUSES[min(self.probes, len(PROBE_PAUSES)) - 1]
-        self.probe_at = board.now + pause
-        board.wake(pause)
-        return True
-
-    def probe_confirmed(self) -> None:
-        """The first publish has arrived, so the others will."""
-        self.unproved = False
-        self.probes = 0
-        self._replay_all()
 
     def _explained(self) -> Placement:
         queue = self.main_queue()

@@ -2,7 +2,8 @@
 
 The client sees one channel with one number, unbroken delivery tags and confirm numbers. Behind it,
 the channel is open on one link at a time and may move to another: ``journal`` keeps what is needed
-for that, ``mode`` says how far a move is, ``Carried`` has its steps.
+for that, ``mode`` says how far a move is, ``Carried`` has its steps; ``Confirming`` deals with what
+brokers say of publishes.
 
     SETTLED    open on ``link``; frames pass as they come
     ASKING     frames are held: the leader of a queue is being looked up
@@ -11,7 +12,8 @@ for that, ``mode`` says how far a move is, ``Carried`` has its steps.
                until nothing is unsettled, unconfirmed or unanswered
     LEAVING    channel.close went to the old link; its close-ok is the barrier that keeps the order
     REPLAYING  the journal has been played to the new link, its answers are awaited
-    PROBING    the first publish since the move is tried alone, until the broker takes it
+    PROBING    the first publish since the move, or one that was refused for want of a leader, is
+               tried alone until the broker takes it
     PARKED     frames are held: no node to go to, or the queue published to is away
     CLOSING    the client closed the channel; the broker's close-ok is awaited
     ENDED      the channel is closed to the client, whose close-ok is awaited
@@ -71,10 +73,10 @@ from warrener.balancer.core.carried import (
     ASK_TIMEOUT,
     NEEDS_LEADER,
     REPLY_TO,
-    Carried,
     Mode,
     consume_again,
 )
+from warrener.balancer.core.confirming import Confirming
 from warrener.balancer.core.consumers import Consumer
 from warrener.balancer.core.requests import (
     ANSWERS,
@@ -114,7 +116,7 @@ _BEGINS: Final = frozenset({BasicConsume.ID, BasicGet.ID, TxSelect.ID})
 """What begins something that a channel which is about to leave would have to wait for."""
 
 
-class Channel(Carried):
+class Channel(Confirming):
     """See the module."""
 
     __slots__ = ()
@@ -614,7 +616,7 @@ class Channel(Carried):
         if unit.what is What.MESSAGES:
             self._messages(unit, data)
         elif unit.what is What.ACKS:
-            self._confirms(data)
+            self.confirms_come(data)
         elif unit.kind == FRAME_METHOD:
             if unit.method in CONTENT:
                 self.in_assembly = Assembly(unit.method, data)
@@ -697,22 +699,11 @@ class Channel(Carried):
             self.board.to_client(part)
         self.check_drained()
 
-    def _confirms(self, data: bytes) -> None:
-        parts = []
-        for tag, multiple in TAGS.iter_unpack(data):
-            number = self.publishes.confirmed(tag, bool(multiple))
-            if number is not None:
-                parts.append(ack_frame(self.number, number, bool(multiple)))
-        self.board.to_client(b"".join(parts))
-        if self.mode is Mode.PROBING and parts:
-            self.probe_confirmed()
-        self.check_drained()
-
     def _link_method(self, method: Method, data: bytes) -> None:
         if isinstance(method, BasicNack):
-            self._refused(method)
+            self.refusal_comes(method)
         elif isinstance(method, BasicAck):  # in a frame of unusual size
-            self._confirms(ack_frame(self.number, method.delivery_tag, method.multiple))
+            self.confirms_come(ack_frame(self.number, method.delivery_tag, method.multiple))
         elif isinstance(method, ChannelClose):
             self._broker_closes(method, data)
         elif isinstance(method, ChannelCloseOk):
@@ -726,21 +717,6 @@ class Channel(Carried):
             self._answer(method, data)
         elif self.mode is not Mode.LEAVING:
             self.board.to_client(data)
-
-    def _refused(self, method: BasicNack) -> None:
-        """The broker hasn't taken a publish."""
-        probing = self.mode is Mode.PROBING
-        if self.publishes.number_of(method.delivery_tag) is None:
-            return  # it was sent again since
-        if probing and self.probe_refused():
-            return
-        number = self.publishes.confirmed(method.delivery_tag, method.multiple)
-        if number is not None:
-            changed = replace(method, delivery_tag=number)
-            self.board.to_client(encode_method_frame(self.number, changed))
-        if probing:
-            self.probe_confirmed()
-        self.check_drained()
 
     def _answered(self, method_id: int) -> Rpc | None:
         """The request that this is the answer to."""

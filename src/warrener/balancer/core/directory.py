@@ -23,6 +23,7 @@ without it is taken to happen at the latest ``now`` seen, which is fractions of 
 shell polls.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
@@ -77,6 +78,7 @@ class Directory:
         self.version = 0
         self.usable = False
         self.error = "nobody has looked at the cluster yet"
+        self.troubled_at = -math.inf  # when it last heard that a node is down
         self._classic_away = -1, False  # the version for which it was found out
         self._now = 0.0
         self._queues: dict[Key, QueuePlace] = {}
@@ -180,7 +182,10 @@ class Directory:
         for key in [key for key, deleted in self._deleted.items() if deleted.at < taken]:
             del self._deleted[key]
         running = frozenset(node.name for node in snapshot.nodes if node.running)
-        self._down = frozenset(node.name for node in snapshot.nodes if not node.running)
+        down = frozenset(node.name for node in snapshot.nodes if not node.running)
+        if down - self._down:
+            self.troubled_at = now
+        self._down = down
         queues = dict(self._places(snapshot.queues, running))
         for key in self._deleted:
             queues.pop(key, None)
@@ -251,7 +256,7 @@ class Directory:
     def node_lost(self, node: NodeName) -> None:
         """A link to a node broke: until a newer view it leads nothing."""
         known = node in self._lost
-        self._lost[node] = self._now
+        self._lost[node] = self.troubled_at = self._now
         if known:
             return  # thousands of sessions lose their links at once; once is enough
         led = [(key, place) for key, place in self._queues.items() if place.leader == node]

@@ -164,6 +164,7 @@ class Publishes:
         "_before",
         "_confirmed",
         "_on_link",
+        "_refused",
         "_replayed",
         "_segments",
         "_shift",
@@ -181,12 +182,18 @@ class Publishes:
         self._on_link = 0  # how many went to the present link
         self._before = 0  # of them, before the ones replayed last
         self._replayed: list[int] = []  # what those are to the client
+        self._refused: set[int] = set()  # by the present link, and to be tried again
         self._shift = 0  # a number is the link's plus this, behind the replayed ones
 
     @property
     def outstanding(self) -> int:
         """Publishes that no broker has confirmed yet."""
         return self.sent - self._confirmed.floor - self._confirmed.above
+
+    @property
+    def refused(self) -> int:
+        """Of those, what the present link has refused and will be sent again."""
+        return len(self._refused)
 
     @property
     def straight(self) -> bool:
@@ -230,17 +237,49 @@ class Publishes:
             self._confirmed.raise_floor(number)
         else:
             self._confirmed.add(number, number)
-        floor = self._confirmed.floor
-        segments = self._segments
-        while segments and segments[0].first + segments[0].count - 1 <= floor:
-            self.bytes -= len(segments.popleft().data)
+        self._drop_confirmed()
         if (
             replayed
-            and floor >= replayed[-1]
+            and self._confirmed.floor >= replayed[-1]
             and self._shift + self._before + len(replayed) == (replayed[-1])
         ):
             self._before, self._replayed = 0, []  # the shift says it all
         return number
+
+    def _drop_confirmed(self) -> None:
+        floor = self._confirmed.floor
+        segments = self._segments
+        while segments and segments[0].first + segments[0].count - 1 <= floor:
+            self.bytes -= len(segments.popleft().data)
+
+    def refuse(self, link_number: int, multiple: bool) -> None:
+        """The broker has refused, and what it refused is to be sent again: it stays unconfirmed,
+        whatever the present link says of it."""
+        number = self.number_of(link_number)
+        if number is not None:
+            first = self._confirmed.floor + 1 if multiple else number
+            self._refused.update(self._confirmed.missing(first, number))
+
+    def confirmed_each(self, link_number: int, multiple: bool) -> list[int]:
+        """As ``confirmed``, without what is refused: a broker's ``multiple`` passes over those."""
+        number = self.number_of(link_number)
+        if number is None:
+            return []
+        first = self._confirmed.floor + 1 if multiple else number
+        taken = [n for n in self._confirmed.missing(first, number) if n not in self._refused]
+        for one in taken:
+            self._confirmed.add(one, one)
+        self._drop_confirmed()
+        return taken
+
+    def message(self, number: int) -> bytes:
+        """The frames of an unconfirmed publish; empty if they aren't kept."""
+        for segment in self._segments:
+            if segment.first <= number < segment.first + segment.count:
+                size = len(segment.data) // segment.count
+                at = (number - segment.first) * size
+                return segment.data[at : at + size]
+        return b""
 
     def compact(self) -> None:
         """Drop what is confirmed out of order and still kept."""
@@ -250,6 +289,7 @@ class Publishes:
     def left(self) -> None:
         """The channel is gone from its link; the next one counts from 1."""
         self._on_link = 0
+        self._refused.clear()
 
     def replay(self) -> tuple[bytes, int]:
         """What has to be published again, in order, and how many that are."""

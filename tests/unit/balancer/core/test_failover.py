@@ -223,6 +223,7 @@ def test_unconfirmed_publishes_are_said_again_in_order_and_confirms_keep_their_n
         'n2: basic.publish q "c"/1 basic.publish q "d"/1 basic.publish q "e"/1',
     )
     play.node_answers(BasicAck(3, multiple=True)).gives("client: basic.ack ..4/1")
+    play.ticks(3)  # a refusal right after a loss might be for want of a leader
     play.node_answers(BasicNack(4)).gives("client: basic.nack 5 requeue/1")
     play.client_sends(message("f")).gives('n2: basic.publish q "f"/1')
     play.node_answers(BasicAck(5)).gives("client: basic.ack 6/1")
