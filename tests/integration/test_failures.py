@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import aio_pika
+import pika
 import psutil
 import pytest
 from pamqp import commands
@@ -154,6 +155,73 @@ class Worker:
         assert self.slowest < 5
 
 
+class Newcomers:
+    """Clients that connect, publish one message under confirms to a quorum queue and leave, one
+    after the other: some come while the queue has no leader."""
+
+    def __init__(self, place: Place, queue: str) -> None:
+        self.confirmed = 0
+        self.slowest = 0.0
+        self.problem: BaseException | None = None
+        self.stop = threading.Event()
+        self._place = place
+        self._queue = queue
+        self._thread = threading.Thread(target=self._work)
+        self._thread.start()
+
+    def _work(self) -> None:
+        try:
+            while not self.stop.wait(PAUSE):
+                started = time.monotonic()
+                with pika.BlockingConnection(pika.URLParameters(self._place.url())) as connection:
+                    channel = connection.channel()
+                    channel.confirm_delivery()
+                    body = b"%d" % self.confirmed
+                    channel.basic_publish("", self._queue, body, mandatory=True)
+                self.slowest = max(self.slowest, time.monotonic() - started)
+                self.confirmed += 1
+        except BaseException as problem:
+            self.problem = problem
+
+    def end(self) -> None:
+        """None was refused or cut off."""
+        self.stop.set()
+        self._thread.join(60)
+        assert self.problem is None, repr(self.problem)
+        print(f"killed: {self.confirmed} newcomers, the slowest took {self.slowest:.2f} s")
+        assert self.confirmed > 10
+
+
+@contextlib.contextmanager
+def newcomers(warren: Warren, place: Place, victim: int) -> Iterator[None]:
+    """Clients that come and go, each to one of three quorum queues that ``victim`` leads. What they
+    were confirmed is there afterwards, once."""
+    queues = [f"test-{uuid.uuid4().hex[:8]}" for _ in range(3)]
+    parameters = pika.URLParameters(node_place(warren, node_of(warren, victim)).url())
+    with pika.BlockingConnection(parameters) as connection:
+        for queue in queues:
+            connection.channel().queue_declare(
+                queue, durable=True, arguments={"x-queue-type": "quorum"}
+            )
+    coming = [Newcomers(place, queue) for queue in queues]
+    try:
+        yield
+    finally:
+        for one in coming:
+            one.stop.set()
+        for one in coming:
+            one.end()
+    with pika.BlockingConnection(pika.URLParameters(place.url())) as connection:
+        channel = connection.channel()
+        for one, queue in zip(coming, queues, strict=True):
+            bodies = []
+            while (got := channel.basic_get(queue, auto_ack=True))[0] is not None:
+                bodies.append(int(got[2]))
+            assert bodies == sorted(bodies)
+            assert set(bodies) == set(range(one.confirmed))
+            channel.queue_delete(queue)
+
+
 def connect_at_once(place: Place, number: int) -> list[float]:
     """Open that many sessions side by side; seconds that each took."""
 
@@ -255,7 +323,8 @@ def test_a_node_that_is_drained(warren: Warren, place: Place) -> None:
 
 
 async def test_a_node_that_is_killed(warren: Warren, place: Place) -> None:
-    """SIGKILL, with raw clients and an aio-pika consumer that notice nothing."""
+    """SIGKILL, with raw clients, an aio-pika consumer and publishers that have just connected, none
+    of which notices anything."""
     node = node_of(warren, 2)
     process = beam(node)
     name = f"test-{uuid.uuid4().hex[:8]}"
@@ -266,7 +335,7 @@ async def test_a_node_that_is_killed(warren: Warren, place: Place) -> None:
     spelling = "leader" if int(node["version"].split(".")[0]) >= 4 else "master"
     here = {f"x-queue-{spelling}-locator": "client-local"}
     await sender.declare_queue(name, durable=True, arguments=here)
-    with watched(warren, place, 2) as watchers:
+    with contextlib.ExitStack() as coming, watched(warren, place, 2) as watchers:
         robust = await robust_on(warren, place, 2)
         reconnects: list[object] = []
         robust.reconnect_callbacks.add(reconnects.append)
@@ -280,6 +349,8 @@ async def test_a_node_that_is_killed(warren: Warren, place: Place) -> None:
         await queue.consume(take)
         await sender.default_exchange.publish(aio_pika.Message(b"before"), name)
         await wait_for(lambda: got == [b"before"])
+        coming.enter_context(newcomers(warren, place, 2))
+        await asyncio.sleep(0.5)
         os.kill(process.pid, signal.SIGKILL)
         killed_at = time.monotonic()
         took = await asyncio.to_thread(connect_at_once, place, 9)
@@ -295,6 +366,7 @@ async def test_a_node_that_is_killed(warren: Warren, place: Place) -> None:
         assert reason in ("refuses", "not_running")
         assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
         await robust.close()
+        await asyncio.sleep(1)  # for more newcomers after the election
     await sender.queue_delete(name)
     await direct.close()
     balancer = warren.status()["balancer"]

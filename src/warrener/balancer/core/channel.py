@@ -767,9 +767,15 @@ class Channel(Confirming):
     def _broker_closes(self, method: ChannelClose, data: bytes) -> None:
         """The broker has closed the channel for an error in it."""
         self.say(ChannelCloseOk())
-        if self.mode in (Mode.LEAVING, Mode.CLOSING):
+        if self.mode is Mode.LEAVING:
             return  # the close-ok for the other close still comes
         failed = self.failed_consumer(method)
+        if self.mode is Mode.CLOSING:
+            if failed is None and self.link is not None:  # as RabbitMQ: both closes are answered
+                self.link.closing.add(self.number)
+                self.board.to_client(data + encode_method_frame(self.number, ChannelCloseOk()))
+                self.ended()
+            return
         if failed is not None:
             sent_before = (r.published for r in self.requests if r.id == BasicConsume.ID)
             self.plain_proven = max(self.plain_proven, next(sent_before, 0))

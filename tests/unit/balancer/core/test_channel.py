@@ -446,9 +446,18 @@ def test_crossing_channel_closes_are_each_answered_once() -> None:
     play = two(("q", "n1"))
     play.client_sends((1, ChannelClose(200, "bye"))).gives("link: channel.close 200 bye/1")
     play.node_answers(ChannelClose(406, "PRECONDITION_FAILED - x")).gives(
-        "link: channel.close-ok/1"
+        "link: channel.close-ok/1",
+        "client: channel.close 406 PRECONDITION_FAILED - x/1 channel.close-ok/1",
     )
-    play.node_answers(ChannelCloseOk()).gives("client: channel.close-ok/1")
+    play.node_answers(ChannelCloseOk()).gives()
+    play.client_sends((1, ChannelCloseOk())).gives()
+    play.channel()
+
+
+def test_a_client_may_open_the_channel_anew_once_its_own_close_is_answered() -> None:
+    play = two(("q", "n1"))
+    play.client_sends((1, ChannelClose(200, "bye")))
+    play.node_answers(ChannelClose(406, "PRECONDITION_FAILED - x"), ChannelCloseOk())
     play.channel()
 
 

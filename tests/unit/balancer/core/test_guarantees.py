@@ -859,6 +859,17 @@ def test_a_publish_that_a_leaderless_queue_refuses_is_tried_again() -> None:
     play.node_answers(BasicAck(1)).gives("client: basic.ack 1/1")
 
 
+def test_a_publish_of_a_new_channel_that_a_leaderless_queue_refuses_is_tried_again() -> None:
+    play = Play.opened("n1", "n2", "n3").knows(("q", "down n3")).channel(confirms=True)
+    play.client_sends(message("a")).gives('link: basic.publish q "a"/1')
+    play.node_answers(BasicNack(1)).gives()
+    play.knows(("q", "n1"))
+    play.after(0.1).gives(f"link: {GOODBYE}/1")
+    play.leaves().gives("link: channel.open/1 confirm.select/1")
+    play.node_answers(ChannelOpenOk(), ConfirmSelectOk()).gives('link: basic.publish q "a"/1')
+    play.node_answers(BasicAck(1)).gives("client: basic.ack 1/1")
+
+
 def test_a_nack_for_a_publish_is_passed_on() -> None:
     play = opened(confirms=True)
     play.client_sends(message("a"))
