@@ -37,6 +37,7 @@ from warrener.daemon.observer import Observer, is_news
 from warrener.daemon.parts import Balancer, BalancerFactory, Cluster, Reporter
 from warrener.daemon.switch import Switch
 from warrener.daemon.upkeep import Upkeep
+from warrener.daemon.works import Works
 from warrener.facts.happenings import Event, Progress, ProgressSink
 from warrener.facts.snapshot import ClusterSnapshot
 
@@ -87,7 +88,8 @@ class Service:
         self._observer = Observer(cluster.look, self._viewed, events.record, now=now)
         events.watch(is_news, self._observer.look_soon)
         self._started_at = monotonic()
-        self._upkeep = Upkeep(self)
+        self._works = Works()
+        self._upkeep = Upkeep(self, self._works)
         self._control = ControlServer(folder.socket, Handlers(self, self._upkeep).table())
 
     # ------------------------------------------------------------------------ life
@@ -159,7 +161,7 @@ class Service:
     async def _stop(self) -> None:
         self.phase = Phase.STOPPING
         self.events.record(Event("daemon.stopping"))
-        await self._hurried_or(self._upkeep.close())
+        await self._hurried_or(self._works.close())
         balancer, self.balancer = self.balancer, None
         if balancer is not None:
             self.progress(Progress("balancer", "closing its sessions"))

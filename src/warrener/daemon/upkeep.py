@@ -6,20 +6,16 @@
     restart   (drain ->) the driver stops and starts it -> the balancer takes the node
               -> until it is fit and its replicas are online
 
-Each runs in a task of its own, not in that of the control connection: other requests are answered
-meanwhile, and a caller that hangs up ends only what can be ended without harm. That is the moving
-of sessions: it is undone (the node takes sessions again; those that were moved stay where they
-are). From RabbitMQ's own drain on an operation goes on to its end without its caller.
-
-At one time there is one operation per node, or one rebalancing and no node's; ``close`` ends them
-all, before the balancer and the nodes are stopped.
+What a caller that hangs up ends is the moving of sessions: it is undone (the node takes sessions
+again; those that were moved stay where they are). From RabbitMQ's own drain on an operation goes on
+to its end without its caller. When the cluster is stopped meanwhile, no more sessions are moved and
+a node that is being started is stopped. See ``works`` for what may run beside what.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 import structlog
 
 from warrener.control.names import resolve_node
@@ -42,6 +38,7 @@ from warrener.daemon.parts import Balancer
 from warrener.daemon.prudence import Standing, replicas_missing, why_unwise
 from warrener.daemon.report import DrivenNode
 from warrener.daemon.steps import Steps
+from warrener.daemon.works import Whole, Works
 from warrener.facts.balance import BackendStatistics
 from warrener.facts.happenings import Event, Progress
 from warrener.facts.ids import NodeName, short_name
@@ -66,112 +63,48 @@ FIT_TIMEOUT: Final = 30.0
 
 MAX_TIMEOUT: Final = 24 * 3600.0
 
-_REBALANCING: Final = NodeName("")  # the key of the operation that is no node's
 _DRAIN_STOPS: Final = ("quorum",)  # kinds of queues whose replicas a drain stops
 _RESTART_STOPS: Final = ("quorum", "stream")
 
-_Answer = TypeVar("_Answer", bound=msgspec.Struct)
 log = structlog.get_logger(__name__)
 
 
 class Upkeep:
     """The operations that run, and how each goes."""
 
-    def __init__(self, service: "Service") -> None:
+    def __init__(self, service: "Service", works: Works) -> None:
         self._service = service
-        self._running: dict[NodeName, tuple[str, asyncio.Task[Any]]] = {}
-        self._closed = False
-
-    async def close(self) -> None:
-        """Ends what runs: no more sessions are moved, a node that is being started is stopped."""
-        self._closed = True
-        tasks = [task for _, task in self._running.values()]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        self._works = works
 
     # -- what can be asked for
 
     async def drain(self, request: DrainRequest, call: Call) -> DrainAnswer:
         node = self._resolve(request.node)
         _check_timeout(request.timeout)
-        return await self._perform(
+        return await self._works.perform(
             node, "drained", lambda steps: self._drain(node, request, steps), call
         )
 
     async def revive(self, request: ReviveRequest, call: Call) -> ReviveAnswer:
         node = self._resolve(request.node)
         _check_timeout(request.timeout)
-        return await self._perform(
+        return await self._works.perform(
             node, "revived", lambda steps: self._revive(node, request, steps), call
         )
 
     async def restart(self, request: RestartRequest, call: Call) -> RestartAnswer:
         node = self._resolve(request.node)
         _check_timeout(request.timeout)
-        return await self._perform(
+        return await self._works.perform(
             node, "restarted", lambda steps: self._restart(node, request, steps), call
         )
 
     async def rebalance(self, request: RebalanceRequest, call: Call) -> RebalanceAnswer:
-        return await self._perform(
-            _REBALANCING, "rebalanced", lambda steps: self._rebalance(request, steps), call
+        return await self._works.perform(
+            Whole.SESSIONS, "rebalanced", lambda steps: self._rebalance(request, steps), call
         )
 
-    # -- one at a time
-
-    async def _perform(
-        self,
-        key: NodeName,
-        what: str,
-        work: Callable[[Steps], Coroutine[Any, Any, _Answer]],
-        call: Call,
-    ) -> _Answer:
-        self._refuse_if_busy(key)
-        steps = Steps()
-        task = asyncio.create_task(work(steps), name=f"{what} {key}")
-        self._running[key] = what, task
-
-        def ended(_: "asyncio.Task[_Answer]") -> None:
-            del self._running[key]
-            steps.close()
-
-        def hung_up(_: "asyncio.Future[None]") -> None:
-            steps.abandoned.set()
-
-        task.add_done_callback(ended)
-        call.gone.add_done_callback(hung_up)
-        try:
-            await steps.forward(call.emit)
-        except ConnectionError:
-            steps.abandoned.set()
-        finally:
-            call.gone.remove_done_callback(hung_up)
-        await asyncio.wait({task})
-        if task.cancelled():
-            raise Refused(Refusal.CALLED_OFF, "called off: the cluster is being stopped")
-        try:
-            return task.result()
-        except DaemonError as error:
-            raise Refused(Refusal.FAILED, error.message) from None
-
-    def _refuse_if_busy(self, key: NodeName) -> None:
-        if self._closed:
-            raise Refused(Refusal.NOT_YET, "the cluster is being stopped")
-        if key in self._running:
-            what = self._running[key][0]
-            whose = "sessions are" if key == _REBALANCING else f"{key} is"
-            raise Refused(Refusal.BUSY, f"{whose} being {what} already; wait until that is done")
-        if key != _REBALANCING and _REBALANCING in self._running:
-            raise Refused(
-                Refusal.BUSY,
-                "sessions are being rebalanced; wait until that is done, or end it with Ctrl-C "
-                "where it was started",
-            )
-        if key == _REBALANCING and self._running:
-            node, (what, _) = next(iter(self._running.items()))
-            raise Refused(Refusal.BUSY, f"{node} is being {what}; rebalance when that is done")
+    # -- whom it concerns
 
     def _resolve(self, typed: str) -> NodeName:
         self._balancer()
@@ -391,7 +324,7 @@ class Upkeep:
         self, node: NodeName, drained: frozenset[NodeName], kinds: Sequence[str], verb: str
     ) -> None:
         snapshot = await self._look()
-        began_before = list(self._running)[: list(self._running).index(node)]
+        began_before = self._works.begun_before(node)
         runs = {view.name: view.running for view in snapshot.nodes} if snapshot else {}
         standings = [
             Standing(

@@ -268,7 +268,9 @@ async def test_a_node_has_one_operation_at_a_time_and_others_are_answered(scene:
             assert refused.refusal is Refusal.BUSY
             assert refused.message.startswith("n2@localhost is being drained already")
         refused = await refusal(scene, ops.REBALANCE, ops.RebalanceRequest())
-        assert refused.message == "n2@localhost is being drained; rebalance when that is done"
+        assert refused.message == (
+            "n2@localhost is being drained; sessions can be rebalanced when that is done"
+        )
         (status,) = await ask(scene.folder, ops.STATUS, ops.StatusRequest())
         assert [node.being_drained for node in status.nodes] == [False, True, False]
         held.go_on.set()
