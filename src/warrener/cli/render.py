@@ -28,6 +28,7 @@ _STATE_STYLE: Final = {
     NodeState.STOPPING: "yellow",
     NodeState.STOPPED: "dim",
     NodeState.DOWN: "red",
+    NodeState.LOST: "red",
 }
 _OLD_VIEW: Final = 10.0  # seconds; the daemon stops acting on it then, too
 

@@ -73,5 +73,13 @@ class NotRunning(ClusterError):
     """The node has to run for this, and doesn't."""
 
 
+class UnknownNode(ClusterError):
+    """A node that isn't there, or can't be."""
+
+
+class DataLost(ClusterError):
+    """A member without its data: it would found a cluster of its own."""
+
+
 class ReviveFailed(ClusterError):
     """RabbitMQ says that a node was revived, but it doesn't serve."""

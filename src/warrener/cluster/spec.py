@@ -32,11 +32,11 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from warrener.cluster.members import HOST, MAX_NODES, node_names
 from warrener.cluster.mistakes import Mistake, SpecError, dotted, nearest
 from warrener.cluster.spec_file import (
     DEFAULT_NAME,
     DEFAULT_NODES,
-    MAX_NODES,
     BalancerSection,
     SpecFile,
     mistake_of,
@@ -49,7 +49,6 @@ from warrener.facts.settings import BalancerSettings
 __all__ = ["MAX_NODES", "ClusterSpec", "Mistake", "SpecError", "load_spec", "parse_spec"]
 
 ALWAYS_ON: Final = ("rabbitmq_management", "rabbitmq_prometheus")
-HOST: Final = "localhost"  # local nodes are n1@localhost, n2@localhost, ...
 
 _MAX_FILE: Final = 1024 * 1024  # a description of a cluster, not data
 
@@ -58,9 +57,10 @@ _MAX_FILE: Final = 1024 * 1024  # a description of a cluster, not data
 class ClusterSpec:
     """A cluster as wanted.
 
-    ``rabbitmq`` is the root of an installation, None: Debian's. ``base_port`` is the first port of
-    the cluster's block, None: chosen. ``plugins`` includes those that are always on.
-    ``balancer.port`` 0 means: chosen (5672 if it is free).
+    ``nodes`` is how many a new cluster gets; ``nodes_given``: somebody said so, and a cluster that
+    was formed already is to have as many. ``rabbitmq`` is the root of an installation, None:
+    Debian's. ``base_port`` is the first port of the cluster's block, None: chosen. ``plugins``
+    includes those that are always on. ``balancer.port`` 0 means: chosen (5672 if it is free).
     """
 
     name: str = DEFAULT_NAME
@@ -69,6 +69,7 @@ class ClusterSpec:
     plugins: tuple[str, ...] = ALWAYS_ON
     base_port: int | None = None
     balancer: BalancerSettings = field(default_factory=BalancerSettings)
+    nodes_given: bool = False
     source: str = ""  # the file it was read from; empty: all defaults
 
     @property
@@ -82,7 +83,7 @@ class ClusterSpec:
             raise SpecError(
                 "--nodes", [Mistake("", f"{nodes} is out of range", f"1 to {MAX_NODES}")]
             )
-        spec = replace(self, nodes=nodes)
+        spec = replace(self, nodes=nodes, nodes_given=True)
         unknown = [name for name in self.balancer.weights if name not in spec.node_names]
         if unknown:
             allowed = ", ".join(short_name(name) for name in spec.node_names)
@@ -98,11 +99,6 @@ class ClusterSpec:
                 ],
             )
         return spec
-
-
-def node_names(nodes: int) -> tuple[NodeName, ...]:
-    """The names of a local cluster's nodes."""
-    return tuple(NodeName(f"n{i}@{HOST}") for i in range(1, nodes + 1))
 
 
 def load_spec(path: Path | None) -> ClusterSpec:
@@ -247,6 +243,7 @@ def _build(file: SpecFile, source: str, folder: Path) -> ClusterSpec:
     return ClusterSpec(
         name=file.name,
         nodes=file.cluster.nodes,
+        nodes_given="nodes" in file.cluster.model_fields_set,
         rabbitmq=rabbitmq,
         plugins=tuple(dict.fromkeys((*ALWAYS_ON, *file.cluster.plugins))),
         base_port=file.cluster.base_port,

@@ -11,12 +11,12 @@ from typing import Annotated, Any, Final, NoReturn
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from warrener.cluster.members import MAX_NODES
 from warrener.cluster.mistakes import Mistake, dotted, nearest, nearest_place
 from warrener.cluster.toml_places import Path as KeyPath
 from warrener.cluster.toml_places import Place
 from warrener.facts.settings import MAX_WEIGHT, BalancerSettings, PolicyName
 
-MAX_NODES: Final = 9  # on one machine; past it the ports of a block run out
 _DEFAULTS: Final = BalancerSettings()
 DEFAULT_NAME: Final = "warrener"
 DEFAULT_NODES: Final = 3

@@ -53,6 +53,7 @@ class NodeState(StrEnum):
     STOPPING = "stopping"
     STOPPED = "stopped"  # ended when asked to
     DOWN = "down"  # ended by itself, or unreachable
+    LOST = "lost"  # its data is gone: it has to be replaced
 
 
 class MoveReason(StrEnum):

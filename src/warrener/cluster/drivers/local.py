@@ -22,6 +22,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from warrener.cluster.drivers.epmd import Epmd
 from warrener.cluster.drivers.installation import Installation, find_installation
 from warrener.cluster.drivers.leftovers import Leftover, find_leftovers, stop_leftovers
 from warrener.cluster.drivers.node import LocalNode, Node
@@ -29,15 +30,14 @@ from warrener.cluster.drivers.node_config import (
     config,
     enabled_plugins,
     environment,
-    epmd_environment,
     node_files,
 )
 from warrener.cluster.drivers.ports import (
     LOOPBACK,
     ClusterPorts,
-    NodePorts,
     claim_balancer_port,
     claim_block,
+    extended,
 )
 from warrener.cluster.drivers.private_files import (
     Credentials,
@@ -45,9 +45,17 @@ from warrener.cluster.drivers.private_files import (
     Record,
     write_private,
 )
-from warrener.cluster.drivers.processes import Child, kill_marked, mark, told_end
+from warrener.cluster.drivers.processes import kill_marked, mark
 from warrener.cluster.drivers.upkeep import Upkeep
-from warrener.cluster.errors import ClusterError, MembersDiffer, StartFailed
+from warrener.cluster.errors import ClusterError, NotRunning, UnknownNode
+from warrener.cluster.members import (
+    MAX_NODES,
+    StartPlan,
+    by_number,
+    next_name,
+    number_of,
+    plan,
+)
 from warrener.cluster.spec import ClusterSpec
 from warrener.facts.balance import Backend
 from warrener.facts.happenings import Event, EventSink, Progress, ProgressSink
@@ -58,10 +66,6 @@ from warrener.management.client import ManagementClient
 START_TIMEOUT: Final = 120.0
 """Seconds for the whole cluster to come up. Three nodes take 8 to 25 s on two cores; a restart
 after a crash replays what the queues hold."""
-
-_EPMD_TIMEOUT: Final = 10.0
-_EPMD_PAUSE: Final = 1.0  # s between two starts of an epmd that keeps ending
-
 
 _T = TypeVar("_T")
 
@@ -90,8 +94,8 @@ class LocalCluster:
         self._ports: ClusterPorts | None = None
         self._nodes: dict[NodeName, Node] = {}
         self._upkeep: Upkeep | None = None
-        self._epmd: Child | None = None
-        self._keeper: asyncio.Task[None] | None = None
+        self._epmd: Epmd | None = None
+        self._plan: StartPlan | None = None
         self._holds = contextlib.ExitStack()  # locks of the folder and of ports
         self._balancer_port: int | None = None
 
@@ -167,7 +171,7 @@ class LocalCluster:
             self._files.prepare()
             self._holds.callback(os.close, self._files.lock())
             record = self._files.read_record() or Record(id=secrets.token_hex(8))
-            self._check_members(record)
+            self._plan = self._start_plan(record)
             if record.base is not None:
                 await self._stop_leftovers()
             self._claim_ports(record)
@@ -200,23 +204,39 @@ class LocalCluster:
         record = self._record
         assert record is not None
         try:
-            await self._start_epmd(record)
-            await self._start_nodes(record)
+            self._epmd = Epmd(
+                self.installation,
+                port=self.ports.epmd,
+                cluster_mark=self._files.mark(record),
+                folder=self.state,
+                log=self.state / "nodes" / "epmd.log",
+            )
+            await self._epmd.start(self._on_event)
+            await self._start_nodes()
         except BaseException:
             await self._call_off(record)
             raise
-        self._remember(members=self.spec.node_names)
 
-    async def _start_nodes(self, record: Record) -> None:
+    async def _start_nodes(self) -> None:
         """Members at once, then those to come: a node that is new has to find a running cluster,
         or it would found its own."""
+        assert self._plan is not None
+        plan = self._plan
         deadline = asyncio.get_running_loop().time() + self._start_timeout
-        known = [node for node in self._nodes.values() if node.name in record.members]
-        new = [node for node in self._nodes.values() if node.name not in record.members]
-        if known:
-            await self._boot(known, record.members, deadline)
-        if new:
-            await self._boot(new, self.spec.node_names, deadline)
+        for name in plan.lost:
+            self._nodes[name].state = NodeState.LOST
+            self._progress(Progress(short_name(name), "has lost its data", failed=True))
+            self._on_event(Event("node.data_lost", name))
+        if plan.known:
+            await self._boot([self._nodes[name] for name in plan.known], plan.known, deadline)
+            await self._works().forget([*plan.gone, *plan.new])
+        for name in plan.gone:
+            self._files.remove_node(node_files(self.state, name).folder)
+            self._on_event(Event("node.cleared_away", name))
+        if plan.new:
+            expected = [*plan.known, *plan.new]
+            await self._boot([self._nodes[name] for name in plan.new], expected, deadline)
+        self._remember(members=plan.members, joining=None, leaving=None)
 
     async def _boot(
         self, nodes: Sequence[Node], expected: Sequence[NodeName], deadline: float
@@ -251,6 +271,124 @@ class LocalCluster:
         works = self._works()
         await works.perform(name, "restarted", lambda node: works.restart(node, limit))
 
+    # -- the cluster grows and shrinks
+
+    async def add_node(
+        self, name: NodeName | None = None, timeout: float | None = None
+    ) -> NodeName:
+        """One node more: makes it, and returns its name once it serves and is clustered. ``name``
+        None: the lowest that is free.
+
+        Raises UnknownNode for a name that can't be, PortTaken, NodeBusy, NotRunning or StartFailed;
+        nothing of it is left then.
+        """
+        name = name if name is not None else next_name(self._nodes)
+        if name is None:
+            raise UnknownNode(f"the cluster has {MAX_NODES} nodes; more don't fit on one machine")
+        if name in self._nodes:
+            raise UnknownNode(f"{short_name(name)} is a node of this cluster already")
+        try:
+            number = number_of(name)
+        except ValueError as error:
+            raise UnknownNode(f"{error}") from None
+        record = self._record
+        assert record is not None, "start() first"
+        self._ports = extended(self.ports, number)
+        self._remember(joining=name)
+        self._files.remove_node_data(node_files(self.state, name).data)
+        self._nodes[name] = self._make_node(name, record, self._files.credentials())
+        self._write_configs()
+        try:
+            await self._works().perform(name, "added", lambda node: self._join(node, timeout))
+        except BaseException:
+            await finish(self._unmake(name))
+            raise
+        self._remember(members=by_number((*self._record_members(), name)), joining=None)
+        return name
+
+    async def _join(self, node: Node, timeout: float | None) -> None:
+        """A node without data, into the cluster that runs."""
+        works = self._works()
+        others = await works.running_others(node)
+        if not others:
+            raise NotRunning(f"no other node runs whose cluster {node.short} could join")
+        await works.forget([node.name])
+        self._files.remove_node_data(node.files.data)
+        await node.launch()
+        limit = timeout if timeout is not None else self._start_timeout
+        await node.wait_serving([*others, node.name], limit)
+
+    async def _unmake(self, name: NodeName) -> None:
+        """What was begun of a new node is undone. The others may know it already."""
+        node = self._nodes.pop(name)
+        node.kill()
+        await node.stop(0)
+        await node.client.close()
+        self._write_configs()
+        try:
+            await self._works().forget([name])
+        except ClusterError as error:  # ``joining`` stays: the next start clears it away
+            self._on_event(Event("node.not_cleared_away", name, detail={"error": str(error)}))
+            return
+        self._files.remove_node(node.files.folder)
+        self._remember(joining=None)
+        self._progress(Progress(node.short, "is taken away again", failed=True))
+
+    async def remove_node(self, name: NodeName) -> None:
+        """Stops a node, has the others forget it, and removes what it stored. What it holds alone
+        is lost: moving that is the caller's business.
+
+        Raises NodeBusy, NotRunning or ToolFailed; said again, it goes on where it stopped.
+        """
+        works = self._works()
+        await works.perform(name, "removed", self._leave)
+        node = self._nodes.pop(name)
+        await node.client.close()
+        self._write_configs()
+        self._files.remove_node(node.files.folder)
+        members = [member for member in self._record_members() if member != name]
+        self._remember(members=by_number(members), leaving=None)
+
+    async def _leave(self, node: Node) -> None:
+        works = self._works()
+        if not await works.running_others(node):
+            raise NotRunning(
+                f"{node.short} is the only node that runs; the others have to forget it"
+            )
+        self._remember(leaving=node.name)
+        await node.stop()
+        await works.forget([node.name])
+
+    async def replace_node(self, name: NodeName, timeout: float | None = None) -> None:
+        """Makes a node anew: stopped if it runs, forgotten by the others, its data removed, joined
+        again under its name. What it held alone is lost.
+
+        Raises NodeBusy, NotRunning, ToolFailed or StartFailed; said again, it goes on.
+        """
+
+        async def work(node: Node) -> None:
+            works = self._works()
+            if not await works.running_others(node):
+                raise NotRunning(
+                    f"{node.short} can't be replaced: no other node runs whose cluster it could "
+                    f"join"
+                )
+            self._remember(joining=name)
+            await node.stop()
+            try:
+                await self._join(node, timeout)
+            except BaseException:
+                await finish(node.stop(0))
+                node.state = NodeState.LOST
+                raise
+            self._remember(joining=None)
+
+        await self._works().perform(name, "replaced", work)
+
+    def _record_members(self) -> tuple[NodeName, ...]:
+        assert self._record is not None
+        return self._record.members
+
     async def drained_nodes(self) -> frozenset[NodeName]:
         """Which nodes are in maintenance mode, whoever put them there. Takes a second. Raises
         NotRunning or ToolFailed."""
@@ -272,13 +410,13 @@ class LocalCluster:
                 await self._upkeep.end()
             await _all([node.stop() for node in self._nodes.values()])
         finally:
-            await _finish(self._end())
+            await finish(self._end())
 
     async def _call_off(self, record: Record) -> None:
         """After a failed or cancelled start. Nodes of a cluster that never was hold nothing."""
         self._progress(Progress("cluster", "is stopped again", failed=True))
         grace = 10.0 if record.members else 0.0
-        await _finish(self._stop_within(grace))
+        await finish(self._stop_within(grace))
 
     async def _stop_within(self, grace: float) -> None:
         await asyncio.gather(*(node.stop(grace) for node in self._nodes.values()))
@@ -286,19 +424,17 @@ class LocalCluster:
 
     async def _end(self) -> None:
         """What is left when the nodes have stopped; also ends those that haven't."""
-        keeper, self._keeper = self._keeper, None
-        if keeper is not None:
-            keeper.cancel()
-            await asyncio.gather(keeper, return_exceptions=True)
+        epmd, self._epmd = self._epmd, None
+        if epmd is not None:
+            await epmd.let_go()
         for node in self._nodes.values():
             node.kill()
             await node.stop(0)
             await node.client.close()
-        epmd, self._epmd = self._epmd, None
         if self._record is not None:
             await asyncio.to_thread(kill_marked, self._files.mark(self._record))
         if epmd is not None:
-            await epmd.wait(_EPMD_TIMEOUT)
+            await epmd.wait_gone()
         self._let_go()
 
     def _let_go(self) -> None:
@@ -308,16 +444,22 @@ class LocalCluster:
 
     # -- the pieces of a start
 
-    def _check_members(self, record: Record) -> None:
-        gone = [name for name in record.members if name not in self.spec.node_names]
-        if gone:
-            names = ", ".join(short_name(name) for name in gone)
-            raise MembersDiffer(
-                f"the cluster in {self.state} has {len(record.members)} nodes and "
-                f"{self.spec.nodes} are wanted: {names} would be lost with the data on it; start "
-                f"it with --nodes {len(record.members)}, or remove the cluster and all its data "
-                f"first with `warrener down --purge`"
-            )
+    def _start_plan(self, record: Record) -> StartPlan:
+        return plan(
+            record.members,
+            joining=record.joining,
+            leaving=record.leaving,
+            without_data=[
+                name for name in record.members if not node_files(self.state, name).has_data(name)
+            ],
+            wanted=self.spec.nodes,
+            given=self.spec.nodes_given,
+            folder=str(self.state),
+        )
+
+    def _planned(self) -> StartPlan:
+        assert self._plan is not None
+        return self._plan
 
     async def _stop_leftovers(self) -> None:
         left = await asyncio.to_thread(find_leftovers, self.state)
@@ -326,13 +468,16 @@ class LocalCluster:
         parts = ", ".join(dict.fromkeys(one.part for one in left))
         self._progress(Progress("cluster", f"stops what a killed daemon left running: {parts}"))
         # To the end even if cancelled: the lock on the folder must not be let go before.
-        count = await _finish(asyncio.to_thread(stop_leftovers, self.state))
+        count = await finish(asyncio.to_thread(stop_leftovers, self.state))
         self._on_event(Event("cluster.leftovers_stopped", detail={"processes": count}))
 
     def _claim_ports(self, record: Record) -> None:
         before = record.base
         self._ports, lock = claim_block(
-            self.spec.nodes, wanted=self.spec.base_port, last=before, seed=str(self.state)
+            number_of(self._planned().names[-1]),
+            wanted=self.spec.base_port,
+            last=before,
+            seed=str(self.state),
         )
         self._holds.callback(lock.release)
         if before is not None and before != self._ports.base:
@@ -348,29 +493,34 @@ class LocalCluster:
         plugins = enabled_plugins(self.spec.plugins)
         write_private(self.state / "enabled_plugins", plugins.encode())
         self._nodes = {}
-        for name, ports in zip(self.spec.node_names, self.ports.nodes, strict=True):
-            self._nodes[name] = self._make_node(name, ports, record, credentials)
+        for name in self._planned().names:
+            if name in self._planned().new:
+                # A start that was called off: half a database, nobody's data.
+                self._files.remove_node_data(node_files(self.state, name).data)
+            self._nodes[name] = self._make_node(name, record, credentials)
+        self._write_configs()
         self._upkeep = Upkeep(
             self._nodes, self.installation, self._files.mark(record), self._progress
         )
 
-    def _make_node(
-        self, name: NodeName, ports: NodePorts, record: Record, credentials: Credentials
-    ) -> Node:
+    def _write_configs(self) -> None:
+        """Every node's ``rabbitmq.conf``, for its next start: it depends on who the others are."""
+        credentials = self._files.credentials()
+        for node in self._nodes.values():
+            text = config(
+                release=self.installation.release,
+                cluster_name=self.spec.name,
+                members=tuple(self._nodes),
+                ports=node.ports,
+                user=credentials.user,
+                password=credentials.password,
+            )
+            write_private(node.files.config, text.encode())
+
+    def _make_node(self, name: NodeName, record: Record, credentials: Credentials) -> Node:
+        ports = self.ports.node(number_of(name))
         files = node_files(self.state, name)
-        if not record.members:
-            # A start that was called off: half a database, nobody's data.
-            self._files.remove_node_data(files.data)
         files.folder.mkdir(mode=0o700, exist_ok=True)
-        text = config(
-            release=self.installation.release,
-            cluster_name=self.spec.name,
-            members=self.spec.node_names,
-            ports=ports,
-            user=credentials.user,
-            password=credentials.password,
-        )
-        write_private(files.config, text.encode())
         cluster_mark = self._files.mark(record)
         return Node(
             name,
@@ -401,56 +551,6 @@ class LocalCluster:
             self._record = changed
             self._files.write_record(changed)
 
-    # -- epmd
-
-    async def _start_epmd(self, record: Record) -> None:
-        self._launch_epmd(record)
-        deadline = asyncio.get_running_loop().time() + _EPMD_TIMEOUT
-        while not await self._epmd_answers():
-            assert self._epmd is not None
-            ended = self._epmd.exited.is_set()
-            if ended or asyncio.get_running_loop().time() > deadline:
-                how = told_end(self._epmd.returncode)
-                raise StartFailed("epmd", f"doesn't listen ({how})", (), self._epmd_log)
-            await asyncio.sleep(0.02)
-        self._keeper = asyncio.create_task(self._keep_epmd(record), name="keep:epmd")
-
-    def _launch_epmd(self, record: Record) -> None:
-        installation = self.installation
-        self._epmd = Child.start(
-            "epmd",
-            # In the foreground, so that it is ours to stop, and on loopback only.
-            [str(installation.epmd), "-address", LOOPBACK, "-port", str(self.ports.epmd)],
-            environment=epmd_environment(installation.path, mark(self._files.mark(record), "epmd")),
-            folder=self.state,
-            output=self._epmd_log,
-        )
-
-    @property
-    def _epmd_log(self) -> Path:
-        return self.state / "nodes" / "epmd.log"
-
-    async def _epmd_answers(self) -> bool:
-        try:
-            _, writer = await asyncio.open_connection(LOOPBACK, self.ports.epmd)
-        except OSError:
-            return False
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
-        return True
-
-    async def _keep_epmd(self, record: Record) -> None:
-        """Nodes that run don't need epmd and register again by themselves when it is back; a node
-        that starts does need it."""
-        while True:
-            assert self._epmd is not None
-            await self._epmd.exited.wait()
-            how = told_end(self._epmd.returncode)
-            self._on_event(Event("epmd.exited", "epmd", NodeState.DOWN.value, {"how": how}))
-            await asyncio.sleep(_EPMD_PAUSE)
-            self._launch_epmd(record)
-
 
 async def _all(works: Sequence[Awaitable[None]]) -> None:
     """All of them at once; the first failure cancels the rest and is raised as itself."""
@@ -465,7 +565,7 @@ async def _all(works: Sequence[Awaitable[None]]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _finish(work: Awaitable[_T]) -> _T:
+async def finish(work: Awaitable[_T]) -> _T:
     """``work`` to its end, also if we are cancelled meanwhile; the cancellation is raised then."""
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None

@@ -44,6 +44,11 @@ class NodeFiles:
     def data(self) -> Path:
         return self.folder / "data"
 
+    def has_data(self, name: NodeName) -> bool:
+        """Whether the node has a database. Without one, a member that boots founds a cluster."""
+        database = self.data / name
+        return database.is_dir() and any(database.iterdir())
+
     @property
     def logs(self) -> Path:
         return self.folder / "log"

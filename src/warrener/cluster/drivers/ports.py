@@ -61,6 +61,10 @@ class ClusterPorts:
         """Where the balancer may go: its own port, then those nothing is meant for."""
         return (self.balancer, *range(self.grafana + 1, self.base + _NODES_AT))
 
+    def node(self, number: int) -> NodePorts:
+        """Those of node ``number``, counted from 1."""
+        return self.nodes[number - 1]
+
     def node_ports(self) -> dict[int, str]:
         """Each port that RabbitMQ and its helpers take, and what for."""
         taken = {self.epmd: "epmd"}
@@ -88,6 +92,22 @@ def layout(base: int, nodes: int) -> ClusterPorts:
             for i in range(nodes)
         ),
     )
+
+
+def extended(ports: ClusterPorts, number: int) -> ClusterPorts:
+    """The same block with room for node ``number``, whose ports are free. Raises PortTaken."""
+    wider = layout(ports.base, max(number, len(ports.nodes)))
+    node = wider.node(number)
+    for port in (node.amqp, node.management, node.prometheus, node.distribution):
+        if taken(LOOPBACK, [port]):
+            raise PortTaken(
+                port,
+                f"meant for n{number}",
+                holder(port),
+                "end that process, or add another node of the cluster's block, as in "
+                "`warrener node add n9`",
+            )
+    return wider
 
 
 def candidates(seed: str, ephemeral: tuple[int, int]) -> list[int]:

@@ -35,12 +35,16 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """What the driver has to remember of a cluster between two runs.
 
     ``members``: the nodes that have joined, empty until the cluster was formed for the first time.
+    ``joining``: a node that is being added, or made anew; ``leaving``: one that is being removed
+    and holds nothing any more. Both are None at most times.
     """
 
     id: str
     base: int | None = None
     balancer_port: int | None = None
     members: tuple[NodeName, ...] = ()
+    joining: NodeName | None = None
+    leaving: NodeName | None = None
     rabbitmq: str = ""
 
 
@@ -110,6 +114,11 @@ class PrivateFiles:
 
     def remove_node_data(self, folder: Path) -> None:
         """Forgets what a node that never belonged to a cluster has stored."""
+        if folder.exists():
+            shutil.rmtree(folder)
+
+    def remove_node(self, folder: Path) -> None:
+        """Removes all that there is of a node that is no member any more, its logs included."""
         if folder.exists():
             shutil.rmtree(folder)
 

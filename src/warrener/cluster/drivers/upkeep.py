@@ -20,7 +20,7 @@ One thing at a time is done to a node, and none outlives the driver: ``end`` cal
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from warrener.cluster.drivers.installation import Installation
@@ -31,6 +31,7 @@ from warrener.cluster.drivers.processes import mark
 from warrener.cluster.drivers.tools import nodes_in_maintenance, run_tool
 from warrener.cluster.errors import (
     ClusterError,
+    DataLost,
     NodeBusy,
     NotRunning,
     ReviveFailed,
@@ -38,7 +39,7 @@ from warrener.cluster.errors import (
 )
 from warrener.cluster.observe import observe
 from warrener.facts.happenings import Progress, ProgressSink
-from warrener.facts.ids import NodeName
+from warrener.facts.ids import NodeName, short_name
 from warrener.facts.reasons import NodeState
 from warrener.management.client import ManagementError
 
@@ -69,6 +70,8 @@ take some milliseconds, and the answer is a list of ``{migrated,n1@localhost}``.
 
 _OPEN_WITHIN: Final = 2.0
 _OPEN_POLL: Final = 0.1
+_FORGET_TRIES: Final = 3
+_FORGET_PAUSE: Final = 1.0
 
 _T = TypeVar("_T")
 
@@ -206,17 +209,32 @@ class Upkeep:
         and when this is cancelled."""
         if node.frozen:
             self._progress(Progress(node.short, "is thawed, to be stopped in order"))
+        self._must_have_data(node)
         try:
             await node.stop()
+            self._must_have_data(node)
             await node.launch()
-            await node.wait_serving([*await self._running_others(node), node.name], timeout)
+            await node.wait_serving([*await self.running_others(node), node.name], timeout)
+        except DataLost:
+            raise
         except BaseException as error:
             await node.stop(0)
             if isinstance(error, ClusterError):
                 self._progress(Progress(node.short, "did not come up", failed=True))
             raise
 
-    async def _running_others(self, node: Node) -> list[NodeName]:
+    def _must_have_data(self, node: Node) -> None:
+        if node.files.has_data(node.name):
+            return
+        if node.pid is None:
+            node.state = NodeState.LOST
+        raise DataLost(
+            f"{node.short} has lost its data ({node.files.data} is empty or gone); booted like "
+            f"this it would found a cluster of its own. `warrener node replace {node.short}` has "
+            f"the others forget it and joins it anew"
+        )
+
+    async def running_others(self, node: Node) -> list[NodeName]:
         """Those that the cluster itself says are running, not those whose process is there: of
         three nodes the only one left has stopped serving (pause_minority) and waits for this one.
         """
@@ -232,6 +250,36 @@ class Upkeep:
             return []
         names = {view.name for view in seen.nodes if view.running}
         return [other.name for other in others if other.name in names]
+
+    # -- membership
+
+    async def forget(self, names: Sequence[NodeName]) -> None:
+        """Has the cluster that runs forget nodes that don't, so far as it knows them; replicas of
+        quorum queues on them are forgotten too. Raises NotRunning or ToolFailed."""
+        asked = next(
+            (n for n in self._nodes.values() if n.name not in names and self._answers(n)), None
+        )
+        if asked is None:
+            raise NotRunning("no node runs that could forget another one")
+        try:
+            known = {node.name for node in await asked.client.nodes()}
+        except ManagementError as error:
+            raise NotRunning(f"{asked.short} doesn't tell which nodes it knows: {error}") from None
+        for name in names:
+            if name in known:
+                self._progress(Progress(short_name(name), "is forgotten by the others"))
+                await self._forget(asked, name)
+
+    async def _forget(self, asked: Node, name: NodeName) -> None:
+        """Tried again: just after its end a node may still count as running."""
+        for attempt in range(_FORGET_TRIES):
+            try:
+                await self._tool(asked, "rabbitmqctl", "-q", "forget_cluster_node", name)
+                return
+            except ToolFailed:
+                if attempt + 1 == _FORGET_TRIES:
+                    raise
+                await asyncio.sleep(_FORGET_PAUSE)
 
     # -- tools
 

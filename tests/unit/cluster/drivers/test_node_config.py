@@ -13,7 +13,7 @@ from warrener.cluster.drivers.node_config import (
     tool_environment,
 )
 from warrener.cluster.drivers.ports import layout
-from warrener.cluster.spec import node_names
+from warrener.cluster.members import node_names
 
 PASSWORD = "dont-tell"
 
