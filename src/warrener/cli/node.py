@@ -67,7 +67,7 @@ def drain(
     elif answer.already:
         _say(f"{answer.node} is drained already")
     else:
-        _say(f"{answer.node} is drained: {_moved(answer)}")
+        _say(f"{answer.node} is drained: {moved(answer)}")
         _say(f"`{with_state(folder, f'warrener node revive {short_name(answer.node)}')}` undoes it")
 
 
@@ -138,13 +138,14 @@ def restart(
         print_json(answer)
     else:
         if answer.drained is not None and not answer.drained.already:
-            _say(f"Before: {_moved(answer.drained)}")
+            _say(f"Before: {moved(answer.drained)}")
         _say(f"{answer.node} runs again after {answer.seconds:.1f} s, as process {answer.pid}")
         _advise_rebalance(folder)
     _warn_not_online(answer.node, answer.not_online)
 
 
-def _moved(answer: "DrainAnswer") -> str:
+def moved(answer: "DrainAnswer") -> str:
+    """What became of a node's sessions, in words."""
     parts = [f"{_sessions(answer.moved)} moved in {answer.seconds:.1f} s"]
     if answer.forced:
         parts.append(f"{answer.forced} of them get unsettled deliveries again")

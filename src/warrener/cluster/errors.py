@@ -65,6 +65,10 @@ class ToolFailed(ClusterError):
         super().__init__(f"{text}; all it printed: {output}")
 
 
+class NotUnderstood(ClusterError):
+    """RabbitMQ answered something else than was expected of this version."""
+
+
 class NodeBusy(ClusterError):
     """Another operation on the same node is under way."""
 

@@ -17,11 +17,10 @@ interrupted, and the same plan made anew is the rest.
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 from warrener.facts.ids import NodeName
+from warrener.facts.replicas import ReplicaMove, Spread
 from warrener.facts.snapshot import QueueView
 
 ENOUGH: Final = 3
@@ -29,27 +28,6 @@ ENOUGH: Final = 3
 one node. RabbitMQ declares queues with as many."""
 
 REPLICATED: Final = frozenset({"quorum", "stream"})
-
-
-class Spread(StrEnum):
-    """Which queues get a replica on a node that joins."""
-
-    SHARE = "share"  # those with too few, then an even share, taken over from other nodes
-    MISSING = "missing"  # those with too few
-    ALL = "all"  # every queue: more copies, dearer messages
-    NONE = "none"
-
-
-@dataclass(frozen=True, slots=True)
-class ReplicaMove:
-    """One queue: a replica on ``to`` first, once that is in sync none on ``away`` any more. Either
-    may be None."""
-
-    vhost: str
-    queue: str
-    type: str  # quorum or stream
-    to: NodeName | None = None
-    away: NodeName | None = None
 
 
 def plan_join(

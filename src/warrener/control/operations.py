@@ -1,13 +1,12 @@
 """What can be asked of a daemon: one request type and one answer type per operation.
 
-``OPERATIONS`` is the only list of them; the server looks names up in it and refuses what isn't
-there. A new operation is a pair of structs, an ``Operation`` in the registry and a handler in
-``warrener.daemon.handlers``; nothing else has to know.
+``registry.OPERATIONS`` is the only list of them; the server looks names up in it and refuses what
+isn't there. A new operation is a pair of structs, an ``Operation``, its line in the registry and a
+handler in ``warrener.daemon.handlers``; nothing else has to know.
 
 Sizes are bytes, times are seconds (``*_at``: since the epoch), ``None`` means "not known".
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Generic, TypeVar
@@ -426,21 +425,3 @@ RESTART: Final = Operation("restart-node", RestartRequest, RestartAnswer, Progre
 SESSIONS: Final = Operation("sessions", SessionsRequest, SessionsAnswer)
 EXPLAIN: Final = Operation("explain", ExplainRequest, ExplainAnswer)
 EVENTS: Final = Operation("events", EventsRequest, EventsAnswer, EventLine)
-
-OPERATIONS: Final[Mapping[str, Operation[msgspec.Struct, msgspec.Struct]]] = {
-    operation.name: operation  # type: ignore[misc]  # Operation is invariant; read-only here
-    for operation in (
-        STATUS,
-        URL,
-        STOP,
-        SET_POLICY,
-        SET_WEIGHT,
-        REBALANCE,
-        DRAIN,
-        REVIVE,
-        RESTART,
-        SESSIONS,
-        EXPLAIN,
-        EVENTS,
-    )
-}

@@ -13,7 +13,8 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from warrener.control.operations import OPERATIONS, Operation
+from warrener.control.operations import Operation
+from warrener.control.registry import OPERATIONS
 
 VERSION: Final = 1
 

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from warrener.control.names import resolve_node
+from warrener.control.node_operations import ADD_NODE, REMOVE_NODE, REPLACE_NODE
 from warrener.control.operations import (
     DRAIN,
     EVENTS,
@@ -45,6 +46,7 @@ from warrener.control.operations import (
 from warrener.control.wire import Refusal, Refused
 from warrener.daemon import report
 from warrener.daemon.control_server import Call, Handler
+from warrener.daemon.membership import Membership
 from warrener.daemon.parts import Balancer
 from warrener.daemon.upkeep import Upkeep
 from warrener.facts.balance import BalancerStatistics, SessionStatistics
@@ -58,9 +60,10 @@ if TYPE_CHECKING:  # the service makes the handlers
 class Handlers:
     """What each operation does."""
 
-    def __init__(self, service: "Service", upkeep: Upkeep) -> None:
+    def __init__(self, service: "Service", upkeep: Upkeep, membership: Membership) -> None:
         self._service = service
         self._upkeep = upkeep
+        self._membership = membership
 
     def table(self) -> Mapping[str, Handler]:
         """Operation name -> handler."""
@@ -74,6 +77,9 @@ class Handlers:
             DRAIN.name: self._upkeep.drain,
             REVIVE.name: self._upkeep.revive,
             RESTART.name: self._upkeep.restart,
+            ADD_NODE.name: self._membership.add,
+            REMOVE_NODE.name: self._membership.remove,
+            REPLACE_NODE.name: self._membership.replace,
             SESSIONS.name: self.sessions,
             EXPLAIN.name: self.explain,
             EVENTS.name: self.events,

@@ -9,6 +9,7 @@ from warrener.facts.balance import Backend, BalancerStatistics, SessionStatistic
 from warrener.facts.happenings import Progress
 from warrener.facts.ids import NodeName, SessionId
 from warrener.facts.moves import ChannelStatistics, DrainResult, MoveProgress, RebalanceResult
+from warrener.facts.replicas import Position, ReplicaMove
 from warrener.facts.settings import PolicyName
 from warrener.facts.snapshot import ClusterSnapshot
 
@@ -43,6 +44,24 @@ class Cluster(Protocol):
     async def restart_node(self, name: NodeName, timeout: float) -> None:
         """Stops the node if it runs, starts it, waits until it serves. ``DaemonError``."""
 
+    async def add_node(self, name: NodeName | None, timeout: float) -> NodeName:
+        """One node more, once it serves and is clustered; ``DaemonError``, nothing is left then."""
+
+    async def remove_node(self, name: NodeName) -> None:
+        """Stopped, forgotten by the others, its data removed. ``DaemonError``; to be said again."""
+
+    async def replace_node(self, name: NodeName, timeout: float) -> None:
+        """Forgotten, its data removed, joined anew. ``DaemonError``; to be said again."""
+
+    async def add_replicas(self, moves: Sequence[ReplicaMove]) -> dict[int, str]:
+        """On ``to``; the numbers of the moves that failed, and why. ``DaemonError``."""
+
+    async def delete_replicas(self, moves: Sequence[ReplicaMove]) -> dict[int, str]:
+        """On ``away``, as ``add_replicas``."""
+
+    async def replica_positions(self, moves: Sequence[ReplicaMove]) -> list[Position]:
+        """How far the replicas on ``to`` are. ``DaemonError``."""
+
     async def drained_nodes(self) -> frozenset[NodeName]:
         """Those in maintenance mode, whoever put them there. ``DaemonError`` if nobody tells."""
 
@@ -51,8 +70,9 @@ class Cluster(Protocol):
     def credentials(self) -> tuple[str, str]: ...
     def version(self) -> str: ...
 
-    async def look(self) -> ClusterSnapshot:
-        """The cluster's own view; ``ManagementError`` if no node gives it."""
+    async def look(self, *, whole: bool = False) -> ClusterSnapshot:
+        """The cluster's own view; ``ManagementError`` if no node gives it. ``whole``: with all that
+        can be told of each queue, however many there are."""
 
 
 class Balancer(Protocol):

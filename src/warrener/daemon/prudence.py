@@ -58,7 +58,7 @@ def why_unwise(
     if not lost:
         return ""
     because = " and ".join(f"{short_name(o.name)} {o.away}" for o in others if o.away)
-    return f"{_queues(lost)} would lose the majority" + (f", as {because}" if because else "")
+    return f"{named(lost)} would lose the majority" + (f", as {because}" if because else "")
 
 
 def _loses(queue: QueueView, node: NodeName, away: Collection[NodeName]) -> bool:
@@ -69,7 +69,8 @@ def _loses(queue: QueueView, node: NodeName, away: Collection[NodeName]) -> bool
     return node in there and 2 * (len(there) - 1) <= len(queue.members)
 
 
-def _queues(queues: Sequence[QueueView]) -> str:
+def named(queues: Sequence[QueueView]) -> str:
+    """So many queues of which kinds, the first of them by name."""
     kinds = "/".join(sorted({queue.type for queue in queues}))
     names = [
         queue.name if queue.vhost == "/" else f"{queue.vhost}/{queue.name}" for queue in queues

@@ -33,6 +33,7 @@ from warrener.daemon.errors import DaemonError, Interrupted
 from warrener.daemon.event_log import EventLog
 from warrener.daemon.feed import Feed
 from warrener.daemon.handlers import Handlers
+from warrener.daemon.membership import Membership
 from warrener.daemon.observer import Observer, is_news
 from warrener.daemon.parts import Balancer, BalancerFactory, Cluster, Reporter
 from warrener.daemon.switch import Switch
@@ -90,7 +91,10 @@ class Service:
         self._started_at = monotonic()
         self._works = Works()
         self._upkeep = Upkeep(self, self._works)
-        self._control = ControlServer(folder.socket, Handlers(self, self._upkeep).table())
+        membership = Membership(self, self._works, self._upkeep)
+        self._control = ControlServer(
+            folder.socket, Handlers(self, self._upkeep, membership).table()
+        )
 
     # ------------------------------------------------------------------------ life
 

@@ -79,22 +79,22 @@ class Upkeep:
     # -- what can be asked for
 
     async def drain(self, request: DrainRequest, call: Call) -> DrainAnswer:
-        node = self._resolve(request.node)
-        _check_timeout(request.timeout)
+        node = self.resolve(request.node)
+        check_timeout(request.timeout)
         return await self._works.perform(
             node, "drained", lambda steps: self._drain(node, request, steps), call
         )
 
     async def revive(self, request: ReviveRequest, call: Call) -> ReviveAnswer:
-        node = self._resolve(request.node)
-        _check_timeout(request.timeout)
+        node = self.resolve(request.node)
+        check_timeout(request.timeout)
         return await self._works.perform(
             node, "revived", lambda steps: self._revive(node, request, steps), call
         )
 
     async def restart(self, request: RestartRequest, call: Call) -> RestartAnswer:
-        node = self._resolve(request.node)
-        _check_timeout(request.timeout)
+        node = self.resolve(request.node)
+        check_timeout(request.timeout)
         return await self._works.perform(
             node, "restarted", lambda steps: self._restart(node, request, steps), call
         )
@@ -106,11 +106,11 @@ class Upkeep:
 
     # -- whom it concerns
 
-    def _resolve(self, typed: str) -> NodeName:
-        self._balancer()
+    def resolve(self, typed: str) -> NodeName:
+        self.balancer()
         return resolve_node(typed, [node.name for node in self._service.cluster.nodes()])
 
-    def _balancer(self) -> Balancer:
+    def balancer(self) -> Balancer:
         balancer = self._service.balancer
         if balancer is None or self._service.phase is not Phase.RUNNING:
             raise Refused(
@@ -123,33 +123,33 @@ class Upkeep:
 
     async def _drain(self, node: NodeName, request: DrainRequest, steps: Steps) -> DrainAnswer:
         self._must_run(node, "so there is nothing to drain; {} starts it")
-        if (why := self._why_broken(node)) and not request.force:
+        if (why := self.why_broken(node)) and not request.force:
             raise Refused(
                 Refusal.UNWISE,
                 f"{node} doesn't serve ({why}), so there is nothing to drain; `warrener node "
                 f"restart {short_name(node)}` starts it anew. With --force I drain it all the same",
             )
         steps.say(short_name(node), "looks whether it can go")
-        drained = await self._drained_nodes()
+        drained = await self.drained_nodes()
         if node in drained:
             return DrainAnswer(node=node, already=True)
         if not request.force:
-            await self._refuse_unwise(node, drained, _DRAIN_STOPS, "drain it")
-        result = await self._move_off(node, request.timeout, steps)
-        return report.drain(await self._maintenance_on(node, result, steps))
+            await self.refuse_unwise(node, drained, _DRAIN_STOPS, "drain it")
+        result = await self.move_off(node, request.timeout, steps)
+        return report.drain(await self.maintenance_on(node, result, steps))
 
-    async def _move_off(self, node: NodeName, timeout: float, steps: Steps) -> DrainResult:
+    async def move_off(self, node: NodeName, timeout: float, steps: Steps) -> DrainResult:
         """All sessions off the node, or everything as it was.
 
         Leaders first: then each channel moves once, to where its queue is led from here on.
         """
         try:
-            with self._service.tell_also(_about(node, steps)):
+            with self._service.tell_also(about(node, steps)):
                 await self._service.cluster.hand_over_node(node)
         except DaemonError as error:  # RabbitMQ's own drain elects leaders, too, only later
             log.warning("leaders_not_handed_over", node=node, error=error.message)
         await self._service.look_now()
-        balancer = self._balancer()
+        balancer = self.balancer()
 
         def moved(progress: MoveProgress) -> None:
             failed = f", {progress.failed} couldn't be moved" if progress.failed else ""
@@ -172,11 +172,11 @@ class Upkeep:
             raise
         return moving.result()
 
-    async def _maintenance_on(
+    async def maintenance_on(
         self, node: NodeName, result: DrainResult, steps: Steps
     ) -> DrainResult:
         try:
-            with self._service.tell_also(_about(node, steps)):
+            with self._service.tell_also(about(node, steps)):
                 await self._service.cluster.drain_node(node)
         except BaseException:
             # What RabbitMQ did of it isn't known. A node that came to be in maintenance mode serves
@@ -197,14 +197,14 @@ class Upkeep:
     async def _revive(self, node: NodeName, request: ReviveRequest, steps: Steps) -> ReviveAnswer:
         began = self._service.monotonic()
         self._must_run(node, "{} starts it, out of maintenance mode")
-        if node not in await self._drained_nodes() and not self._why_unfit(node):
+        if node not in await self.drained_nodes() and not self._why_unfit(node):
             return ReviveAnswer(node=node, already=True)
-        with self._service.tell_also(_about(node, steps)):
+        with self._service.tell_also(about(node, steps)):
             await self._service.cluster.revive_node(node)
-        self._balancer().revive(node)
+        self.balancer().revive(node)
         self._service.events.record(Event("node.revived", node))
-        await self._until_fit(node, request.timeout, steps)
-        missing = await self._until_online(node, steps)
+        await self.until_fit(node, request.timeout, steps)
+        missing = await self.until_online(node, steps)
         return ReviveAnswer(
             node=node, not_online=missing, seconds=self._service.monotonic() - began
         )
@@ -216,26 +216,26 @@ class Upkeep:
     ) -> RestartAnswer:
         began = self._service.monotonic()
         drained = None
-        if self._row(node).state is NodeState.RUNNING and not self._why_broken(node):
+        if self.row(node).state is NodeState.RUNNING and not self.why_broken(node):
             steps.say(short_name(node), "looks whether it can go")
-            in_maintenance = await self._drained_nodes()
+            in_maintenance = await self.drained_nodes()
             if node in in_maintenance:
                 drained = DrainAnswer(node=node, already=True) if request.drain else None
             else:
                 if not request.force:
-                    await self._refuse_unwise(node, in_maintenance, _RESTART_STOPS, "restart it")
+                    await self.refuse_unwise(node, in_maintenance, _RESTART_STOPS, "restart it")
                 if request.drain:
-                    result = await self._move_off(node, DrainRequest(node).timeout, steps)
-                    drained = report.drain(await self._maintenance_on(node, result, steps))
+                    result = await self.move_off(node, DrainRequest(node).timeout, steps)
+                    drained = report.drain(await self.maintenance_on(node, result, steps))
         try:
-            with self._service.tell_also(_about(node, steps)):
+            with self._service.tell_also(about(node, steps)):
                 await self._service.cluster.restart_node(node, request.timeout)
         finally:
             self._revive_in_balancer(node)
-        pid = self._row(node).pid
+        pid = self.row(node).pid
         self._service.events.record(Event("node.restarted", node, detail={"pid": pid or 0}))
-        await self._until_fit(node, FIT_TIMEOUT, steps)
-        missing = await self._until_online(node, steps)
+        await self.until_fit(node, FIT_TIMEOUT, steps)
+        missing = await self.until_online(node, steps)
         return RestartAnswer(
             node=node,
             pid=pid,
@@ -256,7 +256,7 @@ class Upkeep:
             steps.count("sessions", "move", progress.done, progress.total)
 
         moving = asyncio.create_task(
-            self._balancer().rebalance(dry_run=request.dry_run, on_progress=moved), name="rebalance"
+            self.balancer().rebalance(dry_run=request.dry_run, on_progress=moved), name="rebalance"
         )
         if not await _unless_abandoned(moving, steps):
             raise Refused(
@@ -279,18 +279,18 @@ class Upkeep:
 
     # -- how a node is
 
-    def _row(self, node: NodeName) -> DrivenNode:
+    def row(self, node: NodeName) -> DrivenNode:
         return next(row for row in self._service.cluster.nodes() if row.name == node)
 
     def _must_run(self, node: NodeName, advice: str) -> None:
-        state = self._row(node).state
+        state = self.row(node).state
         if state is not NodeState.RUNNING:
             command = f"`warrener node restart {short_name(node)}`"
             raise Refused(Refusal.FAILED, f"{node} doesn't run ({state}), {advice.format(command)}")
 
-    def _why_broken(self, node: NodeName) -> str:
+    def why_broken(self, node: NodeName) -> str:
         """Why a node whose process is there serves nobody; empty if it does, or is just drained."""
-        if self._row(node).frozen:
+        if self.row(node).frozen:
             return "frozen: its process is stopped"
         backend = self._backend(node)
         if backend is None or backend.unfit in (None, Unfit.DRAINED):
@@ -312,7 +312,7 @@ class Upkeep:
         backends = balancer.statistics().backends if balancer is not None else ()
         return next((backend for backend in backends if backend.name == node), None)
 
-    async def _drained_nodes(self) -> frozenset[NodeName]:
+    async def drained_nodes(self) -> frozenset[NodeName]:
         """RabbitMQ's word; what the driver did itself if nobody can be asked (a minority)."""
         try:
             return await self._service.cluster.drained_nodes()
@@ -320,10 +320,10 @@ class Upkeep:
             log.warning("drained_nodes_unknown", error=error.message)
             return frozenset(row.name for row in self._service.cluster.nodes() if row.drained)
 
-    async def _refuse_unwise(
+    async def refuse_unwise(
         self, node: NodeName, drained: frozenset[NodeName], kinds: Sequence[str], verb: str
     ) -> None:
-        snapshot = await self._look()
+        snapshot = await self.look()
         began_before = self._works.begun_before(node)
         runs = {view.name: view.running for view in snapshot.nodes} if snapshot else {}
         standings = [
@@ -342,14 +342,14 @@ class Upkeep:
                 Refusal.UNWISE, f"{node} should stay: {why}. With --force I {verb} all the same"
             )
 
-    async def _look(self) -> ClusterSnapshot | None:
+    async def look(self) -> ClusterSnapshot | None:
         try:
             return await self._service.cluster.look()
         except ManagementError as error:
             log.warning("look_failed", error=str(error))
             return None
 
-    async def _until_fit(self, node: NodeName, timeout: float, steps: Steps) -> None:
+    async def until_fit(self, node: NodeName, timeout: float, steps: Steps) -> None:
         steps.say(short_name(node), "waits for the balancer's probes")
         deadline = self._service.monotonic() + timeout
         while why := self._why_unfit(node):
@@ -362,12 +362,12 @@ class Upkeep:
             await asyncio.sleep(LOOK)
         steps.say(short_name(node), "is fit", done=True)
 
-    async def _until_online(self, node: NodeName, steps: Steps) -> list[str]:
+    async def until_online(self, node: NodeName, steps: Steps) -> list[str]:
         """Until the node's replicas are; the queues of those that aren't in the end."""
         deadline = self._service.monotonic() + REPLICAS_TIMEOUT
         revived = False
         while True:
-            snapshot = await self._look()
+            snapshot = await self.look()
             missing = replicas_missing(node, snapshot.queues) if snapshot else []
             if not missing:
                 steps.say(short_name(node), "is fit, all its replicas are online", done=True)
@@ -387,7 +387,7 @@ class Upkeep:
             await asyncio.sleep(LOOK)
 
 
-def _about(node: NodeName, steps: Steps) -> Callable[[Progress], None]:
+def about(node: NodeName, steps: Steps) -> Callable[[Progress], None]:
     """Passes on what the driver says of this node."""
 
     def pass_on(progress: Progress) -> None:
@@ -414,7 +414,7 @@ async def _unless_abandoned(work: "asyncio.Task[Any]", steps: Steps) -> bool:
     return not steps.abandoned.is_set()
 
 
-def _check_timeout(seconds: float) -> None:
+def check_timeout(seconds: float) -> None:
     if not 0 < seconds <= MAX_TIMEOUT:
         raise Refused(
             Refusal.BAD_ARGUMENT, f"a time-out is up to {MAX_TIMEOUT:g} s, not {seconds:g}"

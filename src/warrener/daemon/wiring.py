@@ -24,6 +24,7 @@ from warrener.facts.balance import Backend
 from warrener.facts.happenings import EventSink, ProgressSink
 from warrener.facts.ids import NodeName
 from warrener.facts.places import Found, Lookup
+from warrener.facts.replicas import Position, ReplicaMove
 from warrener.facts.snapshot import ClusterSnapshot
 from warrener.management.client import ManagementError
 
@@ -106,6 +107,30 @@ class Local:
         with _told():
             await self._cluster.restart_node(name, timeout)
 
+    async def add_node(self, name: NodeName | None, timeout: float) -> NodeName:
+        with _told():
+            return await self._cluster.add_node(name, timeout)
+
+    async def remove_node(self, name: NodeName) -> None:
+        with _told():
+            await self._cluster.remove_node(name)
+
+    async def replace_node(self, name: NodeName, timeout: float) -> None:
+        with _told():
+            await self._cluster.replace_node(name, timeout)
+
+    async def add_replicas(self, moves: Sequence[ReplicaMove]) -> dict[int, str]:
+        with _told():
+            return await self._cluster.add_replicas(moves)
+
+    async def delete_replicas(self, moves: Sequence[ReplicaMove]) -> dict[int, str]:
+        with _told():
+            return await self._cluster.delete_replicas(moves)
+
+    async def replica_positions(self, moves: Sequence[ReplicaMove]) -> list[Position]:
+        with _told():
+            return await self._cluster.replica_positions(moves)
+
     async def drained_nodes(self) -> frozenset[NodeName]:
         with _told():
             return await self._cluster.drained_nodes()
@@ -122,10 +147,10 @@ class Local:
     def version(self) -> str:
         return self._cluster.version
 
-    async def look(self) -> ClusterSnapshot:
+    async def look(self, *, whole: bool = False) -> ClusterSnapshot:
         """Asks the node that answered last time first."""
         clients = self._cluster.management_clients()
-        snapshot = await observe(clients, now=time.time, first=self._asked_last)
+        snapshot = await observe(clients, now=time.time, first=self._asked_last, whole=whole)
         self._asked_last = snapshot.source
         return snapshot
 

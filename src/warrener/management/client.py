@@ -47,6 +47,9 @@ MAX_CONNECTIONS: Final = 12
 FEW_QUEUES: Final = 500
 """Up to here queues are read with all their statistics; the API's own limit for one page."""
 
+PAGE_TIMEOUT: Final = 30.0
+"""Seconds for a page with statistics; on a busy node RabbitMQ takes several."""
+
 PLACE_COLUMNS: Final = "name,vhost,type,node,leader,members,online,state,auto_delete,exclusive"
 
 QUEUE_COLUMNS: Final = f"{PLACE_COLUMNS},messages,messages_ready,messages_unacknowledged,consumers"
@@ -171,6 +174,30 @@ class ManagementClient:
         queues = await self._get("/api/queues", list[Queue], params)
         self._has_many_queues = len(queues) > FEW_QUEUES
         return queues
+
+    async def whole_queues(self) -> list[Queue]:
+        """The same with all that is known of each queue: page by page, 0.5 s for 500 of them. What
+        is declared or deleted meanwhile may be there twice or not at all."""
+        found: dict[tuple[str, str], Queue] = {}
+        number = 1
+        while True:
+            params = {
+                "columns": QUEUE_COLUMNS,
+                "page": str(number),
+                "page_size": str(FEW_QUEUES),
+                "sort": "name",
+            }
+            try:
+                page = await self._get("/api/queues", QueuePage, params, timeout=PAGE_TIMEOUT)
+            except BadAnswer:
+                if number == 1:
+                    raise
+                break  # the last page went while the others were read
+            found.update({(queue.vhost, queue.name): queue for queue in page.items})
+            if number >= page.page_count:
+                break
+            number += 1
+        return list(found.values())
 
     async def queue(self, vhost: str, name: str) -> Queue:
         """One queue: where it is, without measurements, which spares RabbitMQ half of the work.

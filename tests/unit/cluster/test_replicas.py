@@ -7,8 +7,6 @@ from hypothesis import strategies as st
 
 from warrener.cluster.replicas import (
     REPLICATED,
-    ReplicaMove,
-    Spread,
     held_alone,
     plan_join,
     plan_leave,
@@ -16,6 +14,7 @@ from warrener.cluster.replicas import (
     thinned,
 )
 from warrener.facts.ids import NodeName
+from warrener.facts.replicas import ReplicaMove, Spread
 from warrener.facts.snapshot import QueueView
 
 NODES = tuple(NodeName(f"n{number}@localhost") for number in range(1, 10))

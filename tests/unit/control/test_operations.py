@@ -1,16 +1,25 @@
 """The registry: every operation once, under its own name, with types msgspec can decode."""
 
+import importlib
+import pkgutil
+
 import msgspec
 import pytest
 
-from warrener.control import operations
-from warrener.control.operations import OPERATIONS, Operation
+from warrener import control
+from warrener.control.operations import Operation
+from warrener.control.registry import OPERATIONS
 
 
-def test_every_operation_of_the_module_is_registered_under_its_name() -> None:
-    declared = [v for v in vars(operations).values() if isinstance(v, Operation)]
+def test_every_operation_of_every_module_is_registered_under_its_name() -> None:
+    declared = {
+        id(value): value
+        for found in pkgutil.iter_modules(control.__path__, "warrener.control.")
+        for value in vars(importlib.import_module(found.name)).values()
+        if isinstance(value, Operation)
+    }
     assert len(declared) == len(OPERATIONS)
-    assert all(OPERATIONS[operation.name] is operation for operation in declared)
+    assert all(OPERATIONS[one.name] is one for one in declared.values())
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=list(OPERATIONS))

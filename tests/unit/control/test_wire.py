@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from warrener.control import wire
 from warrener.control.operations import (
-    OPERATIONS,
     SET_POLICY,
     SET_WEIGHT,
     STATUS,
@@ -15,6 +14,7 @@ from warrener.control.operations import (
     SetWeightRequest,
     StatusRequest,
 )
+from warrener.control.registry import OPERATIONS
 from warrener.facts.ids import NodeName
 
 

@@ -26,6 +26,7 @@ from warrener.facts.happenings import Progress
 from warrener.facts.ids import NodeName, SessionId
 from warrener.facts.moves import ChannelStatistics, DrainResult, RebalanceResult
 from warrener.facts.reasons import NodeState, Unfit
+from warrener.facts.replicas import Position, ReplicaMove
 from warrener.facts.settings import PolicyName
 from warrener.facts.snapshot import ClusterSnapshot, NodeView, QueueView
 
@@ -56,6 +57,10 @@ class FakeCluster:
         self.drain_with: Callable[[], Awaitable[None]] = self._at_once
         self.revive_with: Callable[[], Awaitable[None]] = self._at_once
         self.restart_with: Callable[[], Awaitable[None]] = self._at_once
+        self.membership_with: Callable[[], Awaitable[None]] = self._at_once
+        self.positions_with: Callable[[], Awaitable[None]] = self._at_once
+        self.refused_replicas: set[str] = set()
+        self.lags: list[int] = []  # of new replicas, at each look
         self.progress: Callable[[Progress], None] = lambda _: None
         self.rows = {name: Node(name) for name in (N1, N2)}
         self.drained: set[NodeName] = set()
@@ -133,7 +138,61 @@ class FakeCluster:
     def version(self) -> str:
         return "3.10.8"
 
-    async def look(self) -> ClusterSnapshot:
+    async def add_node(self, name: NodeName | None, timeout: float) -> NodeName:
+        name = name or NodeName("n3@localhost")
+        self.story.append(f"{name} is made")
+        self.progress(Progress(name.partition("@")[0], "starts"))
+        await self.membership_with()
+        self.rows[name] = Node(name)
+        return name
+
+    async def remove_node(self, name: NodeName) -> None:
+        self.story.append(f"{name} is forgotten")
+        await self.membership_with()
+        del self.rows[name]
+
+    async def replace_node(self, name: NodeName, timeout: float) -> None:
+        self.story.append(f"{name} is made anew")
+        await self.membership_with()
+        self.change(name, state=NodeState.RUNNING, pid=9)
+        self.queues = tuple(
+            replace(queue, members=tuple(node for node in queue.members if node != name))
+            for queue in self.queues
+        )
+
+    async def add_replicas(self, moves: Sequence[ReplicaMove]) -> dict[int, str]:
+        self.story += [f"replica of {move.queue} on {move.to}" for move in moves]
+        refused = {at: "no" for at, move in enumerate(moves) if move.queue in self.refused_replicas}
+        self._members(moves, refused, lambda queue, move: (*queue.members, move.to))
+        return refused
+
+    async def delete_replicas(self, moves: Sequence[ReplicaMove]) -> dict[int, str]:
+        self.story += [f"no replica of {move.queue} on {move.away}" for move in moves]
+        self._members(
+            moves, {}, lambda queue, move: [node for node in queue.members if node != move.away]
+        )
+        return {}
+
+    def _members(
+        self,
+        moves: Sequence[ReplicaMove],
+        refused: dict[int, str],
+        changed: Callable[[QueueView, ReplicaMove], Any],
+    ) -> None:
+        done = {move.queue: move for at, move in enumerate(moves) if at not in refused}
+        self.queues = tuple(
+            replace(queue, members=tuple(changed(queue, done[queue.name])))
+            if queue.name in done
+            else queue
+            for queue in self.queues
+        )
+
+    async def replica_positions(self, moves: Sequence[ReplicaMove]) -> list[Position]:
+        await self.positions_with()
+        lag = self.lags.pop(0) if self.lags else 0
+        return [Position(100, 100 - lag) for _ in moves]
+
+    async def look(self, *, whole: bool = False) -> ClusterSnapshot:
         if self.look_error is not None:
             raise self.look_error
         nodes = tuple(

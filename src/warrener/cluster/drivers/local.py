@@ -22,6 +22,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from warrener.cluster.drivers import replicas
 from warrener.cluster.drivers.epmd import Epmd
 from warrener.cluster.drivers.installation import Installation, find_installation
 from warrener.cluster.drivers.leftovers import Leftover, find_leftovers, stop_leftovers
@@ -47,7 +48,7 @@ from warrener.cluster.drivers.private_files import (
 )
 from warrener.cluster.drivers.processes import kill_marked, mark
 from warrener.cluster.drivers.upkeep import Upkeep
-from warrener.cluster.errors import ClusterError, NotRunning, UnknownNode
+from warrener.cluster.errors import ClusterError, NotRunning, NotUnderstood, UnknownNode
 from warrener.cluster.members import (
     MAX_NODES,
     StartPlan,
@@ -61,6 +62,7 @@ from warrener.facts.balance import Backend
 from warrener.facts.happenings import Event, EventSink, Progress, ProgressSink
 from warrener.facts.ids import NodeName, short_name
 from warrener.facts.reasons import NodeState
+from warrener.facts.replicas import Position, ReplicaMove
 from warrener.management.client import ManagementClient
 
 START_TIMEOUT: Final = 120.0
@@ -384,6 +386,34 @@ class LocalCluster:
             self._remember(joining=None)
 
         await self._works().perform(name, "replaced", work)
+
+    async def add_replicas(self, moves: Sequence[ReplicaMove]) -> dict[int, str]:
+        """Adds the replicas on ``to``: the numbers of the moves that failed, and why. They are not
+        in sync yet. Raises NotRunning or ToolFailed."""
+        return self._failures(await self._works().eval_somewhere(replicas.adding(moves)))
+
+    async def delete_replicas(self, moves: Sequence[ReplicaMove]) -> dict[int, str]:
+        """Takes the replicas on ``away`` away, as ``add_replicas``."""
+        text = replicas.deleting(moves)
+        return self._failures(await self._works().eval_somewhere(text, without=moves[0].away))
+
+    async def replica_positions(self, moves: Sequence[ReplicaMove]) -> list[Position]:
+        """How far the replicas on ``to`` are. Raises NotRunning or ToolFailed."""
+        answer = await self._works().eval_somewhere(replicas.asking(moves))
+        try:
+            return replicas.positions(answer, len(moves))
+        except ValueError as error:
+            raise NotUnderstood(
+                f"RabbitMQ's word on its replicas isn't understood: {error}"
+            ) from None
+
+    def _failures(self, answer: str) -> dict[int, str]:
+        try:
+            return replicas.failures(answer)
+        except ValueError as error:
+            raise NotUnderstood(
+                f"RabbitMQ's word on its replicas isn't understood: {error}"
+            ) from None
 
     def _record_members(self) -> tuple[NodeName, ...]:
         assert self._record is not None

@@ -281,6 +281,17 @@ class Upkeep:
                     raise
                 await asyncio.sleep(_FORGET_PAUSE)
 
+    # -- replicas
+
+    async def eval_somewhere(self, text: str, without: NodeName | None = None) -> str:
+        """What RabbitMQ answers to a piece of Erlang on a node that runs, other than ``without``
+        if there is another one. Raises NotRunning or ToolFailed."""
+        able = [node for node in self._nodes.values() if self._answers(node)]
+        able.sort(key=lambda node: node.name == without)
+        if not able:
+            raise NotRunning("no node runs")
+        return await self._tool(able[0], "rabbitmqctl", "-q", "eval", text)
+
     # -- tools
 
     async def _tool(

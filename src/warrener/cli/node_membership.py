@@ -1,0 +1,182 @@
+"""`warrener node add | remove | replace`: which nodes there are."""
+
+from typing import Annotated
+
+import typer
+
+from warrener.cli.common import (
+    JsonOption,
+    StateOption,
+    err,
+    folder_of,
+    out,
+    print_json,
+    with_state,
+)
+from warrener.cli.long import ask
+from warrener.cli.node import NodeArgument, app, moved
+from warrener.control.state_folder import StateFolder
+from warrener.facts.replicas import Spread
+
+__all__ = ["app"]
+
+
+@app.command("add")
+def add(
+    context: typer.Context,
+    node: Annotated[
+        str, typer.Argument(metavar="[NODE]", help="n4, say; the lowest free one if left out.")
+    ] = "",
+    replicas: Annotated[
+        Spread,
+        typer.Option(
+            "--replicas",
+            help="Queues that get a replica on it: an even share, those with too few, all, none.",
+        ),
+    ] = Spread.SHARE,
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="S", min=0.1, help="Seconds for its start.")
+    ] = 120.0,
+    force: Annotated[bool, typer.Option("--force", help="Even if other nodes are down.")] = False,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make one node more: it boots, joins, gets sessions and its share of replicas.
+
+    Queues with fewer than 3 replicas get one on it. Then it takes over, from the
+    nodes that have most, an even share of the replicas of quorum queues and
+    streams: each one is copied before the old one is taken away.
+
+    If it doesn't come up, nothing of it is left. Ctrl-C while replicas move
+    stops between two of them.
+
+    Examples:
+
+      warrener node add
+      warrener node add n5 --replicas all
+    """
+    from warrener.control.node_operations import ADD_NODE, AddNodeRequest
+
+    folder = folder_of(context, state)
+    answer = ask(folder, ADD_NODE, AddNodeRequest(node, replicas, timeout, force))
+    if as_json:
+        print_json(answer)
+        return
+    _say(
+        f"{answer.node} is a node of the cluster, which has {answer.nodes} now; it took "
+        f"{answer.seconds:.1f} s. It holds a replica of {_queues(answer.replicas)}"
+    )
+    if answer.stopped:
+        _say("Replicas were still to move when you stopped it; queues are as safe as before")
+    _warn(answer.failed)
+    _advise(folder, "warrener balance rebalance", "spreads the open sessions over all nodes")
+
+
+@app.command("remove")
+def remove(
+    context: typer.Context,
+    node: NodeArgument,
+    timeout: Annotated[
+        float,
+        typer.Option("--timeout", metavar="S", min=0.1, help="Seconds for moving the sessions."),
+    ] = 60.0,
+    force: Annotated[
+        bool, typer.Option("--force", help="Even if queues are lost with it, or less safe after.")
+    ] = False,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a node out of the cluster for good, with all that is stored on it.
+
+    Its sessions move to other nodes, its queues get other leaders, each of its
+    replicas a successor that is in sync; then it is stopped and forgotten. No
+    client notices.
+
+    It is refused where classic queues live on it, where queues would be left
+    with fewer than 3 replicas, or while another node is down.
+
+    Examples:
+
+      warrener node remove n5
+      warrener node remove n3 --force
+    """
+    from warrener.control.node_operations import REMOVE_NODE, RemoveNodeRequest
+
+    folder = folder_of(context, state)
+    answer = ask(folder, REMOVE_NODE, RemoveNodeRequest(node, timeout, force))
+    if as_json:
+        print_json(answer)
+        return
+    _say(
+        f"{answer.node} is removed; the cluster has {answer.nodes} node"
+        f"{'' if answer.nodes == 1 else 's'} now. It took {answer.seconds:.1f} s"
+    )
+    if answer.drained is not None and not answer.drained.already:
+        _say(f"Before: {moved(answer.drained)}; {answer.moved} replicas got a successor")
+    if answer.thinned:
+        _say(f"With one replica less: {_names(answer.thinned)}")
+    if answer.lost:
+        _say(f"Lost with it: {_names(answer.lost)}")
+    _say("If warrener.toml says how many nodes there are: change it, or the next `up` adds one")
+
+
+@app.command("replace")
+def replace(
+    context: typer.Context,
+    node: NodeArgument,
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="S", min=0.1, help="Seconds for its start.")
+    ] = 120.0,
+    force: Annotated[
+        bool, typer.Option("--force", help="Even if it serves, or holds queues alone.")
+    ] = False,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a node anew whose data is gone or broken; it keeps its name.
+
+    The others forget it, what is left of its data is removed, it joins again,
+    and gets back a replica of each queue that it had one of.
+
+    Examples:
+
+      warrener node replace n2
+    """
+    from warrener.control.node_operations import REPLACE_NODE, ReplaceNodeRequest
+
+    folder = folder_of(context, state)
+    answer = ask(folder, REPLACE_NODE, ReplaceNodeRequest(node, timeout, force))
+    if as_json:
+        print_json(answer)
+        return
+    _say(
+        f"{answer.node} is made anew, as process {answer.pid}; it took {answer.seconds:.1f} s. It "
+        f"holds a replica of {_queues(answer.replicas)}"
+    )
+    if answer.lost:
+        _say(f"Lost with its data: {_names(answer.lost)}")
+    _warn(answer.failed)
+    _advise(folder, "warrener balance rebalance", "spreads the open sessions over all nodes")
+
+
+def _queues(number: int) -> str:
+    return f"{number} queue{'' if number == 1 else 's'}"
+
+
+def _names(queues: list[str]) -> str:
+    return ", ".join(queues[:5]) + (f" and {len(queues) - 5} more" if len(queues) > 5 else "")
+
+
+def _warn(failed: dict[str, str]) -> None:
+    for queue, why in list(failed.items())[:5]:
+        err().print(f"warrener: {queue}: {why}", markup=False, soft_wrap=True)
+    if len(failed) > 5:
+        err().print(f"warrener: and {len(failed) - 5} queues more", markup=False)
+
+
+def _advise(folder: StateFolder, command: str, what: str) -> None:
+    _say(f"`{with_state(folder, command)}` {what}")
+
+
+def _say(text: str) -> None:
+    out().print(text, markup=False, soft_wrap=True)

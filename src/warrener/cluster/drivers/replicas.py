@@ -1,0 +1,139 @@
+"""Replicas of quorum queues and streams, added, waited for and taken away by RabbitMQ's own code.
+
+The tools do it for one queue a call, and a call boots an Erlang VM: thousands of queues would take
+an hour. So a batch of them is one ``rabbitmqctl eval``. Names go in as base64, whatever is in them;
+what comes back is a list of numbers: ``[{3,-1,0}]``.
+
+On 3.10.8: ``rabbit_quorum_queue:add_member/4`` starts the replica and tells the leader of it, and
+returns before the replica has the queue's log: from then on it counts for the majority without
+being able to help. So it is waited for until it has committed what the leader had when it was asked
+first; only then another replica may go. ``delete_member/3`` refuses to take the last one.
+"""
+
+import base64
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from warrener.facts.replicas import Position, ReplicaMove
+
+BATCH: Final = 25
+"""Queues a call: one call of 25 takes about as long as one of one, and progress is told between."""
+
+_HELPERS: Final = """
+    B = fun(X) -> base64:decode(X) end,
+    Told = fun(F) -> try F() of
+               ok -> ok;
+               {ok, _} -> ok;
+               {error, Why} -> {error, Why};
+               Other -> {error, Other}
+             catch _:Why -> {error, Why} end end,
+    Failed = fun(L, F) -> [{I, E} || {I, {error, E}} <- [{element(1, X), Told(fun() -> F(X) end)}
+                                                          || X <- L]] end,
+"""
+
+_ADD: Final = (
+    _HELPERS
+    + """
+    Failed(%s, fun({_, quorum, V, N, Node}) ->
+                      case rabbit_quorum_queue:add_member(B(V), B(N), Node, 10000) of
+                        {error, already_a_member} -> ok;
+                        R -> R
+                      end;
+                    ({_, stream, V, N, Node}) ->
+                      case rabbit_stream_queue:add_replica(B(V), B(N), Node) of
+                        {error, already_a_member} -> ok;
+                        R -> R
+                      end
+                 end).
+"""
+)
+
+_DELETE: Final = (
+    _HELPERS
+    + """
+    Failed(%s, fun({_, quorum, V, N, Node}) ->
+                      case rabbit_quorum_queue:delete_member(B(V), B(N), Node) of
+                        {error, not_a_member} -> ok;
+                        R -> R
+                      end;
+                    ({_, stream, V, N, Node}) ->
+                      case rabbit_stream_queue:delete_replica(B(V), B(N), Node) of
+                        {error, not_a_member} -> ok;
+                        R -> R
+                      end
+                 end).
+"""
+)
+
+_INDEXES: Final = """
+    B = fun(X) -> base64:decode(X) end,
+    Int = fun(X) when is_integer(X) -> X; (_) -> -1 end,
+    Get = fun(K, P) -> case lists:keyfind(K, 1, P) of {_, X} -> X; false -> none end end,
+    Of = fun(quorum, P) -> {Get(<<"Raft State">>, P) =:= leader, Get(<<"Node Name">>, P),
+                            Int(Get(<<"Commit Index">>, P))};
+            (stream, P) -> {lists:member(Get(role, P), [writer, leader]), Get(node, P),
+                            Int(Get(committed_offset, P))} end,
+    Ask = fun(quorum, V, N) -> rabbit_quorum_queue:status(B(V), B(N));
+             (stream, V, N) -> rabbit_stream_queue:status(B(V), B(N)) end,
+    [begin
+       Rows = try Ask(T, V, N) of R when is_list(R) -> [Of(T, P) || P <- R]; _ -> [] catch _:_ -> []
+              end,
+       {I, lists:max([-1 | [X || {true, _, X} <- Rows]]),
+           lists:max([-2 | [X || {_, At, X} <- Rows, At =:= Node]])}
+     end || {I, T, V, N, Node} <- %s].
+"""
+
+_FAILURE: Final = re.compile(r"\{(\d+),(.*?)\}(?=,\{\d+,|\]\s*$)", re.DOTALL)
+_TRIPLE: Final = re.compile(r"\{(\d+),(-?\d+),(-?\d+)\}")
+
+
+def adding(moves: Sequence[ReplicaMove]) -> str:
+    """The text that adds the replicas on ``to``; it prints those that failed."""
+    return _ADD % _terms(moves, "to")
+
+
+def deleting(moves: Sequence[ReplicaMove]) -> str:
+    """The text that takes those on ``away`` away; it prints those that failed."""
+    return _DELETE % _terms(moves, "away")
+
+
+def asking(moves: Sequence[ReplicaMove]) -> str:
+    """The text that prints how far the replicas on ``to`` are, and their leaders."""
+    return _INDEXES % _terms(moves, "to")
+
+
+def failures(text: str) -> dict[int, str]:
+    """What ``adding`` and ``deleting`` print: numbers of moves, and why each failed. ValueError if
+    it isn't understood."""
+    told = text.strip()
+    if not (told.startswith("[") and told.endswith("]")):
+        raise ValueError(f"not a list: {told[:200]!r}")
+    found = {int(match[1]): " ".join(match[2].split())[:200] for match in _FAILURE.finditer(told)}
+    if not found and told != "[]":
+        raise ValueError(f"not a list of failures: {told[:200]!r}")
+    return found
+
+
+def positions(text: str, number: int) -> list[Position]:
+    """What ``asking`` prints, for so many moves. ValueError if it isn't understood."""
+    found = {int(m[1]): Position(int(m[2]), int(m[3])) for m in _TRIPLE.finditer(text)}
+    if sorted(found) != list(range(number)):
+        raise ValueError(f"not the positions of {number} replicas: {text.strip()[:200]!r}")
+    return [found[at] for at in range(number)]
+
+
+def _terms(moves: Sequence[ReplicaMove], side: str) -> str:
+    return (
+        "[" + ",".join(_term(at, move, getattr(move, side)) for at, move in enumerate(moves)) + "]"
+    )
+
+
+def _term(at: int, move: ReplicaMove, node: str | None) -> str:
+    if node is None or "'" in node or "\\" in node:
+        raise ValueError(f"not a node's name: {node!r}")
+    return f"{{{at},{move.type},{_binary(move.vhost)},{_binary(move.queue)},'{node}'}}"
+
+
+def _binary(text: str) -> str:
+    return f'<<"{base64.b64encode(text.encode("utf-8", "surrogateescape")).decode()}">>'

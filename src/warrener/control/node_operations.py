@@ -1,0 +1,83 @@
+"""What can be asked about the nodes that a cluster is made of: one more, one less, one made anew.
+
+Like ``operations``, whose registry lists these. Each streams progress and goes on to the end of the
+step that it is in when its asker hangs up.
+"""
+
+from typing import Final
+
+import msgspec
+
+from warrener.control.operations import DrainAnswer, Operation, ProgressLine
+from warrener.facts.ids import NodeName
+from warrener.facts.replicas import Spread
+
+
+class AddNodeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``node`` is the short or whole name, empty: the lowest that is free. ``timeout`` s are for
+    its start. ``force`` also while other nodes are down."""
+
+    node: str = ""
+    replicas: Spread = Spread.SHARE
+    timeout: float = 120.0
+    force: bool = False
+
+
+class AddNodeAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """``replicas``: queues that have one on the node now; ``failed``: queues that were to get one
+    and why they didn't."""
+
+    node: NodeName
+    pid: int | None
+    nodes: int
+    replicas: int = 0
+    failed: dict[str, str] = {}
+    stopped: bool = False  # while replicas moved, by its asker
+    seconds: float = 0.0
+
+
+class RemoveNodeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``timeout`` s are for moving the sessions. ``force`` also where something is lost with it, or
+    queues are left with fewer replicas."""
+
+    node: str
+    timeout: float = 60.0
+    force: bool = False
+
+
+class RemoveNodeAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """``moved`` replicas have a successor elsewhere; ``thinned`` queues are left with one less,
+    ``lost`` ones with none."""
+
+    node: NodeName
+    nodes: int
+    drained: DrainAnswer | None
+    moved: int = 0
+    thinned: list[str] = []
+    lost: list[str] = []
+    seconds: float = 0.0
+
+
+class ReplaceNodeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A node whose data is gone or broken; ``force`` also one that serves, or holds something
+    alone. ``timeout`` s are for its start."""
+
+    node: str
+    timeout: float = 120.0
+    force: bool = False
+
+
+class ReplaceNodeAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """``replicas``: queues that have their replica on the node again."""
+
+    node: NodeName
+    pid: int | None
+    replicas: int = 0
+    failed: dict[str, str] = {}
+    lost: list[str] = []
+    seconds: float = 0.0
+
+
+ADD_NODE: Final = Operation("add-node", AddNodeRequest, AddNodeAnswer, ProgressLine)
+REMOVE_NODE: Final = Operation("remove-node", RemoveNodeRequest, RemoveNodeAnswer, ProgressLine)
+REPLACE_NODE: Final = Operation("replace-node", ReplaceNodeRequest, ReplaceNodeAnswer, ProgressLine)

@@ -1,0 +1,19 @@
+"""Every operation there is: the only list of them."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from warrener.control import node_operations, operations
+from warrener.control.operations import Operation
+
+_MODULES: Final = (operations, node_operations)
+
+OPERATIONS: Final[Mapping[str, Operation[msgspec.Struct, msgspec.Struct]]] = {
+    found.name: found
+    for module in _MODULES
+    for found in vars(module).values()
+    if isinstance(found, Operation)
+}
+"""By name. What a module calls an ``Operation`` is one."""

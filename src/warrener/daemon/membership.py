@@ -1,0 +1,390 @@
+"""The nodes that a cluster is made of: one more, one less, one made anew. No client notices.
+
+    add      a node boots and joins -> the balancer takes it -> until it is fit
+             -> replicas: those that are missing, and an even share of the others'
+    remove   is it wise? -> other nodes lead its queues -> the balancer moves all sessions off
+             -> each replica gets a successor, in sync, before it goes
+             -> stopped, forgotten by the others, its data removed
+    replace  (its sessions are moved off ->) stopped, forgotten, its data removed, joined anew
+             -> until it is fit -> the replicas that it had
+
+All three can be said again after whatever interrupted them: each looks at what is there and does
+the rest. Replicas are moved in batches; a caller that hangs up ends that between two of them,
+with every queue having as many replicas as before, or one more.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from warrener.cluster.members import HOST
+from warrener.cluster.replicas import (
+    REPLICATED,
+    held_alone,
+    plan_join,
+    plan_leave,
+    plan_restore,
+    thinned,
+)
+from warrener.control.node_operations import (
+    AddNodeAnswer,
+    AddNodeRequest,
+    RemoveNodeAnswer,
+    RemoveNodeRequest,
+    ReplaceNodeAnswer,
+    ReplaceNodeRequest,
+)
+from warrener.control.operations import DrainAnswer
+from warrener.control.wire import Refusal, Refused
+from warrener.daemon import report
+from warrener.daemon.control_server import Call
+from warrener.daemon.prudence import named
+from warrener.daemon.steps import Steps
+from warrener.daemon.upkeep import FIT_TIMEOUT, Upkeep, check_timeout
+from warrener.daemon.works import Whole, Works
+from warrener.facts.happenings import Event
+from warrener.facts.ids import NodeName, short_name
+from warrener.facts.reasons import NodeState
+from warrener.facts.replicas import ReplicaMove, Spread
+from warrener.facts.snapshot import ClusterSnapshot, QueueView
+from warrener.management.client import ManagementError
+
+if TYPE_CHECKING:  # the service makes this
+    from warrener.daemon.service import Service
+
+BATCH: Final = 25
+"""Queues whose replicas move at a time: one call of RabbitMQ's tool takes half a second or more,
+and progress is told in between."""
+
+SYNC_TIMEOUT: Final = 120.0
+"""Seconds without any progress until a new replica counts as stuck. A long queue takes longer than
+that to copy, but its position grows meanwhile."""
+
+SYNC_LOOK: Final = 0.5
+"""Seconds between two looks at how far new replicas are."""
+
+_CHANGED: Final = "changed"
+
+
+class Membership:
+    """See the module."""
+
+    def __init__(self, service: "Service", works: Works, upkeep: Upkeep) -> None:
+        self._service = service
+        self._works = works
+        self._upkeep = upkeep
+
+    # -- what can be asked for
+
+    async def add(self, request: AddNodeRequest, call: Call) -> AddNodeAnswer:
+        self._upkeep.balancer()
+        check_timeout(request.timeout)
+        return await self._works.perform(
+            Whole.NODES, _CHANGED, lambda steps: self._add(request, steps), call
+        )
+
+    async def remove(self, request: RemoveNodeRequest, call: Call) -> RemoveNodeAnswer:
+        node = self._upkeep.resolve(request.node)
+        check_timeout(request.timeout)
+        return await self._works.perform(
+            Whole.NODES, _CHANGED, lambda steps: self._remove(node, request, steps), call
+        )
+
+    async def replace(self, request: ReplaceNodeRequest, call: Call) -> ReplaceNodeAnswer:
+        node = self._upkeep.resolve(request.node)
+        check_timeout(request.timeout)
+        return await self._works.perform(
+            Whole.NODES, _CHANGED, lambda steps: self._replace(node, request, steps), call
+        )
+
+    # -- add
+
+    async def _add(self, request: AddNodeRequest, steps: Steps) -> AddNodeAnswer:
+        began = self._service.monotonic()
+        if not request.force:
+            self._refuse_if_others_are_down(None, "a node that joins now could not reach them")
+        cluster = self._service.cluster
+        wanted = _full_name(request.node) if request.node else None
+        with self._service.tell_also(steps.pass_on):
+            node = await cluster.add_node(wanted, request.timeout)
+        self._service.events.record(Event("node.added", node))
+        self._upkeep.balancer().set_backends(cluster.backends())
+        await self._upkeep.until_fit(node, FIT_TIMEOUT, steps)
+        view = await self._must_look()
+        able = [one.name for one in view.nodes if one.running]
+        moves = plan_join(view.queues, able, node, request.replicas)
+        failed, stopped = await self._move(moves, steps)
+        view = await self._must_look()
+        return AddNodeAnswer(
+            node=node,
+            pid=self._upkeep.row(node).pid,
+            nodes=len(cluster.nodes()),
+            replicas=sum(1 for queue in view.queues if _has_replica(queue, node)),
+            failed=failed,
+            stopped=stopped,
+            seconds=self._service.monotonic() - began,
+        )
+
+    # -- remove
+
+    async def _remove(
+        self, node: NodeName, request: RemoveNodeRequest, steps: Steps
+    ) -> RemoveNodeAnswer:
+        began = self._service.monotonic()
+        cluster = self._service.cluster
+        if len(cluster.nodes()) == 1:
+            raise Refused(
+                Refusal.FAILED,
+                f"{node} is the only node; `warrener down --purge` removes the cluster",
+            )
+        serves = self._serves(node)
+        steps.say(short_name(node), "looks what it holds")
+        view = await self._must_look()
+        able = [one.name for one in view.nodes if one.running and one.name != node]
+        moves = plan_leave(view.queues, able, node)
+        alone = held_alone(view.queues, node)
+        if not request.force:
+            self._refuse_if_others_are_down(node, "queues might lose their majority")
+            self._refuse_losing(node, alone, "remove")
+            self._refuse_thinning(node, thinned(view.queues, moves))
+        drained = None
+        if serves:
+            drained = await self._move_sessions_off(node, request.timeout, steps)
+        failed, stopped = await self._move(moves, steps, about=node)
+        if stopped or (failed and not request.force):
+            self._take_back(node, serves)
+            if stopped:
+                raise Refused(
+                    Refusal.CALLED_OFF,
+                    f"called off: {node} takes sessions again; replicas that were moved off it "
+                    f"stay where they are",
+                )
+            raise Refused(
+                Refusal.FAILED,
+                f"{node} stays: {_told(failed)}; with --force it goes all the same",
+            )
+        with self._service.tell_also(steps.pass_on):
+            await cluster.remove_node(node)
+        self._upkeep.balancer().set_backends(cluster.backends())
+        self._service.events.record(Event("node.removed", node))
+        await self._service.look_now()
+        return RemoveNodeAnswer(
+            node=node,
+            nodes=len(cluster.nodes()),
+            drained=drained,
+            moved=sum(1 for move in moves if move.to is not None) - len(failed),
+            thinned=[_name(queue) for queue in thinned(view.queues, moves, at_least=10)],
+            lost=[_name(queue) for queue in alone],
+            seconds=self._service.monotonic() - began,
+        )
+
+    def _refuse_losing(self, node: NodeName, alone: Sequence[QueueView], verb: str) -> None:
+        filled = [queue for queue in alone if queue.messages]
+        if not alone:
+            return
+        messages = sum(queue.messages for queue in filled)
+        what = f", {messages:,} messages in them" if messages else ", empty at the moment"
+        raise Refused(
+            Refusal.UNWISE,
+            f"{node} should stay: {named(alone)} live{'s' if len(alone) == 1 else ''} on it alone"
+            f"{what}; use quorum queues, or let consumers empty and then delete them. With --force "
+            f"I {verb} the node and them",
+        )
+
+    def _refuse_thinning(self, node: NodeName, queues: Sequence[QueueView]) -> None:
+        if not queues:
+            return
+        raise Refused(
+            Refusal.UNWISE,
+            f"{node} should stay: {named(queues)} would be left with "
+            f"{_replicas(len(queues[0].members) - 1)}, and no node for another one: the loss of "
+            f"one node more would stop them. Add a node first (`warrener node add`). With --force "
+            f"I remove it all the same",
+        )
+
+    # -- replace
+
+    async def _replace(
+        self, node: NodeName, request: ReplaceNodeRequest, steps: Steps
+    ) -> ReplaceNodeAnswer:
+        began = self._service.monotonic()
+        cluster = self._service.cluster
+        serves = self._serves(node)
+        view = await self._must_look()
+        alone = held_alone(view.queues, node)
+        if not request.force:
+            self._refuse_if_others_are_down(node, "queues might lose their majority")
+            if serves:
+                raise Refused(
+                    Refusal.UNWISE,
+                    f"{node} serves, and all that is stored on it would be removed; if it is to be "
+                    f"made anew all the same, say --force: its sessions are moved off first, and "
+                    f"its replicas are copied from the others afterwards",
+                )
+            if self._upkeep.row(node).state is not NodeState.LOST:  # else it is lost already
+                self._refuse_losing(node, alone, "replace")
+        had = [(q.vhost, q.name, q.type) for q in view.queues if _has_replica(q, node)]
+        if serves:
+            await self._move_sessions_off(node, 60.0, steps)
+        try:
+            with self._service.tell_also(steps.pass_on):
+                await cluster.replace_node(node, request.timeout)
+        finally:
+            self._upkeep.balancer().revive(node)
+        self._service.events.record(Event("node.replaced", node))
+        await self._upkeep.until_fit(node, FIT_TIMEOUT, steps)
+        view = await self._must_look()
+        able = [one.name for one in view.nodes if one.running]
+        moves = {
+            (move.vhost, move.queue): move
+            for move in (
+                *plan_restore(had, view.queues, node),
+                *plan_join(view.queues, able, node, Spread.MISSING),
+            )
+        }
+        failed, _ = await self._move(tuple(moves.values()), steps, to_the_end=True)
+        view = await self._must_look()
+        return ReplaceNodeAnswer(
+            node=node,
+            pid=self._upkeep.row(node).pid,
+            replicas=sum(1 for queue in view.queues if _has_replica(queue, node)),
+            failed=failed,
+            lost=[_name(queue) for queue in alone],
+            seconds=self._service.monotonic() - began,
+        )
+
+    # -- sessions
+
+    def _serves(self, node: NodeName) -> bool:
+        runs = self._upkeep.row(node).state is NodeState.RUNNING
+        return runs and not self._upkeep.why_broken(node)
+
+    async def _move_sessions_off(self, node: NodeName, timeout: float, steps: Steps) -> DrainAnswer:
+        if node in await self._upkeep.drained_nodes():
+            return DrainAnswer(node=node, already=True)
+        return report.drain(await self._upkeep.move_off(node, timeout, steps))
+
+    def _take_back(self, node: NodeName, serves: bool) -> None:
+        if serves:
+            self._upkeep.balancer().revive(node)
+            self._service.events.record(Event("node.removal_undone", node))
+
+    def _refuse_if_others_are_down(self, node: NodeName | None, why: str) -> None:
+        down = [
+            row
+            for row in self._service.cluster.nodes()
+            if row.name != node and (row.state is not NodeState.RUNNING or row.frozen)
+        ]
+        if down:
+            first = down[0]
+            lost = first.state is NodeState.LOST
+            mend = f"`warrener node {'replace' if lost else 'restart'} {short_name(first.name)}`"
+            states = ", ".join(
+                f"{short_name(row.name)} is {'frozen' if row.frozen else row.state}" for row in down
+            )
+            raise Refused(
+                Refusal.UNWISE, f"{states}: {why}; {mend} first. With --force I go on all the same"
+            )
+
+    # -- replicas
+
+    async def _move(
+        self,
+        moves: Sequence[ReplicaMove],
+        steps: Steps,
+        *,
+        about: NodeName | None = None,
+        to_the_end: bool = False,
+    ) -> tuple[dict[str, str], bool]:
+        """Queues whose replicas couldn't be moved, and why; whether the caller ended it early."""
+        failed: dict[str, str] = {}
+        subject = short_name(about) if about is not None else "replicas"
+        text = "hands its replicas over" if about is not None else "move"
+        for at in range(0, len(moves), BATCH):
+            if steps.abandoned.is_set() and not to_the_end:
+                return failed, True
+            steps.count(subject, text, at, len(moves))
+            await self._move_batch(moves[at : at + BATCH], failed, steps, subject)
+        if moves:
+            steps.say(subject, "replicas are where they should be", done=True, failed=bool(failed))
+        return failed, False
+
+    async def _move_batch(
+        self, moves: Sequence[ReplicaMove], failed: dict[str, str], steps: Steps, subject: str
+    ) -> None:
+        cluster = self._service.cluster
+        coming = [move for move in moves if move.to is not None]
+        if coming:
+            refused = await cluster.add_replicas(coming)
+            for number, why in refused.items():
+                failed[_queue(coming[number])] = f"a replica on {coming[number].to}: {why}"
+            coming = [move for number, move in enumerate(coming) if number not in refused]
+            stuck = await self._until_in_sync(coming, steps, subject) if coming else []
+            for move in stuck:
+                failed[_queue(move)] = f"its replica on {move.to} doesn't catch up"
+        going = [m for m in moves if m.away is not None and _queue(m) not in failed]
+        if going:
+            for number, why in (await cluster.delete_replicas(going)).items():
+                failed[_queue(going[number])] = f"its replica on {going[number].away} stays: {why}"
+
+    async def _until_in_sync(
+        self, moves: Sequence[ReplicaMove], steps: Steps, subject: str
+    ) -> list[ReplicaMove]:
+        """Until each new replica has what its leader had when it was asked first; those that made
+        no progress for too long."""
+        goals: dict[int, int] = {}
+        reached: dict[int, int] = {}
+        waiting = set(range(len(moves)))
+        deadline = self._service.monotonic() + SYNC_TIMEOUT
+        while True:
+            asked = sorted(waiting)
+            found = await self._service.cluster.replica_positions([moves[at] for at in asked])
+            for at, position in zip(asked, found, strict=True):
+                if position.leader >= 0:
+                    goals.setdefault(at, position.leader)
+                if position.replica > reached.get(at, -2):
+                    reached[at] = position.replica
+                    deadline = self._service.monotonic() + SYNC_TIMEOUT
+                if at in goals and position.replica >= goals[at]:
+                    waiting.discard(at)
+            if not waiting:
+                return []
+            if self._service.monotonic() > deadline:
+                return [moves[at] for at in sorted(waiting)]
+            number = len(waiting)
+            steps.say(subject, f"waits for {number} new replica{'s' * (number > 1)} to catch up")
+            await asyncio.sleep(SYNC_LOOK)
+
+    async def _must_look(self) -> ClusterSnapshot:
+        try:
+            return await self._service.cluster.look(whole=True)
+        except ManagementError as error:
+            raise Refused(
+                Refusal.FAILED, f"no node tells which queues there are, try again: {error}"
+            ) from None
+
+
+def _full_name(typed: str) -> NodeName:
+    return NodeName(typed if "@" in typed else f"{typed}@{HOST}")
+
+
+def _has_replica(queue: QueueView, node: NodeName) -> bool:
+    return queue.type in REPLICATED and node in queue.members
+
+
+def _name(queue: QueueView) -> str:
+    return queue.name if queue.vhost == "/" else f"{queue.vhost}/{queue.name}"
+
+
+def _queue(move: ReplicaMove) -> str:
+    return move.queue if move.vhost == "/" else f"{move.vhost}/{move.queue}"
+
+
+def _replicas(number: int) -> str:
+    return f"{number} replica{'' if number == 1 else 's'}"
+
+
+def _told(failed: dict[str, str], at_most: int = 3) -> str:
+    shown = "; ".join(f"{queue}: {why}" for queue, why in list(failed.items())[:at_most])
+    more = f" and {len(failed) - at_most} queues more" if len(failed) > at_most else ""
+    return shown + more
