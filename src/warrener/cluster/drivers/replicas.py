@@ -11,6 +11,7 @@ first; only then another replica may go. ``delete_member/3`` refuses to take the
 """
 
 import base64
+import binascii
 import re
 from collections.abc import Sequence
 from typing import Final
@@ -28,8 +29,10 @@ _HELPERS: Final = """
                {error, Why} -> {error, Why};
                Other -> {error, Other}
              catch _:Why -> {error, Why} end end,
-    Failed = fun(L, F) -> [{I, E} || {I, {error, E}} <- [{element(1, X), Told(fun() -> F(X) end)}
-                                                          || X <- L]] end,
+    Shown = fun(E) -> base64:encode(unicode:characters_to_binary(io_lib:format("~0tp", [E]))) end,
+    Failed = fun(L, F) -> [{I, Shown(E)}
+                           || {I, {error, E}} <- [{element(1, X), Told(fun() -> F(X) end)}
+                                                  || X <- L]] end,
 """
 
 _ADD: Final = (
@@ -84,7 +87,8 @@ _INDEXES: Final = """
      end || {I, T, V, N, Node} <- %s].
 """
 
-_FAILURE: Final = re.compile(r"\{(\d+),(.*?)\}(?=,\{\d+,|\]\s*$)", re.DOTALL)
+_FAILURE: Final = re.compile(r"\{(\d+),\s*<<\"([A-Za-z0-9+/=\s\"]*)\">>\}")
+_FAILURES: Final = re.compile(rf"\[(?:{_FAILURE.pattern}(?:,\s*(?=\{{))?)*\]")
 _TRIPLE: Final = re.compile(r"\{(\d+),(-?\d+),(-?\d+)\}")
 
 
@@ -107,12 +111,18 @@ def failures(text: str) -> dict[int, str]:
     """What ``adding`` and ``deleting`` print: numbers of moves, and why each failed. ValueError if
     it isn't understood."""
     told = text.strip()
-    if not (told.startswith("[") and told.endswith("]")):
-        raise ValueError(f"not a list: {told[:200]!r}")
-    found = {int(match[1]): " ".join(match[2].split())[:200] for match in _FAILURE.finditer(told)}
-    if not found and told != "[]":
+    if not _FAILURES.fullmatch(told):
         raise ValueError(f"not a list of failures: {told[:200]!r}")
-    return found
+    return {int(match[1]): _reason(match[2]) for match in _FAILURE.finditer(told)}
+
+
+def _reason(encoded: str) -> str:
+    """A long one is printed in pieces: ``<<"aaa"`` and in the next line ``"bbb">>``."""
+    try:
+        raw = base64.b64decode(re.sub(r"[\s\"]", "", encoded), validate=True)
+    except binascii.Error:
+        return "for a reason that isn't understood"
+    return " ".join(raw.decode("utf-8", "replace").split())[:200]
 
 
 def positions(text: str, number: int) -> list[Position]:
