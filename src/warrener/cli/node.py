@@ -101,7 +101,7 @@ def revive(
         _say(f"{answer.node} is not drained, and fit")
     else:
         _say(f"{answer.node} is fit again after {answer.seconds:.1f} s")
-    _warn_not_online(answer.node, answer.not_online)
+    warn_not_online(answer.node, answer.not_online)
 
 
 @app.command("restart")
@@ -141,7 +141,7 @@ def restart(
             _say(f"Before: {moved(answer.drained)}")
         _say(f"{answer.node} runs again after {answer.seconds:.1f} s, as process {answer.pid}")
         _advise_rebalance(folder)
-    _warn_not_online(answer.node, answer.not_online)
+    warn_not_online(answer.node, answer.not_online)
 
 
 def moved(answer: "DrainAnswer") -> str:
@@ -163,7 +163,8 @@ def _advise_rebalance(folder: StateFolder) -> None:
     _say(f"`{command}` spreads the open sessions evenly again")
 
 
-def _warn_not_online(node: str, queues: list[str]) -> None:
+def warn_not_online(node: str, queues: list[str]) -> None:
+    """On stderr, if there are any: replicas that aren't online although their node runs."""
     if queues:
         shown = ", ".join(queues[:5]) + (f" and {len(queues) - 5} more" if len(queues) > 5 else "")
         err().print(

@@ -78,6 +78,40 @@ class ReplaceNodeAnswer(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
 
 
+class StopAppRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Moves the sessions off, then stops RabbitMQ on the node; its process stays. ``timeout`` s are
+    for the sessions."""
+
+    node: str
+    timeout: float = 60.0
+    force: bool = False
+
+
+class StopAppAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """``drained`` is None if the node didn't serve."""
+
+    node: NodeName
+    drained: DrainAnswer | None
+    seconds: float = 0.0
+
+
+class StartAppRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Starts RabbitMQ on a node whose process runs; waits up to ``timeout`` s until it is fit."""
+
+    node: str
+    timeout: float = 60.0
+
+
+class StartAppAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """``not_online``: queues whose replica on the node isn't."""
+
+    node: NodeName
+    not_online: list[str] = []
+    seconds: float = 0.0
+
+
 ADD_NODE: Final = Operation("add-node", AddNodeRequest, AddNodeAnswer, ProgressLine)
 REMOVE_NODE: Final = Operation("remove-node", RemoveNodeRequest, RemoveNodeAnswer, ProgressLine)
 REPLACE_NODE: Final = Operation("replace-node", ReplaceNodeRequest, ReplaceNodeAnswer, ProgressLine)
+STOP_APP: Final = Operation("stop-app", StopAppRequest, StopAppAnswer, ProgressLine)
+START_APP: Final = Operation("start-app", StartAppRequest, StartAppAnswer, ProgressLine)

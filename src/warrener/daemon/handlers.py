@@ -10,7 +10,13 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from warrener.control.names import resolve_node
-from warrener.control.node_operations import ADD_NODE, REMOVE_NODE, REPLACE_NODE
+from warrener.control.node_operations import (
+    ADD_NODE,
+    REMOVE_NODE,
+    REPLACE_NODE,
+    START_APP,
+    STOP_APP,
+)
 from warrener.control.operations import (
     DRAIN,
     EVENTS,
@@ -77,6 +83,8 @@ class Handlers:
             DRAIN.name: self._upkeep.drain,
             REVIVE.name: self._upkeep.revive,
             RESTART.name: self._upkeep.restart,
+            STOP_APP.name: self._upkeep.stop_app,
+            START_APP.name: self._upkeep.start_app,
             ADD_NODE.name: self._membership.add,
             REMOVE_NODE.name: self._membership.remove,
             REPLACE_NODE.name: self._membership.replace,

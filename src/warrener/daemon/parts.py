@@ -44,6 +44,12 @@ class Cluster(Protocol):
     async def restart_node(self, name: NodeName, timeout: float) -> None:
         """Stops the node if it runs, starts it, waits until it serves. ``DaemonError``."""
 
+    async def stop_app(self, name: NodeName) -> None:
+        """RabbitMQ stops on the node, whose process stays. ``DaemonError``."""
+
+    async def start_app(self, name: NodeName) -> None:
+        """RabbitMQ starts again there. ``DaemonError``."""
+
     async def add_node(self, name: NodeName | None, timeout: float) -> NodeName:
         """One node more, once it serves and is clustered; ``DaemonError``, nothing is left then."""
 

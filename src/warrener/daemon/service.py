@@ -40,6 +40,7 @@ from warrener.daemon.switch import Switch
 from warrener.daemon.upkeep import Upkeep
 from warrener.daemon.works import Works
 from warrener.facts.happenings import Event, Progress, ProgressSink
+from warrener.facts.reasons import NodeState
 from warrener.facts.snapshot import ClusterSnapshot
 
 READY_TIMEOUT: Final = 30.0
@@ -130,7 +131,8 @@ class Service:
         backends = self.cluster.backends()
         balancer.set_backends(backends)
         self.progress(Progress("balancer", "probing the nodes"))
-        if not await balancer.wait_ready(len(backends), READY_TIMEOUT):
+        booted = sum(1 for node in self.cluster.nodes() if node.state is NodeState.RUNNING)
+        if not await balancer.wait_ready(booted, READY_TIMEOUT):
             unfit = "; ".join(
                 f"{backend.name}: {backend.unfit} {backend.unfit_detail}".rstrip()
                 for backend in balancer.statistics().backends

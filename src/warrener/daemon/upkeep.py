@@ -19,6 +19,12 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from warrener.control.names import resolve_node
+from warrener.control.node_operations import (
+    StartAppAnswer,
+    StartAppRequest,
+    StopAppAnswer,
+    StopAppRequest,
+)
 from warrener.control.operations import (
     DrainAnswer,
     DrainRequest,
@@ -97,6 +103,20 @@ class Upkeep:
         check_timeout(request.timeout)
         return await self._works.perform(
             node, "restarted", lambda steps: self._restart(node, request, steps), call
+        )
+
+    async def stop_app(self, request: StopAppRequest, call: Call) -> StopAppAnswer:
+        node = self.resolve(request.node)
+        check_timeout(request.timeout)
+        return await self._works.perform(
+            node, "stopped", lambda steps: self._stop_app(node, request, steps), call
+        )
+
+    async def start_app(self, request: StartAppRequest, call: Call) -> StartAppAnswer:
+        node = self.resolve(request.node)
+        check_timeout(request.timeout)
+        return await self._works.perform(
+            node, "started", lambda steps: self._start_app(node, request, steps), call
         )
 
     async def rebalance(self, request: RebalanceRequest, call: Call) -> RebalanceAnswer:
@@ -248,6 +268,43 @@ class Upkeep:
         """A node that has booted is out of maintenance mode, one that hasn't fails its probes."""
         if self._service.balancer is not None:
             self._service.balancer.revive(node)
+
+    # -- RabbitMQ inside its Erlang VM
+
+    async def _stop_app(
+        self, node: NodeName, request: StopAppRequest, steps: Steps
+    ) -> StopAppAnswer:
+        began = self._service.monotonic()
+        self._must_run(node, "so there is nothing to stop; {} starts it")
+        drained = None
+        if not self.why_broken(node):
+            in_maintenance = await self.drained_nodes()
+            if not request.force and node not in in_maintenance:
+                await self.refuse_unwise(node, in_maintenance, _RESTART_STOPS, "stop it")
+            drained = report.drain(await self.move_off(node, request.timeout, steps))
+        try:
+            with self._service.tell_also(about(node, steps)):
+                await self._service.cluster.stop_app(node)
+        finally:
+            self._revive_in_balancer(node)
+        self._service.events.record(Event("node.app_stopped", node))
+        await self._service.look_now()
+        return StopAppAnswer(node=node, drained=drained, seconds=self._service.monotonic() - began)
+
+    async def _start_app(
+        self, node: NodeName, request: StartAppRequest, steps: Steps
+    ) -> StartAppAnswer:
+        began = self._service.monotonic()
+        self._must_run(node, "{} starts it")
+        with self._service.tell_also(about(node, steps)):
+            await self._service.cluster.start_app(node)
+        self._revive_in_balancer(node)
+        self._service.events.record(Event("node.app_started", node))
+        await self.until_fit(node, request.timeout, steps)
+        missing = await self.until_online(node, steps)
+        return StartAppAnswer(
+            node=node, not_online=missing, seconds=self._service.monotonic() - began
+        )
 
     # -- rebalance
 

@@ -107,6 +107,14 @@ class Local:
         with _told():
             await self._cluster.restart_node(name, timeout)
 
+    async def stop_app(self, name: NodeName) -> None:
+        with _told():
+            await self._cluster.stop_app(name)
+
+    async def start_app(self, name: NodeName) -> None:
+        with _told():
+            await self._cluster.start_app(name)
+
     async def add_node(self, name: NodeName | None, timeout: float) -> NodeName:
         with _told():
             return await self._cluster.add_node(name, timeout)

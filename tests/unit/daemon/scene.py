@@ -138,6 +138,14 @@ class FakeCluster:
     def version(self) -> str:
         return "3.10.8"
 
+    async def stop_app(self, name: NodeName) -> None:
+        self.story.append(f"RabbitMQ stops on {name}")
+        await self.restart_with()
+
+    async def start_app(self, name: NodeName) -> None:
+        self.story.append(f"RabbitMQ starts on {name}")
+        await self.restart_with()
+
     async def add_node(self, name: NodeName | None, timeout: float) -> NodeName:
         name = name or NodeName("n3@localhost")
         self.story.append(f"{name} is made")

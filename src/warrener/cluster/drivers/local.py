@@ -265,6 +265,15 @@ class LocalCluster:
         ReviveFailed if the node doesn't serve although RabbitMQ says that it does."""
         await self._works().perform(name, "revived", self._works().revive)
 
+    async def stop_app(self, name: NodeName) -> None:
+        """Stops RabbitMQ on a node; its Erlang VM stays. Raises NodeBusy, NotRunning or
+        ToolFailed."""
+        await self._works().perform(name, "stopped", self._works().stop_app)
+
+    async def start_app(self, name: NodeName) -> None:
+        """Starts RabbitMQ on a node whose Erlang VM runs. Raises as ``stop_app``."""
+        await self._works().perform(name, "started", self._works().start_app)
+
     async def restart_node(self, name: NodeName, timeout: float | None = None) -> None:
         """Stops a node if it runs (in order; a frozen one is thawed first) and starts it; returns
         when it serves and is clustered. ``timeout`` is for the start, by default that of the

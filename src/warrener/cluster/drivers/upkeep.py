@@ -151,6 +151,23 @@ class Upkeep:
         await self._check_listeners(node)
         self._progress(Progress(node.short, "serves again", done=True))
 
+    # -- RabbitMQ inside its Erlang VM
+
+    async def stop_app(self, node: Node) -> None:
+        """RabbitMQ's own. Raises NotRunning or ToolFailed."""
+        self._must_run(node)
+        self._progress(Progress(node.short, "stops RabbitMQ"))
+        await self._tool(node, "rabbitmqctl", "-q", "stop_app")
+        self._progress(Progress(node.short, "has stopped; its process stays", done=True))
+
+    async def start_app(self, node: Node) -> None:
+        """RabbitMQ's own. Raises NotRunning or ToolFailed."""
+        self._must_run(node)
+        self._progress(Progress(node.short, "starts RabbitMQ"))
+        await self._tool(node, "rabbitmqctl", "-q", "start_app")
+        node.drained = False  # it forgets maintenance mode as at a boot
+        self._progress(Progress(node.short, "serves again", done=True))
+
     async def drained(self) -> frozenset[NodeName]:
         """The nodes in maintenance mode, whoever put them there. Asks RabbitMQ, which takes a
         second: the management API tells it only from a later version than 3.10 on.
