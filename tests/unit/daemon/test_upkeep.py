@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from tests.unit.daemon.scene import N1, N2, N3, Node, Scene, ask, until
 
+from warrener.control import node_operations as node_ops
 from warrener.control import operations as ops
 from warrener.control.wire import Refusal, Refused, encode_request
 from warrener.daemon import upkeep
@@ -313,6 +314,58 @@ async def test_down_during_a_restart_calls_it_off(scene: Scene) -> None:
     assert refused.refusal is Refusal.CALLED_OFF
     assert scene.story.index("restart called off") < scene.story.index("balancer closes")
     assert scene.story[-1] == "cluster stops"
+
+
+# -- RabbitMQ inside its Erlang VM
+
+
+async def test_rabbitmq_stops_when_sessions_have_moved_off_and_starts_again(scene: Scene) -> None:
+    async with scene.running() as balancer:
+        stopped = (await ask(scene.folder, node_ops.STOP_APP, node_ops.StopAppRequest("n2")))[-1]
+        assert stopped.drained.moved == 3
+        assert scene.story == [
+            f"{N2} hands over",
+            f"balancer drains {N2} within 60 s",
+            f"RabbitMQ stops on {N2}",
+            f"balancer revives {N2}",
+        ]
+        started = (await ask(scene.folder, node_ops.START_APP, node_ops.StartAppRequest("n2")))[-1]
+        assert (started.node, started.not_online) == (N2, [])
+        assert balancer.drained == set()
+    assert {"node.app_stopped", "node.app_started"} <= set(scene.kinds())
+
+
+async def test_rabbitmq_is_not_stopped_where_queues_would_stop(scene: Scene) -> None:
+    async with scene.running():
+        scene.cluster.drained.add(N1)
+        refused = await refusal(scene, node_ops.STOP_APP, node_ops.StopAppRequest("n2"))
+        assert refused.refusal is Refusal.UNWISE
+        assert refused.message.endswith("With --force I stop it all the same")
+        request = node_ops.StopAppRequest("n2", force=True)
+        assert (await ask(scene.folder, node_ops.STOP_APP, request))[-1].node == N2
+
+
+async def test_nothing_is_stopped_or_started_on_a_node_that_is_down(scene: Scene) -> None:
+    async with scene.running():
+        scene.cluster.change(N2, state=NodeState.DOWN)
+        for operation, request in (
+            (node_ops.STOP_APP, node_ops.StopAppRequest("n2")),
+            (node_ops.START_APP, node_ops.StartAppRequest("n2")),
+        ):
+            refused = await refusal(scene, operation, request)
+            assert "doesn't run (down)" in refused.message
+            assert "`warrener node restart n2`" in refused.message
+
+
+async def test_a_rabbitmq_that_does_not_stop_leaves_the_node_in_service(scene: Scene) -> None:
+    async def fail() -> None:
+        raise DaemonError("it hangs")
+
+    async with scene.running() as balancer:
+        scene.cluster.restart_with = fail
+        refused = await refusal(scene, node_ops.STOP_APP, node_ops.StopAppRequest("n2"))
+        assert refused.message == "it hangs"
+        assert balancer.drained == set()
 
 
 # -- revive
