@@ -24,7 +24,14 @@ import psutil
 import pytest
 from pamqp import commands
 from tests.integration.raw import Raw
-from tests.integration.support import Place, balancer_place, eventually, node_place, tool
+from tests.integration.support import (
+    Place,
+    balancer_place,
+    eventually,
+    management,
+    node_place,
+    tool,
+)
 from tests.integration.warren import Warren, running
 
 KILL_ANSWERED = 2.0
@@ -372,6 +379,39 @@ async def test_a_node_that_is_killed(warren: Warren, place: Place) -> None:
     balancer = warren.status()["balancer"]
     assert balancer["sessions"] == 0
     assert not {"node_lost", "node_silent", "internal"} & balancer["sessions_ended"].keys()
+
+
+def test_a_leader_without_sessions_is_killed_right_before_a_publisher_connects(
+    warren: Warren,
+) -> None:
+    """Nobody has a link to the node, so only the probes can tell that it died. As in the README's
+    tour."""
+    if node_of(warren, 2)["state"] != "running":
+        warren.ok("node", "restart", "n3")
+    place = balancer_place(warren)
+    queue = f"test-{uuid.uuid4().hex[:8]}"
+    for number in range(3):
+        eventually("all nodes fit", lambda: all(n["fit"] for n in warren.status()["nodes"]), 60)
+        with pika.BlockingConnection(pika.URLParameters(place.url())) as connection:
+            arguments = {"x-queue-type": "quorum"}
+            connection.channel().queue_declare(queue, durable=True, arguments=arguments)
+        leader = management(warren).get(f"/queues/%2F/{queue}")["leader"]
+        node = next(row for row in warren.status()["nodes"] if row["name"] == leader)
+        eventually("no sessions", lambda: not warren.status()["balancer"]["sessions"])
+        beam(node).send_signal(signal.SIGKILL)
+        started = time.monotonic()
+        with pika.BlockingConnection(pika.URLParameters(place.url())) as connection:
+            channel = connection.channel()
+            channel.confirm_delivery()
+            for at in range(10):
+                channel.basic_publish("", queue, b"%d" % at, mandatory=True)
+        print(f"killed {leader}, round {number + 1}: confirmed {time.monotonic() - started:.2f} s")
+        warren.ok("node", "restart", leader)
+    with pika.BlockingConnection(pika.URLParameters(place.url())) as connection:
+        channel = connection.channel()
+        got = [channel.basic_get(queue, auto_ack=True)[2] for _ in range(30)]
+        assert got == [b"%d" % at for at in range(10)] * 3
+        channel.queue_delete(queue)
 
 
 async def robust_on(

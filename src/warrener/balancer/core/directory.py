@@ -253,6 +253,10 @@ class Directory:
         if self._absent.pop(key, None) is not None:
             self.version += 1
 
+    def node_refuses(self) -> None:
+        """A link to a node couldn't be opened: what was known of leaders may be out of date."""
+        self.troubled_at = self._now
+
     def node_lost(self, node: NodeName) -> None:
         """A link to a node broke: until a newer view it leads nothing."""
         known = node in self._lost

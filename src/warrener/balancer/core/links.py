@@ -362,6 +362,7 @@ class Links:
             return
         if not was_open:
             self._nodes.handshake_failed(node, why, detail)
+            self._board.directory.node_refuses()
         elif not told:
             self._board.directory.node_lost(node)
         self._home_missed(node)

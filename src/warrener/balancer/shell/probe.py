@@ -6,6 +6,8 @@ connection each time would, and costs the broker no connection churn and no line
 health check that hangs up in the middle of a handshake writes a warning into RabbitMQ's log every
 time. Once in a while the connection is made anew, so that a listener that takes no new connections
 is noticed as well (sessions notice it at once: a failed handshake counts as a failed probe).
+Between two questions it listens: a node that dies or goes into maintenance is known that moment,
+whether it has sessions or not.
 
 A login that the broker refuses still proves that the node serves AMQP. Without a login the probe
 stops at connection.start and comes less often.
@@ -13,6 +15,7 @@ stops at connection.start and comes less often.
 
 import asyncio
 import errno
+import math
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -144,6 +147,22 @@ class _Conversation:
         self.send(1, ChannelOpen())
         await self.receive(ChannelOpenOk)
 
+    async def listen(self, pause: Awaitable[None]) -> None:
+        """Hears out what the node says by itself until ``pause`` is over. Raises what ``receive``
+        does, IncompleteReadError when the connection ends."""
+        hearing = asyncio.ensure_future(self.receive())
+        pausing = asyncio.ensure_future(pause)
+        try:
+            await asyncio.wait({hearing, pausing}, return_when=asyncio.FIRST_COMPLETED)
+            if hearing.done():
+                hearing.result()
+            else:
+                pausing.result()
+        finally:
+            for task in (hearing, pausing):
+                task.cancel()
+            await asyncio.gather(hearing, pausing, return_exceptions=True)
+
     async def ask(self) -> None:
         """One round trip through the node's reader and a channel process."""
         self.raw(HEARTBEAT)
@@ -173,9 +192,10 @@ async def probe(
     sleep: Sleep = asyncio.sleep,
 ) -> None:
     """Probe ``backend`` until cancelled; ``report`` gets each outcome (None for a success)."""
+    hurried = False  # asked again at once, because it was alive a moment ago
     while True:
         writer = None
-        asked = 0
+        alive = False
         try:
             async with asyncio.timeout(timeout):
                 reader, writer = await asyncio.open_connection(backend.host, backend.port)
@@ -185,19 +205,21 @@ async def probe(
             if login is None:
                 await sleep(interval * BARE_PACE)
                 continue
-            while asked * interval < RENEW:
-                await sleep(interval)
+            alive = True
+            for _ in range(math.ceil(RENEW / interval)):
+                await conversation.listen(sleep(interval))
+                hurried = False
                 async with asyncio.timeout(timeout):
                     await conversation.ask()
                 report(None, "")
-                asked += 1
             async with asyncio.timeout(timeout):
                 await conversation.say_goodbye()
         except _Going as goodbye:
             report(Unfit.REFUSES, str(goodbye))
-            if asked == 0:
+            # At once, for once: a node in maintenance takes no connection any more.
+            hurried = alive and not hurried
+            if not hurried:
                 await sleep(interval)
-            # else ask again at once: a node in maintenance takes no connection any more
         except _Refused:
             report(None, "")
             await sleep(interval * BARE_PACE)
@@ -210,9 +232,9 @@ async def probe(
             await sleep(interval)
         except (OSError, asyncio.IncompleteReadError) as error:
             report(Unfit.REFUSES, getattr(error, "strerror", None) or "closed the connection")
-            if asked == 0:
+            hurried = alive and not hurried  # so that a crash is known quickly
+            if not hurried:
                 await sleep(interval)
-            # else it was alive a moment ago: ask again at once, so that a crash is known quickly
         finally:
             if writer is not None:
                 writer.transport.abort()

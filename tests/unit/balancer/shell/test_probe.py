@@ -28,8 +28,9 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-def test_a_connection_lost_between_two_questions_is_a_failure_and_probing_goes_on() -> None:
-    """The socket is closed already when the next question is asked."""
+def test_a_connection_lost_between_two_questions_is_known_at_once_and_probing_goes_on() -> None:
+    """Two failures without waiting for the next question, as many as a node is unfit after; then
+    the usual pace."""
     told: list[Unfit | None] = []
 
     async def main() -> None:
@@ -50,16 +51,46 @@ def test_a_connection_lost_between_two_questions_is_a_failure_and_probing_goes_o
                 its_socket = connection.transport.get_extra_info("socket")
                 its_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
             await broker.stop()
-            await until(lambda: not broker.connections)
-            await asyncio.sleep(0.05)  # the reset arrives
-            gate.set()
-            await until(lambda: told[1:2] == [Unfit.REFUSES])
+            await until(lambda: told == [None, Unfit.REFUSES, Unfit.REFUSES])
+            await asyncio.sleep(0.05)
+            assert len(told) == 3
             await broker.listen()
+            gate.set()
             await until(lambda: told[-1] is None)
             assert not probing.done()
             probing.cancel()
 
     uvloop.run(main())
+
+
+def test_a_node_that_hangs_up_on_every_login_is_not_hammered() -> None:
+    told: list[Unfit | None] = []
+    pauses: list[float] = []
+
+    async def main() -> None:
+        async def sleep(seconds: float) -> None:
+            pauses.append(seconds)
+            await asyncio.sleep(0 if len(pauses) < 5 else 60)
+
+        async with FakeBroker() as broker:
+
+            def report(why: Unfit | None, _: str) -> None:
+                told.append(why)
+                for connection in broker.connections:
+                    connection.transport.abort()
+
+            probing = asyncio.create_task(
+                probe(broker.backend, LOGIN, report, interval=7, timeout=1.0, sleep=sleep)
+            )
+            await until(lambda: len(pauses) >= 5)
+            probing.cancel()
+            await asyncio.gather(probing, return_exceptions=True)
+
+    uvloop.run(main())
+    logins = told.count(None)
+    waited = len(pauses) - logins  # each login begins one pause of its own, cut short
+    assert waited > 0
+    assert logins <= 2 * waited + 2
 
 
 @pytest.mark.parametrize(
