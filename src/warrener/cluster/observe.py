@@ -38,8 +38,8 @@ async def observe(
 ) -> ClusterSnapshot:
     """The cluster as the first node that answers describes it.
 
-    ``whole``: with all that can be told of each queue, which takes 5 s for 5,000 of them; else a
-    long list has no statistics, and of streams (3.10) not even the members. ``first`` (the
+    ``whole``: with the members that each queue has now, but without consumers; else members may be
+    those of some seconds ago, and in a long list streams have none (3.10). ``first`` (the
     ``source`` of the snapshot before, say) is asked first. Raises ManagementError if
     no node answers: the error of the node that was asked first, with the others' in its notes.
     """

@@ -77,8 +77,8 @@ class Cluster(Protocol):
     def version(self) -> str: ...
 
     async def look(self, *, whole: bool = False) -> ClusterSnapshot:
-        """The cluster's own view; ``ManagementError`` if no node gives it. ``whole``: with all that
-        can be told of each queue, however many there are."""
+        """The cluster's own view; ``ManagementError`` if no node gives it. ``whole``: with the
+        members that each queue has now, however many queues there are."""
 
 
 class Balancer(Protocol):

@@ -176,9 +176,26 @@ class ManagementClient:
         return queues
 
     async def whole_queues(self) -> list[Queue]:
-        """The same with all that is known of each queue: page by page, 0.5 s for 500 of them. What
-        is declared or deleted meanwhile may be there twice or not at all."""
-        found: dict[tuple[str, str], Queue] = {}
+        """Every queue with the members that it has now, without ``consumers``.
+
+        With statistics RabbitMQ tells the members of some seconds ago. Without, 3.10 tells none of
+        a stream: where there are streams, those are read with statistics, page by page, 0.5 s for
+        500 queues.
+        """
+        params = {
+            "columns": QUEUE_COLUMNS,
+            "disable_stats": "true",
+            "enable_queue_totals": "true",
+        }
+        found = await self._get("/api/queues", list[Queue], params, timeout=PAGE_TIMEOUT)
+        if all(queue.type != "stream" or queue.members for queue in found):
+            return found
+        told = {(one.vhost, one.name): one for one in await self._pages() if one.type == "stream"}
+        return [told.get((queue.vhost, queue.name), queue) for queue in found]
+
+    async def _pages(self) -> list[Queue]:
+        """What is declared or deleted meanwhile may be there twice or not at all."""
+        found: list[Queue] = []
         number = 1
         while True:
             params = {
@@ -193,11 +210,11 @@ class ManagementClient:
                 if number == 1:
                     raise
                 break  # the last page went while the others were read
-            found.update({(queue.vhost, queue.name): queue for queue in page.items})
+            found += page.items
             if number >= page.page_count:
                 break
             number += 1
-        return list(found.values())
+        return found
 
     async def queue(self, vhost: str, name: str) -> Queue:
         """One queue: where it is, without measurements, which spares RabbitMQ half of the work.
