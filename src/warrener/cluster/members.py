@@ -7,7 +7,9 @@ goes (``warrener node remove``), as that takes time and care.
 
 A record may also say that a node was on its way when Warrener was killed: ``joining`` (it wasn't a
 member yet, or its data was given up to make it anew) or ``leaving`` (it had nothing left). At the
-next start both are brought to an end: see ``plan``.
+next start both are brought to an end: see ``plan``. If it has data, it boots with the others all
+the same: they may have stopped before it, and then wait for its tables. What it is comes out when
+the others serve.
 """
 
 import re
@@ -55,24 +57,25 @@ def next_name(names: Iterable[NodeName]) -> NodeName | None:
 
 @dataclass(frozen=True, slots=True)
 class StartPlan:
-    """How a cluster starts: ``known`` boot at once, then ``gone`` is cleared away, then ``new``
-    join. ``lost`` are members whose data isn't there: booted, they would found a cluster of their
-    own."""
+    """How a cluster starts: ``known`` and ``uncertain`` boot at once. Those uncertain that don't
+    serve when the known do, or are ``leaving``, are cleared away, as is what is ``gone``. Then
+    ``new`` nodes join, and of the cleared ones those that are ``wanted``.
+
+    ``lost`` are members whose data isn't there: booted, they would found a cluster of their own.
+    """
 
     known: tuple[NodeName, ...]
     new: tuple[NodeName, ...] = ()
+    uncertain: tuple[NodeName, ...] = ()
     gone: tuple[NodeName, ...] = ()
     lost: tuple[NodeName, ...] = ()
+    leaving: NodeName | None = None
+    wanted: tuple[NodeName, ...] = ()
 
     @property
     def names(self) -> tuple[NodeName, ...]:
-        """All nodes there will be, the lost ones included."""
-        return by_number((*self.known, *self.new, *self.lost))
-
-    @property
-    def members(self) -> tuple[NodeName, ...]:
-        """Who is in the cluster once it has started: the lost ones still are."""
-        return self.names
+        """All nodes that are made ready; one that leaves is among them while it is uncertain."""
+        return by_number((*self.known, *self.new, *self.uncertain, *self.lost))
 
 
 def plan(
@@ -92,9 +95,8 @@ def plan(
     """
     if not members:
         return StartPlan(known=(), new=node_names(wanted))
+    empty = set(without_data)
     stay = [name for name in members if name != leaving]
-    new = [joining] if joining is not None and joining in stay else []
-    gone = [] if leaving is None else [leaving]
     if given and wanted < len(stay):
         names = ", ".join(short_name(name) for name in stay)
         over = len(stay) - wanted
@@ -104,17 +106,21 @@ def plan(
             f"and take {'one' if over == 1 else over} out with `warrener node remove NODE`, or "
             f"remove the cluster and all its data first with `warrener down --purge`"
         )
+    on_its_way = {name for name in (joining, leaving) if name is not None}
+    uncertain = [name for name in on_its_way if name not in empty]
+    new = [name for name in stay if name == joining and name in empty]
     for _ in range(wanted - len(stay) if given else 0):
-        one_more = next_name([*stay, *new, *gone])
+        one_more = next_name([*stay, *new, *(on_its_way & {leaving})])
         if one_more is None:
             break
         new.append(one_more)
-    if joining is not None and joining not in (*stay, *new):
-        gone.append(joining)
-    lost = [name for name in stay if name in set(without_data) and name not in new]
+    lost = [name for name in stay if name in empty and name not in on_its_way]
     return StartPlan(
-        known=by_number(name for name in stay if name not in (*new, *lost)),
-        new=by_number(new),
-        gone=tuple(gone),
+        known=by_number(name for name in stay if name not in (*on_its_way, *lost)),
+        new=by_number(name for name in new if name not in uncertain),
+        uncertain=by_number(uncertain),
+        gone=by_number(on_its_way - {*uncertain, *new}),
         lost=by_number(lost),
+        leaving=leaving,
+        wanted=by_number(name for name in uncertain if name != leaving and name in (*stay, *new)),
     )

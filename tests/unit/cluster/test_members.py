@@ -75,24 +75,35 @@ def test_it_never_shrinks_by_itself() -> None:
     )
 
 
-def test_a_node_that_was_being_added_is_cleared_away() -> None:
-    assert started(*THREE, joining=N4) == StartPlan(known=THREE, gone=(N4,))
+def test_a_node_that_was_being_added_and_has_no_data_yet_is_cleared_away() -> None:
+    assert started(*THREE, joining=N4, without_data=(N4,)) == StartPlan(known=THREE, gone=(N4,))
 
 
-def test_or_joins_if_as_many_are_wanted() -> None:
-    assert started(*THREE, joining=N4, wanted=4, given=True) == StartPlan(known=THREE, new=(N4,))
+def test_if_it_has_data_it_boots_with_the_others_which_may_wait_for_its_tables() -> None:
+    assert started(*THREE, joining=N4) == StartPlan(known=THREE, uncertain=(N4,))
+
+
+def test_it_joins_in_the_end_if_as_many_are_wanted() -> None:
+    without = started(*THREE, joining=N4, without_data=(N4,), wanted=4, given=True)
+    assert without == StartPlan(known=THREE, new=(N4,))
+    with_data = started(*THREE, joining=N4, wanted=4, given=True)
+    assert with_data == StartPlan(known=THREE, uncertain=(N4,), wanted=(N4,))
 
 
 def test_a_node_that_was_being_made_anew_joins() -> None:
     assert started(*THREE, joining=N2, without_data=(N2,)) == StartPlan(known=(N1, N3), new=(N2,))
+    assert started(*THREE, joining=N2) == StartPlan(known=(N1, N3), uncertain=(N2,), wanted=(N2,))
 
 
 def test_a_node_that_was_being_removed_is_cleared_away() -> None:
-    assert started(*THREE, leaving=N3) == StartPlan(known=(N1, N2), gone=(N3,))
-    two = started(*THREE, leaving=N3, wanted=2, given=True)
-    assert two == StartPlan(known=(N1, N2), gone=(N3,))
+    assert started(*THREE, leaving=N3, without_data=(N3,)) == StartPlan(
+        known=(N1, N2), gone=(N3,), leaving=N3
+    )
+    found = started(*THREE, leaving=N3, wanted=2, given=True)
+    assert found == StartPlan(known=(N1, N2), uncertain=(N3,), leaving=N3)
+    assert found.names == THREE
     three = started(*THREE, leaving=N3, wanted=3, given=True)
-    assert three == StartPlan(known=(N1, N2), new=(N4,), gone=(N3,))
+    assert three == StartPlan(known=(N1, N2), new=(N4,), uncertain=(N3,), leaving=N3)
 
 
 def test_a_member_without_data_is_not_booted() -> None:

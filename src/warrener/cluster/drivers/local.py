@@ -48,7 +48,13 @@ from warrener.cluster.drivers.private_files import (
 )
 from warrener.cluster.drivers.processes import kill_marked, mark
 from warrener.cluster.drivers.upkeep import Upkeep
-from warrener.cluster.errors import ClusterError, NotRunning, NotUnderstood, UnknownNode
+from warrener.cluster.errors import (
+    ClusterError,
+    NotRunning,
+    NotUnderstood,
+    StartFailed,
+    UnknownNode,
+)
 from warrener.cluster.members import (
     MAX_NODES,
     StartPlan,
@@ -68,6 +74,10 @@ from warrener.management.client import ManagementClient
 START_TIMEOUT: Final = 120.0
 """Seconds for the whole cluster to come up. Three nodes take 8 to 25 s on two cores; a restart
 after a crash replays what the queues hold."""
+
+UNCERTAIN_TIMEOUT: Final = 60.0
+"""Seconds, once the others serve, for a node to turn out to be a member. One that is boots as they
+do, in 10 s."""
 
 _T = TypeVar("_T")
 
@@ -229,16 +239,51 @@ class LocalCluster:
             self._nodes[name].state = NodeState.LOST
             self._progress(Progress(short_name(name), "has lost its data", failed=True))
             self._on_event(Event("node.data_lost", name))
+        for name in plan.uncertain:
+            await self._nodes[name].launch()
+        serving = list(plan.known)
+        new = list(plan.new)
         if plan.known:
             await self._boot([self._nodes[name] for name in plan.known], plan.known, deadline)
-            await self._works().forget([*plan.gone, *plan.new])
-        for name in plan.gone:
-            self._files.remove_node(node_files(self.state, name).folder)
-            self._on_event(Event("node.cleared_away", name))
-        if plan.new:
-            expected = [*plan.known, *plan.new]
-            await self._boot([self._nodes[name] for name in plan.new], expected, deadline)
-        self._remember(members=plan.members, joining=None, leaving=None)
+            for name in plan.uncertain:
+                if name != plan.leaving and await self._turned_out_well(name, serving):
+                    serving.append(name)
+                else:
+                    await self._nodes[name].stop()
+            cleared = [name for name in (*plan.uncertain, *plan.gone) if name not in serving]
+            await self._works().forget([*cleared, *new])
+            for name in cleared:
+                await self._clear(name)
+            new += [name for name in cleared if name in plan.wanted]
+        if new:
+            nodes = [self._nodes[name] for name in new]
+            await self._boot(nodes, [*serving, *new], deadline)
+        members = by_number((*serving, *new, *plan.lost))
+        self._write_configs()
+        self._remember(members=members, joining=None, leaving=None)
+
+    async def _turned_out_well(self, name: NodeName, serving: Sequence[NodeName]) -> bool:
+        """Whether a node that may have joined before Warrener was killed is in the cluster."""
+        node = self._nodes[name]
+        if node.state is not NodeState.STARTING:
+            return False  # it has ended by itself
+        try:
+            await node.wait_serving([*serving, name], UNCERTAIN_TIMEOUT)
+        except StartFailed:
+            return False
+        return True
+
+    async def _clear(self, name: NodeName) -> None:
+        """A node that was on its way is taken away, or prepared to join anew."""
+        self._on_event(Event("node.cleared_away", name))
+        files = node_files(self.state, name)
+        if name in self._planned().wanted:
+            self._files.remove_node_data(files.data)
+            return
+        node = self._nodes.pop(name, None)
+        if node is not None:
+            await node.client.close()
+        self._files.remove_node(files.folder)
 
     async def _boot(
         self, nodes: Sequence[Node], expected: Sequence[NodeName], deadline: float
@@ -484,12 +529,15 @@ class LocalCluster:
     # -- the pieces of a start
 
     def _start_plan(self, record: Record) -> StartPlan:
+        on_their_way = [name for name in (record.joining, record.leaving) if name is not None]
         return plan(
             record.members,
             joining=record.joining,
             leaving=record.leaving,
             without_data=[
-                name for name in record.members if not node_files(self.state, name).has_data(name)
+                name
+                for name in (*record.members, *on_their_way)
+                if not node_files(self.state, name).has_data(name)
             ],
             wanted=self.spec.nodes,
             given=self.spec.nodes_given,
