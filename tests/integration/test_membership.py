@@ -134,8 +134,11 @@ def test_rabbitmqs_own_words(warren: Warren) -> None:
     assert (refused.returncode, "moves everything off it first" in refused.stderr) == (1, True)
 
 
-def test_killed_in_the_middle_of_an_add_the_next_start_clears_it_away(warren: Warren) -> None:
-    """kill -9 of the daemon while the new node boots, and once when it has just joined."""
+def test_killed_in_the_middle_of_an_add_the_next_start_brings_it_to_an_end(
+    warren: Warren,
+) -> None:
+    """kill -9 of the daemon while the new node boots, and when it is about to join or just has:
+    then it is a member, or nothing is left of it."""
     before = names(warren)
     for wait_for in ("starts", "waiting for the other"):
         daemon = warren.status()["pid"]
@@ -146,12 +149,15 @@ def test_killed_in_the_middle_of_an_add_the_next_start_clears_it_away(warren: Wa
         done = warrener("--state", warren.state, "up", "-d", cwd=warren.state.parent)
         assert done.returncode == 0, done.stderr
         wait_all_fit(warren)
-        assert names(warren) == before
-        assert known(warren) == [f"{name}@localhost" for name in before]
-    answer = json.loads(warren.ok("node", "add", "--json"))
-    assert len(names(warren)) == len(before) + 1
-    warren.ok("node", "remove", answer["node"])
-    assert known(warren) == [f"{name}@localhost" for name in before]
+        now = names(warren)
+        print(f"killed at '{wait_for}': {now}")
+        assert known(warren) == [f"{name}@localhost" for name in now]
+        folders = sorted(one.name for one in (warren.state / "nodes").iterdir() if one.is_dir())
+        assert folders == now
+        for name in now:
+            if name not in before:
+                warren.ok("node", "remove", name)
+    assert names(warren) == before
 
 
 def test_killed_in_the_middle_of_a_removal_it_is_finished(warren: Warren) -> None:
