@@ -31,6 +31,7 @@ from warrener.cluster.drivers.node_config import (
     config,
     enabled_plugins,
     environment,
+    live_changes,
     node_files,
 )
 from warrener.cluster.drivers.ports import (
@@ -360,6 +361,7 @@ class LocalCluster:
             await finish(self._unmake(name))
             raise
         self._remember(members=by_number((*self._record_members(), name)), joining=None)
+        await self._share_anew()
         return name
 
     async def _join(self, node: Node, timeout: float | None) -> None:
@@ -404,6 +406,7 @@ class LocalCluster:
         self._files.remove_node(node.files.folder)
         members = [member for member in self._record_members() if member != name]
         self._remember(members=by_number(members), leaving=None)
+        await self._share_anew()
 
     async def _leave(self, node: Node) -> None:
         works = self._works()
@@ -440,6 +443,14 @@ class LocalCluster:
             self._remember(joining=None)
 
         await self._works().perform(name, "replaced", work)
+
+    async def _share_anew(self) -> None:
+        """Nodes that run get their new share of the machine's memory; at their next start they
+        would get it anyway."""
+        try:
+            await self._works().eval_somewhere(live_changes(len(self._nodes)))
+        except ClusterError as error:
+            self._on_event(Event("cluster.not_shared_anew", detail={"error": str(error)}))
 
     async def add_replicas(self, moves: Sequence[ReplicaMove]) -> dict[int, str]:
         """Adds the replicas on ``to``: the numbers of the moves that failed, and why. They are not

@@ -93,7 +93,7 @@ def config(
         "default_user_tags.administrator": "true",
         "cluster_partition_handling": _partition_handling(len(members)),
         "queue_leader_locator": "balanced",
-        "vm_memory_high_watermark.relative": f"{WATERMARK / len(members):.3f}",
+        "vm_memory_high_watermark.relative": _watermark(len(members)),
         "disk_free_limit.absolute": DISK_FREE_LIMIT,
         "log.file.level": "info",
         "log.file.rotation.size": LOG_SIZE,
@@ -112,6 +112,21 @@ def config(
     for number, member in enumerate(members, start=1):
         settings[f"cluster_formation.classic_config.nodes.{number}"] = member
     return "".join(f"{key} = {value}\n" for key, value in settings.items())
+
+
+def live_changes(members: int) -> str:
+    """A piece of Erlang that gives every running node what ``config`` would write for so many
+    members: the cluster has grown or shrunk, and who runs shall not keep another's share."""
+    watermark, handling = _watermark(members), _partition_handling(members)
+    return (
+        f"[begin rpc:call(N, vm_memory_monitor, set_vm_memory_high_watermark, [{watermark}]), "
+        f"rpc:call(N, application, set_env, [rabbit, cluster_partition_handling, {handling}]) end "
+        f"|| N <- rabbit_nodes:all_running()], ok."
+    )
+
+
+def _watermark(members: int) -> str:
+    return f"{WATERMARK / members:.3f}"
 
 
 def _partition_handling(members: int) -> str:

@@ -9,6 +9,7 @@ from warrener.cluster.drivers.node_config import (
     config,
     enabled_plugins,
     environment,
+    live_changes,
     node_files,
     tool_environment,
 )
@@ -136,3 +137,11 @@ def test_a_tool_finds_the_node_and_takes_nothing_of_its_own() -> None:
         assert key not in found
     assert found["WARRENER_PART"] == "n1-tool"
     assert found["ERL_FLAGS"] == f"{node['ERL_FLAGS']} -start_epmd false"
+
+
+def test_what_runs_gets_the_share_that_the_file_would_give_it() -> None:
+    for members in range(1, 10):
+        found = settings(members)
+        said = live_changes(members)
+        assert f"[{found['vm_memory_high_watermark.relative']}]" in said
+        assert f"cluster_partition_handling, {found['cluster_partition_handling']}]" in said
