@@ -10,9 +10,11 @@ any question goes to a cluster, wait.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
+from warrener.cluster.replicas import REPLICATED
 from warrener.facts.ids import NodeName
 from warrener.facts.snapshot import ClusterSnapshot, NodeView, QueueView
 from warrener.management.answers import Node, Overview, Queue, number, words
@@ -31,22 +33,19 @@ async def observe(
     clients: Clients,
     *,
     queues: bool = True,
-    whole: bool = False,
     now: Callable[[], float],
     first: NodeName | None = None,
     stagger: float = STAGGER,
 ) -> ClusterSnapshot:
     """The cluster as the first node that answers describes it.
 
-    ``whole``: with the members that each queue has now, but without consumers; else members may be
-    those of some seconds ago, and in a long list streams have none (3.10). ``first`` (the
-    ``source`` of the snapshot before, say) is asked first. Raises ManagementError if
+    ``first`` (the ``source`` of the snapshot before, say) is asked first. Raises ManagementError if
     no node answers: the error of the node that was asked first, with the others' in its notes.
     """
     return (
         await first_answer(
             clients,
-            lambda name, client: _look(name, client, queues, whole, now),
+            lambda name, client: _look(name, client, queues, now),
             first=first,
             stagger=stagger,
             what="look",
@@ -100,16 +99,14 @@ async def first_answer(
 
 
 async def _look(
-    name: NodeName, client: ManagementClient, queues: bool, whole: bool, now: Callable[[], float]
+    name: NodeName, client: ManagementClient, queues: bool, now: Callable[[], float]
 ) -> ClusterSnapshot:
     taken_at = now()  # the start: what is told may be older than the answer, never than this
     clock = asyncio.get_running_loop().time
     began = clock()  # by a clock that nobody sets
     overview = await client.overview()
     nodes = await client.nodes()
-    told: Sequence[Queue] = ()
-    if queues:
-        told = await (client.whole_queues() if whole else client.queues())
+    told = await client.queues() if queues else ()
     return snapshot(name, taken_at, overview, nodes, told, took=clock() - began)
 
 
@@ -131,6 +128,24 @@ def snapshot(
         queues=tuple(sorted(map(queue_view, queues), key=lambda q: (q.vhost, q.name))),
         took=took,
     )
+
+
+def with_members(
+    snapshot: ClusterSnapshot,
+    held: Mapping[tuple[str, str], tuple[NodeName | None, tuple[NodeName, ...]]],
+) -> ClusterSnapshot:
+    """The same with the leader and the members that each replicated queue has by another source,
+    by (vhost, name). One that isn't in ``held`` was deleted meanwhile."""
+    queues = []
+    for queue in snapshot.queues:
+        found = held.get((queue.vhost, queue.name))
+        if found is not None:
+            leader, members = found
+            online = tuple(node for node in queue.online if node in members)
+            queues.append(replace(queue, leader=leader, members=members, online=online))
+        elif queue.type not in REPLICATED:
+            queues.append(queue)
+    return replace(snapshot, queues=tuple(queues))
 
 
 def node_view(node: Node, overview: Overview) -> NodeView:

@@ -16,7 +16,7 @@ from warrener.cluster.drivers.node import LocalNode
 from warrener.cluster.errors import ClusterError
 from warrener.cluster.look_up import look_up
 from warrener.cluster.mistakes import SpecError
-from warrener.cluster.observe import observe
+from warrener.cluster.observe import observe, with_members
 from warrener.cluster.spec import ClusterSpec, load_spec
 from warrener.daemon.errors import BAD_INPUT, DaemonError
 from warrener.daemon.parts import BalancerFactory
@@ -158,8 +158,13 @@ class Local:
     async def look(self, *, whole: bool = False) -> ClusterSnapshot:
         """Asks the node that answered last time first."""
         clients = self._cluster.management_clients()
-        snapshot = await observe(clients, now=time.time, first=self._asked_last, whole=whole)
+        snapshot = await observe(clients, now=time.time, first=self._asked_last)
         self._asked_last = snapshot.source
+        if whole:
+            with _told():
+                holdings = await self._cluster.holdings()
+            held = {(one.vhost, one.queue): (one.leader, one.members) for one in holdings}
+            return with_members(snapshot, held)
         return snapshot
 
     async def look_up(self, lookup: Lookup) -> Found:

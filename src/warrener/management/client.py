@@ -47,9 +47,6 @@ MAX_CONNECTIONS: Final = 12
 FEW_QUEUES: Final = 500
 """Up to here queues are read with all their statistics; the API's own limit for one page."""
 
-PAGE_TIMEOUT: Final = 30.0
-"""Seconds for a page with statistics; on a busy node RabbitMQ takes several."""
-
 PLACE_COLUMNS: Final = "name,vhost,type,node,leader,members,online,state,auto_delete,exclusive"
 
 QUEUE_COLUMNS: Final = f"{PLACE_COLUMNS},messages,messages_ready,messages_unacknowledged,consumers"
@@ -174,47 +171,6 @@ class ManagementClient:
         queues = await self._get("/api/queues", list[Queue], params)
         self._has_many_queues = len(queues) > FEW_QUEUES
         return queues
-
-    async def whole_queues(self) -> list[Queue]:
-        """Every queue with the members that it has now, without ``consumers``.
-
-        With statistics RabbitMQ tells the members of some seconds ago. Without, 3.10 tells none of
-        a stream: where there are streams, those are read with statistics, page by page, 0.5 s for
-        500 queues.
-        """
-        params = {
-            "columns": QUEUE_COLUMNS,
-            "disable_stats": "true",
-            "enable_queue_totals": "true",
-        }
-        found = await self._get("/api/queues", list[Queue], params, timeout=PAGE_TIMEOUT)
-        if all(queue.type != "stream" or queue.members for queue in found):
-            return found
-        told = {(one.vhost, one.name): one for one in await self._pages() if one.type == "stream"}
-        return [told.get((queue.vhost, queue.name), queue) for queue in found]
-
-    async def _pages(self) -> list[Queue]:
-        """What is declared or deleted meanwhile may be there twice or not at all."""
-        found: list[Queue] = []
-        number = 1
-        while True:
-            params = {
-                "columns": QUEUE_COLUMNS,
-                "page": str(number),
-                "page_size": str(FEW_QUEUES),
-                "sort": "name",
-            }
-            try:
-                page = await self._get("/api/queues", QueuePage, params, timeout=PAGE_TIMEOUT)
-            except BadAnswer:
-                if number == 1:
-                    raise
-                break  # the last page went while the others were read
-            found += page.items
-            if number >= page.page_count:
-                break
-            number += 1
-        return found
 
     async def queue(self, vhost: str, name: str) -> Queue:
         """One queue: where it is, without measurements, which spares RabbitMQ half of the work.

@@ -48,6 +48,7 @@ from warrener.cluster.drivers.private_files import (
     write_private,
 )
 from warrener.cluster.drivers.processes import kill_marked, mark
+from warrener.cluster.drivers.replicas import Holding
 from warrener.cluster.drivers.upkeep import Upkeep
 from warrener.cluster.errors import (
     ClusterError,
@@ -451,6 +452,15 @@ class LocalCluster:
             await self._works().eval_somewhere(live_changes(len(self._nodes)))
         except ClusterError as error:
             self._on_event(Event("cluster.not_shared_anew", detail={"error": str(error)}))
+
+    async def holdings(self) -> list[Holding]:
+        """Who has a replica of which queue, as RabbitMQ itself knows it now. Takes a second. Raises
+        NotRunning or ToolFailed."""
+        answer = await self._works().eval_somewhere(replicas.LISTING)
+        try:
+            return replicas.holdings(answer)
+        except ValueError as error:
+            raise NotUnderstood(f"RabbitMQ's list of replicas isn't understood: {error}") from None
 
     async def add_replicas(self, moves: Sequence[ReplicaMove]) -> dict[int, str]:
         """Adds the replicas on ``to``: the numbers of the moves that failed, and why. They are not

@@ -14,8 +14,10 @@ import base64
 import binascii
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
+from warrener.facts.ids import NodeName
 from warrener.facts.replicas import Position, ReplicaMove
 
 BATCH: Final = 25
@@ -87,6 +89,22 @@ _INDEXES: Final = """
      end || {I, T, V, N, Node} <- %s].
 """
 
+LISTING: Final = """
+    B = fun(X) -> base64:encode(X) end,
+    At = fun(P) when is_pid(P) -> node(P); ({_, N}) when is_atom(N) -> N; (_) -> none end,
+    Lines = [begin
+               {resource, V, queue, N} = amqqueue:get_name(Q),
+               #{nodes := M} = amqqueue:get_type_state(Q),
+               Nodes = case is_map(M) of true -> maps:keys(M); false -> M end,
+               [B(V), " ", B(N), " ", atom_to_list(At(amqqueue:get_pid(Q))), " ",
+                lists:join(",", [atom_to_list(X) || X <- Nodes]), "\\n"]
+             end || Q <- rabbit_amqqueue:list(), is_map_key(nodes, amqqueue:get_type_state(Q))],
+    base64:encode(iolist_to_binary(Lines)).
+"""
+"""Prints each replicated queue with its leader's node and its members, as RabbitMQ itself has them.
+What the management API tells of members comes from statistics: of quorum queues some seconds old,
+of streams (3.10.8) older than a minute."""
+
 _FAILURE: Final = re.compile(r"\{(\d+),\s*<<\"([A-Za-z0-9+/=\s\"]*)\">>\}")
 _FAILURES: Final = re.compile(rf"\[(?:{_FAILURE.pattern}(?:,\s*(?=\{{))?)*\]")
 _TRIPLE: Final = re.compile(r"\{(\d+),(-?\d+),(-?\d+)\}")
@@ -107,6 +125,43 @@ def asking(moves: Sequence[ReplicaMove]) -> str:
     return _INDEXES % _terms(moves, "to")
 
 
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """One replicated queue: who leads it, if anybody does, and who has a replica."""
+
+    vhost: str
+    queue: str
+    leader: NodeName | None
+    members: tuple[NodeName, ...]
+
+
+def holdings(text: str) -> list[Holding]:
+    """What ``LISTING`` prints. ValueError if it isn't understood."""
+    match = re.fullmatch(r'<<((?:\s*"[A-Za-z0-9+/=]*")*)\s*>>', text.strip())
+    if match is None:
+        raise ValueError(f"not a list of queues: {text.strip()[:200]!r}")
+    return [_holding(line) for line in _decoded(match[1]).splitlines()]
+
+
+def _holding(line: str) -> Holding:
+    words = line.split(" ")
+    if len(words) != 4:
+        raise ValueError(f"not a queue: {line[:200]!r}")
+    vhost, queue, leader, members = words
+    return Holding(
+        _decoded(vhost),
+        _decoded(queue),
+        None if leader == "none" else NodeName(leader),
+        tuple(NodeName(member) for member in members.split(",") if member),
+    )
+
+
+def _decoded(encoded: str) -> str:
+    """base64, a long one in pieces. ValueError if it isn't."""
+    raw = base64.b64decode(re.sub(r"[\s\"]", "", encoded), validate=True)
+    return raw.decode("utf-8", "surrogateescape")
+
+
 def failures(text: str) -> dict[int, str]:
     """What ``adding`` and ``deleting`` print: numbers of moves, and why each failed. ValueError if
     it isn't understood."""
@@ -119,10 +174,9 @@ def failures(text: str) -> dict[int, str]:
 def _reason(encoded: str) -> str:
     """A long one is printed in pieces: ``<<"aaa"`` and in the next line ``"bbb">>``."""
     try:
-        raw = base64.b64decode(re.sub(r"[\s\"]", "", encoded), validate=True)
+        return " ".join(_decoded(encoded).split())[:200]
     except binascii.Error:
         return "for a reason that isn't understood"
-    return " ".join(raw.decode("utf-8", "replace").split())[:200]
 
 
 def positions(text: str, number: int) -> list[Position]:

@@ -1,12 +1,21 @@
 """What is said to RabbitMQ about replicas, and what it says back."""
 
+import base64
 import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from warrener.cluster.drivers.replicas import adding, asking, deleting, failures, positions
+from warrener.cluster.drivers.replicas import (
+    Holding,
+    adding,
+    asking,
+    deleting,
+    failures,
+    holdings,
+    positions,
+)
 from warrener.facts.ids import NodeName
 from warrener.facts.replicas import Position, ReplicaMove
 
@@ -68,3 +77,35 @@ def test_no_answer_is_taken_for_success(text: str) -> None:
     except ValueError:
         return
     assert found or text.strip() == "[]"
+
+
+def listed(*lines: str) -> str:
+    return f'<<"{base64.b64encode("".join(lines).encode()).decode()}">>'
+
+
+def b(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def test_holdings_are_read_line_by_line() -> None:
+    told = listed(
+        f"{b('/')} {b('a queue')} n1@localhost n1@localhost,n4@localhost\n",
+        f"{b('log')} {b('s')} none n4@localhost\n",
+    )
+    assert holdings(told) == [
+        Holding("/", "a queue", N1, (N1, N4)),
+        Holding("log", "s", None, (N4,)),
+    ]
+    pieces = told[:30] + '"\n  "' + told[30:]
+    assert holdings(pieces) == holdings(told)
+    assert holdings('<<"">>\n') == []
+    assert holdings("<<>>") == []
+
+
+@given(st.text())
+def test_no_other_answer_is_a_list_of_holdings(text: str) -> None:
+    if not text.strip().startswith("<<"):
+        with pytest.raises(ValueError, match="not a list of queues"):
+            holdings(text)
+    with pytest.raises(ValueError, match="not a"):
+        holdings(listed(text.replace("\n", "") + " too many words here\n"))
