@@ -1,6 +1,7 @@
 """Nodes that come and go under load, and a node that is made anew. In a cluster of this module's
 own; the books are the ledger's (see ``test_ledger``)."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ import pika
 import psutil
 import pytest
 from tests.integration.ledger_load import load_on, nodes_of, report_gap, wait_all_fit
-from tests.integration.support import eventually, management
+from tests.integration.support import eventually, management, tool
 from tests.integration.warren import Warren, processes_of, running, warrener
 
 pytestmark = pytest.mark.timeout(900)
@@ -45,9 +46,31 @@ def known(warren: Warren) -> list[str]:
     return sorted(node["name"] for node in management(warren).get("/nodes"))
 
 
+@contextlib.contextmanager
+def stream(warren: Warren) -> Iterator[str]:
+    """A stream with a hundred messages."""
+    name = f"stream-{uuid.uuid4().hex[:8]}"
+    with pika.BlockingConnection(pika.URLParameters(warren.url)) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        channel.queue_declare(name, durable=True, arguments={"x-queue-type": "stream"})
+        for _ in range(100):
+            channel.basic_publish("", name, bytes(1000))
+        yield name
+    with pika.BlockingConnection(pika.URLParameters(warren.url)) as connection:
+        connection.channel().queue_delete(name)
+
+
+def replicas_of_stream(warren: Warren, name: str) -> dict[str, int]:
+    """By node, how many messages each has: from RabbitMQ's tool, as the API's word is old."""
+    told = tool(nodes_of(warren)[0], "rabbitmq-streams", "stream_status", "--formatter=json", name)
+    rows = json.loads(told[told.index("[") :])
+    return {row["node"].partition("@")[0]: row["committed_offset"] + 1 for row in rows}
+
+
 def test_three_five_and_three_nodes_under_load(warren: Warren, tmp_path: Path) -> None:
     """Nothing lost, nobody notices, and every queue ends with three replicas on nodes there are."""
-    with load_on(warren, tmp_path, duplicates=True) as load:
+    with stream(warren) as name, load_on(warren, tmp_path, duplicates=True) as load:
         at = time.monotonic()
         for wanted in ("n4", "n5"):
             answer = json.loads(warren.ok("node", "add", "--json"))
@@ -68,6 +91,7 @@ def test_three_five_and_three_nodes_under_load(warren: Warren, tmp_path: Path) -
         report_gap(load, "three, five, three", at)
         assert names(warren) == ["n1", "n3", "n4"]
         assert all(nodes == {"n1", "n3", "n4"} for nodes in members(warren, "ledger-").values())
+        assert replicas_of_stream(warren, name) == {"n1": 100, "n3": 100, "n4": 100}
     assert known(warren) == ["n1@localhost", "n3@localhost", "n4@localhost"]
     left = [path.name for path in (warren.state / "nodes").iterdir() if path.is_dir()]
     assert sorted(left) == ["n1", "n3", "n4"]
