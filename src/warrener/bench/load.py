@@ -53,11 +53,13 @@ _BODY_OVERHEAD: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """One queue, and where its publisher and its consumer connect."""
+    """One queue, and where its publisher and its consumer connect. ``rate`` is messages a second
+    that are published, if not as many as go."""
 
     queue: str
     publish: Target
     consume: Target
+    rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,9 @@ class _Publisher:
         self._size = len(one)
         self._batch = memoryview(one * spec.window)
         self._window = spec.window
-        self._least = max(1, spec.window // 4)  # free places worth a write
+        self._least = max(1, spec.window // 4) if flow.rate is None else 1  # places worth a write
+        self.rate = flow.rate
+        self._began = time.monotonic()
         self.confirms = Confirms()
         self.published = 0
         self.stopped = False
@@ -186,6 +190,9 @@ class _Publisher:
 
     def publish(self) -> None:
         free = self._window - (self.published - self.confirms.confirmed)
+        if self.rate is not None:
+            due = int(self.rate * (time.monotonic() - self._began))
+            free = min(free, due - self.published)
         if free < self._least or self.stopped or self.peer.waits:
             return
         self.published += free
@@ -239,6 +246,7 @@ class _Run:
         self.spec = spec
         self.publishers: dict[int, _Publisher] = {}  # by flow
         self.consumers: dict[int, _Consumer] = {}
+        self.paced: list[_Publisher] = []
         self.buffer = bytearray(_BUFFER)
         self.view = memoryview(self.buffer)
         self.selector = selectors.DefaultSelector()
@@ -251,6 +259,8 @@ class _Run:
                 end = self.consumers[flow] = _Consumer(self.spec, flows[flow])
             else:
                 end = self.publishers[flow] = _Publisher(self.spec, flows[flow])
+                if end.rate is not None:
+                    self.paced.append(end)
             self.selector.register(end.peer.sock, selectors.EVENT_READ, end)
 
     def until(self, done: Callable[[], bool], deadline: float | None = None) -> None:
@@ -272,6 +282,9 @@ class _Run:
                     raise BenchError(self._standstill())
             timeout = 0.25 if deadline is None else min(0.25, deadline - now)
             time.sleep(pace)
+            for publisher in self.paced:
+                publisher.publish()
+                timeout = 0.0
             for key, mask in self.selector.select(timeout):
                 end: _Publisher | _Consumer = key.data
                 peer = end.peer
