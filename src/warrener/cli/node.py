@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from warrener.cli import leaders
 from warrener.cli.common import (
     JsonOption,
     StateOption,
@@ -101,6 +102,7 @@ def revive(
         _say(f"{answer.node} is not drained, and fit")
     else:
         _say(f"{answer.node} is fit again after {answer.seconds:.1f} s")
+        _say(leaders.advice(folder))
     _warn_not_online(answer.node, answer.not_online)
 
 
@@ -160,6 +162,7 @@ def _sessions(number: int) -> str:
 def _advise_rebalance(folder: StateFolder) -> None:
     command = with_state(folder, "warrener balance rebalance")
     _say(f"`{command}` spreads the open sessions evenly again")
+    _say(leaders.advice(folder))
 
 
 def _warn_not_online(node: str, queues: list[str]) -> None:

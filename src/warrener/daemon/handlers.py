@@ -14,6 +14,9 @@ from warrener.control.operations import (
     DRAIN,
     EVENTS,
     EXPLAIN,
+    LEADERS_BALANCE,
+    LEADERS_PLAN,
+    LEADERS_SHOW,
     REBALANCE,
     RESTART,
     REVIVE,
@@ -45,6 +48,7 @@ from warrener.control.operations import (
 from warrener.control.wire import Refusal, Refused
 from warrener.daemon import report
 from warrener.daemon.control_server import Call, Handler
+from warrener.daemon.leaders import Leaders
 from warrener.daemon.parts import Balancer
 from warrener.daemon.upkeep import Upkeep
 from warrener.facts.balance import BalancerStatistics, SessionStatistics
@@ -61,6 +65,7 @@ class Handlers:
     def __init__(self, service: "Service", upkeep: Upkeep) -> None:
         self._service = service
         self._upkeep = upkeep
+        self._leaders = Leaders(service, upkeep)
 
     def table(self) -> Mapping[str, Handler]:
         """Operation name -> handler."""
@@ -74,6 +79,9 @@ class Handlers:
             DRAIN.name: self._upkeep.drain,
             REVIVE.name: self._upkeep.revive,
             RESTART.name: self._upkeep.restart,
+            LEADERS_SHOW.name: self._leaders.show,
+            LEADERS_PLAN.name: self._leaders.plan,
+            LEADERS_BALANCE.name: self._leaders.balance,
             SESSIONS.name: self.sessions,
             EXPLAIN.name: self.explain,
             EVENTS.name: self.events,

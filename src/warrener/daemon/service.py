@@ -206,9 +206,11 @@ class Service:
             log.error("start_failed", exc_info=error)
         self.events.record(Event("daemon.failed", detail={"error": str(error)}))
 
-    async def look_now(self) -> None:
-        """Something was changed in the cluster: the balancer sees it at once."""
+    async def look_now(self) -> ClusterSnapshot | None:
+        """Something was changed in the cluster: the balancer sees it at once. What is seen, None if
+        nobody told."""
         await self._observer.look_once()
+        return None if self._observer.error else self._observer.snapshot
 
     def _viewed(self, snapshot: ClusterSnapshot | None) -> None:
         if self.balancer is not None:

@@ -11,8 +11,9 @@ meanwhile, and a caller that hangs up ends only what can be ended without harm. 
 of sessions: it is undone (the node takes sessions again; those that were moved stay where they
 are). From RabbitMQ's own drain on an operation goes on to its end without its caller.
 
-At one time there is one operation per node, or one rebalancing and no node's; ``close`` ends them
-all, before the balancer and the nodes are stopped.
+At one time there is one operation per node, or one rebalancing (of sessions, or ``alone`` another
+one of the whole cluster) and no node's; ``close`` ends them all, before the balancer and the nodes
+are stopped.
 """
 
 import asyncio
@@ -66,7 +67,9 @@ FIT_TIMEOUT: Final = 30.0
 
 MAX_TIMEOUT: Final = 24 * 3600.0
 
-_REBALANCING: Final = NodeName("")  # the key of the operation that is no node's
+_REBALANCING: Final = NodeName("")  # the key of an operation that is no node's
+_LEADERS: Final = NodeName("leaders of queues")  # likewise
+_WHOLE: Final = {_REBALANCING: "sessions are", _LEADERS: "leaders are"}
 _DRAIN_STOPS: Final = ("quorum",)  # kinds of queues whose replicas a drain stops
 _RESTART_STOPS: Final = ("quorum", "stream")
 
@@ -119,6 +122,16 @@ class Upkeep:
             _REBALANCING, "rebalanced", lambda steps: self._rebalance(request, steps), call
         )
 
+    def refuse_leaders_if_busy(self) -> None:
+        """``Refused`` if leaders can't be balanced now."""
+        self._refuse_if_busy(_LEADERS)
+
+    async def balance_leaders(
+        self, work: Callable[[Steps], Coroutine[Any, Any, _Answer]], call: Call
+    ) -> _Answer:
+        """``work``, while nothing is done to a node and no session is rebalanced."""
+        return await self._perform(_LEADERS, "balanced", work, call)
+
     # -- one at a time
 
     async def _perform(
@@ -161,15 +174,16 @@ class Upkeep:
             raise Refused(Refusal.NOT_YET, "the cluster is being stopped")
         if key in self._running:
             what = self._running[key][0]
-            whose = "sessions are" if key == _REBALANCING else f"{key} is"
+            whose = _WHOLE.get(key, f"{key} is")
             raise Refused(Refusal.BUSY, f"{whose} being {what} already; wait until that is done")
-        if key != _REBALANCING and _REBALANCING in self._running:
-            raise Refused(
-                Refusal.BUSY,
-                "sessions are being rebalanced; wait until that is done, or end it with Ctrl-C "
-                "where it was started",
-            )
-        if key == _REBALANCING and self._running:
+        for other in _WHOLE:
+            if other in self._running:
+                raise Refused(
+                    Refusal.BUSY,
+                    f"{_WHOLE[other]} being {self._running[other][0]}; wait until that is done, or "
+                    f"end it with Ctrl-C where it was started",
+                )
+        if key in _WHOLE and self._running:
             node, (what, _) = next(iter(self._running.items()))
             raise Refused(Refusal.BUSY, f"{node} is being {what}; rebalance when that is done")
 

@@ -1,5 +1,6 @@
 """Who leads which queue and what that costs, as far as several rooms speak of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -43,3 +44,31 @@ class LeaderMove:
     type: str  # quorum or stream
     source: NodeName
     target: NodeName
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRates:
+    """Messages a second: into the queue, out of it (deliveries and gets), acknowledged."""
+
+    published: float = 0.0
+    delivered: float = 0.0
+    acked: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RateSample:
+    """What went through the queues in ``seconds``; a queue that isn't in it was idle, as far as
+    the nodes tell. ``missing`` are nodes that should have been asked and didn't answer: what
+    clients do on them isn't in it."""
+
+    seconds: float
+    rates: Mapping[tuple[str, str], QueueRates]  # by (vhost, name)
+    missing: tuple[NodeName, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NotMoved:
+    """RabbitMQ's word that a leader didn't move, for the log; the next view is what counts."""
+
+    move: LeaderMove
+    why: str

@@ -1,0 +1,172 @@
+"""`warrener leaders show|balance` on a real cluster of this module's own: sixty quorum queues of very
+unequal rates, all led by one node, under load through the balancer all the time.
+
+The load runs in a process of its own and checks at its end that all that was published was
+confirmed and delivered, and that no connection was lost; else it fails.
+"""
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.integration.support import balancer_place, eventually, node_place, tool
+from tests.integration.warren import Warren, running
+
+from warrener.bench.job import measure
+from warrener.bench.load import Flow, LoadResult, LoadSpec
+from warrener.bench.topology import declare
+from warrener.bench.wire import Target
+
+pytestmark = pytest.mark.timeout(300)
+
+QUEUES = [f"orders-{number:02}" for number in range(60)]
+RATES = [600 / (number + 1) + 2 for number in range(60)]
+"""Messages a second: like Zipf's, 2,900 in all; the hottest queue has a fifth of it."""
+
+
+def target(place: Any) -> Target:
+    return Target(place.host, place.port, place.user, place.password, place.vhost)
+
+
+@pytest.fixture(scope="module")
+def warren(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warren]:
+    with running(tmp_path_factory.mktemp("leaders")) as made:
+        first = target(node_place(made, made.status()["nodes"][0]))
+        for queue in QUEUES:
+            declare(first, queue, quorum=True)
+        declare(first, "classic", quorum=False)
+        yield made
+
+
+class Load:
+    """Paced publishers and consumers on every queue, through the balancer."""
+
+    def __init__(self, warren: Warren, seconds: float) -> None:
+        self.result: LoadResult | None = None
+        self.problem: BaseException | None = None
+        through = target(balancer_place(warren))
+        flows = [
+            Flow(queue, through, through, rate)
+            for queue, rate in zip([*QUEUES, "classic"], [*RATES, 100.0], strict=True)
+        ]
+        spec = LoadSpec(flows=tuple(flows), window=200, prefetch=100, warmup=1, seconds=seconds)
+        self._thread = threading.Thread(target=self._run, args=(spec,))
+        self._thread.start()
+
+    def _run(self, spec: LoadSpec) -> None:
+        try:
+            self.result = measure(spec, LoadResult, timeout=spec.seconds + 60)
+        except BaseException as problem:
+            self.problem = problem
+
+    def done(self) -> LoadResult:
+        self._thread.join(120)
+        assert self.problem is None, repr(self.problem)
+        assert self.result is not None
+        return self.result
+
+
+def shown(warren: Warren, *options: str) -> dict[str, Any]:
+    found = json.loads(warren.ok("leaders", "show", "--json", *options))
+    assert isinstance(found, dict)
+    return found
+
+
+def leaders(warren: Warren) -> dict[str, str]:
+    return {queue["name"]: queue["leader"] for queue in warren.status()["queues"]}
+
+
+def test_leaders_are_spread_by_load_while_clients_work(warren: Warren) -> None:
+    before = leaders(warren)
+    assert set(before.values()) == {"n1@localhost"}
+    load = Load(warren, 34)
+    eventually("all work", lambda: shown(warren)["queues_active"] == 61, 20)
+
+    seen = shown(warren, "--sample", "3", "--limit", "100")
+    assert seen["seconds"] == pytest.approx(3, abs=0.7)
+    told = {queue["name"]: queue for queue in seen["queues"]}
+    for queue, rate in list(zip(QUEUES, RATES, strict=True))[:5]:
+        assert told[queue]["published"] == pytest.approx(rate, rel=0.2)
+        assert told[queue]["delivered"] == pytest.approx(rate, rel=0.2)
+    assert (told["classic"]["fixed"], told[QUEUES[0]]["fixed"]) == ("classic", None)
+    n1, n2, n3 = seen["nodes"]
+    assert n1["leaders"] == {"classic": 1, "quorum": 60}
+    assert n1["skew"] > 1.3
+    assert n2["load"] == pytest.approx(n3["load"], rel=0.1)  # followers only
+    text = warren.ok("leaders", "show", "--limit", "5")
+    assert "orders-00" in text
+    assert "`warrener leaders balance" in text
+
+    unasked = warren.run("leaders", "balance")
+    assert (unasked.returncode, unasked.stdout) == (2, "")
+    assert "--yes" in unasked.stderr
+    dry = json.loads(warren.ok("leaders", "balance", "--dry-run", "--sample", "3", "--json"))
+    assert 0 < len(dry["moves"]) < 40  # a reshuffle of all would be 40
+    assert leaders(warren) == before
+
+    done = json.loads(warren.ok("leaders", "balance", "--yes", "--sample", "5", "--json"))
+    print(json.dumps({key: value for key, value in done.items() if key != "moves"}))
+    assert done["stopped"] == ""
+    assert done["moved"] == done["planned"]
+    assert (done["skipped"], done["failed"]) == (0, 0)
+    loads = [node["expected"] for node in done["nodes"]]
+    assert max(loads) <= 1.1 * sum(loads) / 3
+    assert done["skew_after"] <= 1.15
+    after = leaders(warren)
+    assert sum(before[queue] != after[queue] for queue in before) == done["moved"]
+    assert after["classic"] == before["classic"]
+
+    again = json.loads(warren.ok("leaders", "balance", "--yes", "--sample", "5", "--json"))
+    assert again["moves"] == []
+    result = load.done()  # none lost, none refused, nobody disconnected
+    print(f"{result.published} messages, {result.redelivered} redelivered, {done['moved']} moves")
+    ends = warren.status()["balancer"]["sessions_ended"]
+    assert set(ends) <= {"client_closed"}
+    kinds = [event["kind"] for event in json.loads(warren.ok("events", "--json"))["events"]]
+    assert "leaders.balanced" in kinds
+
+
+def test_an_idle_cluster_is_left_as_it_is(warren: Warren) -> None:
+    dry = warren.ok("leaders", "balance", "--dry-run", "--sample", "1")
+    assert "Nothing to move" in dry
+
+
+def test_what_it_cannot_move_is_told(warren: Warren) -> None:
+    """A stream, a queue with a strange name, a queue that somebody moved meanwhile."""
+    place = target(node_place(warren, warren.status()["nodes"][0]))
+    odd = 'we"ird\\ {queue}, ü'
+    declare(place, odd, quorum=True)
+    declare(place, "plain", quorum=True)
+    load = _Hammer(warren, [odd, "plain"])
+    try:
+        eventually("it works", lambda: shown(warren)["queues_active"] == 2, 20)
+        done = json.loads(warren.ok("leaders", "balance", "--yes", "--sample", "2", "--json"))
+    finally:
+        load.done()
+    assert done["moved"] == done["planned"] >= 1
+    assert Counter(leaders(warren)[name] for name in (odd, "plain")).most_common(1)[0][1] == 1
+
+
+class _Hammer(Load):
+    def __init__(self, warren: Warren, queues: list[str]) -> None:
+        self.result = None
+        self.problem = None
+        through = target(balancer_place(warren))
+        flows = tuple(Flow(queue, through, through, 300.0) for queue in queues)
+        spec = LoadSpec(flows=flows, window=200, prefetch=100, warmup=1, seconds=10)
+        self._thread = threading.Thread(target=self._run, args=(spec,))
+        self._thread.start()
+
+
+def test_a_drained_node_gets_none(warren: Warren) -> None:
+    row = warren.status()["nodes"][2]
+    tool(row, "rabbitmq-upgrade", "drain")
+    try:
+        eventually("seen", lambda: shown(warren, "--sample", "0.5")["nodes"][2]["why_not"], 20)
+        node = shown(warren, "--sample", "0.5")["nodes"][2]
+        assert (node["why_not"], node["wanted"]) == ("drained", 0)
+    finally:
+        tool(row, "rabbitmq-upgrade", "revive")
