@@ -1,5 +1,5 @@
-"""`warrener leaders show|balance` on a real cluster of this module's own: sixty quorum queues of very
-unequal rates, all led by one node, under load through the balancer all the time.
+"""`warrener leaders show|balance` on a real cluster of this module's own: sixty quorum queues of
+very unequal rates, all led by one node, under load through the balancer all the time.
 
 The load runs in a process of its own and checks at its end that all that was published was
 confirmed and delivered, and that no connection was lost; else it fails.
@@ -23,8 +23,8 @@ from warrener.bench.wire import Target
 pytestmark = pytest.mark.timeout(300)
 
 QUEUES = [f"orders-{number:02}" for number in range(60)]
-RATES = [600 / (number + 1) + 2 for number in range(60)]
-"""Messages a second: like Zipf's, 2,900 in all; the hottest queue has a fifth of it."""
+RATES = [150 / (number + 1) + 1 for number in range(60)]
+"""Messages a second: like Zipf's, 760 in all; the hottest queue has a fifth of it."""
 
 
 def target(place: Any) -> Target:
@@ -50,7 +50,7 @@ class Load:
         through = target(balancer_place(warren))
         flows = [
             Flow(queue, through, through, rate)
-            for queue, rate in zip([*QUEUES, "classic"], [*RATES, 100.0], strict=True)
+            for queue, rate in zip([*QUEUES, "classic"], [*RATES, 25.0], strict=True)
         ]
         spec = LoadSpec(flows=tuple(flows), window=200, prefetch=100, warmup=1, seconds=seconds)
         self._thread = threading.Thread(target=self._run, args=(spec,))
@@ -89,8 +89,8 @@ def test_leaders_are_spread_by_load_while_clients_work(warren: Warren) -> None:
     assert seen["seconds"] == pytest.approx(3, abs=0.7)
     told = {queue["name"]: queue for queue in seen["queues"]}
     for queue, rate in list(zip(QUEUES, RATES, strict=True))[:5]:
-        assert told[queue]["published"] == pytest.approx(rate, rel=0.2)
-        assert told[queue]["delivered"] == pytest.approx(rate, rel=0.2)
+        assert told[queue]["published"] == pytest.approx(rate, rel=0.3)
+        assert told[queue]["delivered"] == pytest.approx(rate, rel=0.3)
     assert (told["classic"]["fixed"], told[QUEUES[0]]["fixed"]) == ("classic", None)
     n1, n2, n3 = seen["nodes"]
     assert n1["leaders"] == {"classic": 1, "quorum": 60}

@@ -179,7 +179,7 @@ class _Publisher:
         self._window = spec.window
         self._least = max(1, spec.window // 4) if flow.rate is None else 1  # places worth a write
         self.rate = flow.rate
-        self._began = time.monotonic()
+        self._began = 0.0
         self.confirms = Confirms()
         self.published = 0
         self.stopped = False
@@ -191,7 +191,9 @@ class _Publisher:
     def publish(self) -> None:
         free = self._window - (self.published - self.confirms.confirmed)
         if self.rate is not None:
-            due = int(self.rate * (time.monotonic() - self._began))
+            now = time.monotonic()
+            self._began = self._began or now
+            due = int(self.rate * (now - self._began))
             free = min(free, due - self.published)
         if free < self._least or self.stopped or self.peer.waits:
             return

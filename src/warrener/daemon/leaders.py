@@ -177,9 +177,7 @@ class Leaders:
             self._service.cluster.measure_rates(seconds), name="measure rates"
         )
         try:
-            snapshot, drained = await asyncio.gather(
-                self._service.cluster.look(), self._drained_nodes()
-            )
+            snapshot, drained = await asyncio.gather(self._view(), self._drained_nodes())
             sample = await measuring
         except ManagementError as error:
             raise DaemonError(f"the cluster doesn't tell what its queues do: {error}") from error
@@ -187,6 +185,16 @@ class Leaders:
             measuring.cancel()
         backends = {backend.name: backend for backend in balancer.statistics().backends}
         return report.measured(snapshot, sample, backends, drained)
+
+    async def _view(self) -> ClusterSnapshot:
+        """As new as can be had: a busy node may take longer for its statistics than we wait."""
+        try:
+            return await self._service.cluster.look()
+        except ManagementError:
+            snapshot = self._service.last_view()
+            if snapshot is None:
+                raise
+            return snapshot
 
     async def _drained_nodes(self) -> frozenset[NodeName]:
         """RabbitMQ's word; what the driver did itself if nobody tells."""

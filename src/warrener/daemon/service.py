@@ -33,7 +33,7 @@ from warrener.daemon.errors import DaemonError, Interrupted
 from warrener.daemon.event_log import EventLog
 from warrener.daemon.feed import Feed
 from warrener.daemon.handlers import Handlers
-from warrener.daemon.observer import Observer, is_news
+from warrener.daemon.observer import STALE_AFTER, Observer, is_news
 from warrener.daemon.parts import Balancer, BalancerFactory, Cluster, Reporter
 from warrener.daemon.switch import Switch
 from warrener.daemon.upkeep import Upkeep
@@ -211,6 +211,11 @@ class Service:
         nobody told."""
         await self._observer.look_once()
         return None if self._observer.error else self._observer.snapshot
+
+    def last_view(self) -> ClusterSnapshot | None:
+        """The newest view that is young enough to act on."""
+        age = self._observer.view().age
+        return None if age is None or age > STALE_AFTER else self._observer.snapshot
 
     def _viewed(self, snapshot: ClusterSnapshot | None) -> None:
         if self.balancer is not None:
