@@ -135,7 +135,7 @@ def advice(folder: StateFolder) -> str:
     from warrener.cli.common import with_state
 
     command = with_state(folder, "warrener leaders balance")
-    return f"`{command}` spreads the leaders of queues by load: a node that was away leads none"
+    return f"`{command}` spreads the leaders of queues by load again"
 
 
 def _somebody_there() -> bool:

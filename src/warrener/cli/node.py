@@ -86,7 +86,8 @@ def revive(
     """Take a node out of maintenance mode, and wait until it gets sessions again.
 
     RabbitMQ reports success even if the node can't serve; so this looks. What
-    sessions were moved off stay where they are: see `warrener balance rebalance`.
+    sessions were moved off stay where they are: see `warrener balance rebalance`,
+    and leaders with the nodes that took over: see `warrener leaders balance`.
 
     Examples:
 

@@ -63,6 +63,9 @@ LEADERLESS: Final = 5.0
 FAILURES: Final = 3
 """Moves that RabbitMQ doesn't make until it is given up, and a tenth of those that were tried."""
 
+LOOKS: Final = 3
+"""Times that the cluster is asked how it is, when it doesn't answer and no recent view is there."""
+
 SETTLE: Final = 2.0
 """Seconds for channels to follow their leaders before it is measured again."""
 
@@ -177,32 +180,30 @@ class Leaders:
             self._service.cluster.measure_rates(seconds), name="measure rates"
         )
         try:
-            snapshot, drained = await asyncio.gather(self._view(), self._drained_nodes())
+            snapshot = await self._view()
             sample = await measuring
         except ManagementError as error:
             raise DaemonError(f"the cluster doesn't tell what its queues do: {error}") from error
         finally:
             measuring.cancel()
         backends = {backend.name: backend for backend in balancer.statistics().backends}
-        return report.measured(snapshot, sample, backends, drained)
+        return report.measured(snapshot, sample, backends, self._drained())
 
     async def _view(self) -> ClusterSnapshot:
-        """As new as can be had: a busy node may take longer for its statistics than we wait."""
-        try:
-            return await self._service.cluster.look()
-        except ManagementError:
-            snapshot = self._service.last_view()
-            if snapshot is None:
-                raise
-            return snapshot
+        """As new as can be had: a busy node may need longer for its statistics than is waited."""
+        for _ in range(LOOKS - 1):
+            try:
+                return await self._service.cluster.look()
+            except ManagementError as error:
+                log.warning("look_failed", error=str(error))
+                if (snapshot := self._service.last_view()) is not None:
+                    return snapshot
+        return await self._service.cluster.look()
 
-    async def _drained_nodes(self) -> frozenset[NodeName]:
-        """RabbitMQ's word; what the driver did itself if nobody tells."""
-        try:
-            return await self._service.cluster.drained_nodes()
-        except DaemonError as error:
-            log.warning("drained_nodes_unknown", error=error.message)
-            return frozenset(row.name for row in self._service.cluster.nodes() if row.drained)
+    def _drained(self) -> frozenset[NodeName]:
+        """Those that were drained from here. One that somebody else drained isn't fit, as it has
+        closed its ports; to ask RabbitMQ's tool for it would take a second each time."""
+        return frozenset(row.name for row in self._service.cluster.nodes() if row.drained)
 
     def _balancer(self) -> Balancer:
         balancer = self._service.balancer
@@ -219,10 +220,9 @@ class Leaders:
         began = self._service.monotonic()
         planned = kept.plan
         snapshot = await self._service.look_now()
-        drained = await self._drained_nodes()
         if snapshot is None:
             raise Refused(Refusal.UNWISE, "the cluster doesn't tell how it is; nothing was moved")
-        if why := [*kept.obstacles, *self._obstacles(snapshot, planned, drained)]:
+        if why := [*kept.obstacles, *self._obstacles(snapshot, planned)]:
             why = list(dict.fromkeys(why))
             raise Refused(Refusal.UNWISE, f"{'; '.join(why)}; nothing was moved")
         course = _Course(
@@ -340,12 +340,10 @@ class Leaders:
 
     # -- trouble
 
-    def _obstacles(
-        self, snapshot: ClusterSnapshot, planned: Plan, drained: frozenset[NodeName]
-    ) -> list[str]:
+    def _obstacles(self, snapshot: ClusterSnapshot, planned: Plan) -> list[str]:
         """Why the plan can't be carried out now."""
         found = report.alarms(snapshot)
-        fit = self._fit(snapshot)
+        fit, drained = self._fit(snapshot), self._drained()
         for name in sorted({move.target for move in planned.moves}):
             if name in drained:
                 found.append(f"{short_name(name)} is drained")

@@ -105,7 +105,7 @@ async def test_what_is_fixed_is_told(scene: Scene) -> None:
 async def test_why_a_node_gets_none_is_told(scene: Scene) -> None:
     async with scene.running() as balancer:
         balancer.unfit = {N1: Unfit.HANGS}
-        scene.cluster.drained.add(N2)
+        scene.cluster.change(N2, drained=True)
         scene.cluster.alarmed.add(N3)
         answer = (await ask(scene.folder, ops.LEADERS_SHOW, LeadersShowRequest()))[-1]
         assert [node.why_not for node in answer.nodes] == ["hangs", "drained", "memory alarm"]
@@ -140,6 +140,9 @@ async def test_the_last_view_does_if_there_is_no_newer_one(scene: Scene) -> None
         scene.cluster.look_error = Unreachable("http://127.0.0.1:1/api/nodes", "no answer")
         answer = (await ask(scene.folder, ops.LEADERS_SHOW, LeadersShowRequest()))[-1]
         assert answer.queues_total == 7
+        scene.service.last_view = lambda: None  # type: ignore[method-assign]
+        refused = await refusal(scene, ops.LEADERS_SHOW, LeadersShowRequest())
+        assert "doesn't tell what its queues do" in refused.message
 
 
 async def test_hanging_up_ends_the_measuring(scene: Scene) -> None:
@@ -269,7 +272,7 @@ async def test_what_changed_since_is_skipped(scene: Scene) -> None:
     ("trouble", "told"),
     [
         (lambda scene: scene.cluster.alarmed.add(N3), "n3 has a memory alarm, which blocks"),
-        (lambda scene: scene.cluster.drained.add(N2), "n2 is drained"),
+        (lambda scene: scene.cluster.change(N2, drained=True), "n2 is drained"),
         (lambda scene: scene.balancers[0].unfit.update({N2: Unfit.HANGS}), "n2 isn't fit"),
         (lambda scene: scene.cluster.change(N2, state=NodeState.DOWN), "n2 isn't fit"),
     ],
