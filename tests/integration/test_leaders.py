@@ -82,6 +82,7 @@ def leaders(warren: Warren) -> dict[str, str]:
 
 
 def test_leaders_are_spread_by_load_while_clients_work(warren: Warren) -> None:
+    eventually("all declared", lambda: len(leaders(warren)) == 61)
     before = leaders(warren)
     assert set(before.values()) == {"n1@localhost"}
     load = Load(warren, 34)
