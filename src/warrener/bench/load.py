@@ -359,8 +359,9 @@ class _Run:
             end.peer.sock.close()
 
 
-def run_load(spec: LoadSpec) -> LoadResult:
-    """Do one run; the queues have to exist. They are purged first and left empty.
+def run_load(spec: LoadSpec, stop: Callable[[], bool] | None = None) -> LoadResult:
+    """Do one run; the queues have to exist. They are purged first and left empty. The window ends
+    early once ``stop`` says so.
 
     Raises BenchError for anything that makes the figure worthless.
     """
@@ -383,7 +384,7 @@ def run_load(spec: LoadSpec) -> LoadResult:
         start = time.monotonic()
         run.until(_never, start + spec.warmup)
         before = run.sample()
-        run.until(_never, before.at + spec.seconds)
+        run.until(stop or _never, before.at + spec.seconds)
         after = run.sample()
         for publisher in run.publishers.values():
             publisher.stopped = True
