@@ -53,11 +53,13 @@ _BODY_OVERHEAD: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """One queue, and where its publisher and its consumer connect."""
+    """One queue, and where its publisher and its consumer connect. ``rate`` is messages a second
+    that are published, if not as many as go."""
 
     queue: str
     publish: Target
     consume: Target
+    rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,9 @@ class _Publisher:
         self._size = len(one)
         self._batch = memoryview(one * spec.window)
         self._window = spec.window
-        self._least = max(1, spec.window // 4)  # free places worth a write
+        self._least = max(1, spec.window // 4) if flow.rate is None else 1  # places worth a write
+        self.rate = flow.rate
+        self._began = 0.0
         self.confirms = Confirms()
         self.published = 0
         self.stopped = False
@@ -186,6 +190,11 @@ class _Publisher:
 
     def publish(self) -> None:
         free = self._window - (self.published - self.confirms.confirmed)
+        if self.rate is not None:
+            now = time.monotonic()
+            self._began = self._began or now
+            due = int(self.rate * (now - self._began))
+            free = min(free, due - self.published)
         if free < self._least or self.stopped or self.peer.waits:
             return
         self.published += free
@@ -239,6 +248,7 @@ class _Run:
         self.spec = spec
         self.publishers: dict[int, _Publisher] = {}  # by flow
         self.consumers: dict[int, _Consumer] = {}
+        self.paced: list[_Publisher] = []
         self.buffer = bytearray(_BUFFER)
         self.view = memoryview(self.buffer)
         self.selector = selectors.DefaultSelector()
@@ -251,6 +261,8 @@ class _Run:
                 end = self.consumers[flow] = _Consumer(self.spec, flows[flow])
             else:
                 end = self.publishers[flow] = _Publisher(self.spec, flows[flow])
+                if end.rate is not None:
+                    self.paced.append(end)
             self.selector.register(end.peer.sock, selectors.EVENT_READ, end)
 
     def until(self, done: Callable[[], bool], deadline: float | None = None) -> None:
@@ -272,6 +284,9 @@ class _Run:
                     raise BenchError(self._standstill())
             timeout = 0.25 if deadline is None else min(0.25, deadline - now)
             time.sleep(pace)
+            for publisher in self.paced:
+                publisher.publish()
+                timeout = 0.0
             for key, mask in self.selector.select(timeout):
                 end: _Publisher | _Consumer = key.data
                 peer = end.peer
@@ -344,8 +359,9 @@ class _Run:
             end.peer.sock.close()
 
 
-def run_load(spec: LoadSpec) -> LoadResult:
-    """Do one run; the queues have to exist. They are purged first and left empty.
+def run_load(spec: LoadSpec, stop: Callable[[], bool] | None = None) -> LoadResult:
+    """Do one run; the queues have to exist. They are purged first and left empty. The window ends
+    early once ``stop`` says so.
 
     Raises BenchError for anything that makes the figure worthless.
     """
@@ -368,7 +384,7 @@ def run_load(spec: LoadSpec) -> LoadResult:
         start = time.monotonic()
         run.until(_never, start + spec.warmup)
         before = run.sample()
-        run.until(_never, before.at + spec.seconds)
+        run.until(stop or _never, before.at + spec.seconds)
         after = run.sample()
         for publisher in run.publishers.values():
             publisher.stopped = True

@@ -12,7 +12,16 @@ import typer
 import typer.core
 
 from warrener import __version__
-from warrener.cli import balance, doctor, explain, inspect, lifecycle, node_membership, words
+from warrener.cli import (
+    balance,
+    doctor,
+    explain,
+    inspect,
+    leaders,
+    lifecycle,
+    node_membership,
+    words,
+)
 from warrener.cli.common import BAD_INPUT, FAILED, NOT_RUNNING, CliError
 from warrener.control import state_folder
 from warrener.control.client import NotRunning, Unresponsive
@@ -61,6 +70,7 @@ explain.register(app)
 app.add_typer(balance.app, name="balance")
 app.add_typer(node_membership.app, name="node")
 words.register(app)
+app.add_typer(leaders.app, name="leaders")
 doctor.register(app)
 
 

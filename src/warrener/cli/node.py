@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from warrener.cli import leaders
 from warrener.cli.common import (
     JsonOption,
     StateOption,
@@ -85,7 +86,8 @@ def revive(
     """Take a node out of maintenance mode, and wait until it gets sessions again.
 
     RabbitMQ reports success even if the node can't serve; so this looks. What
-    sessions were moved off stay where they are: see `warrener balance rebalance`.
+    sessions were moved off stay where they are: see `warrener balance rebalance`,
+    and leaders with the nodes that took over: see `warrener leaders balance`.
 
     Examples:
 
@@ -101,6 +103,7 @@ def revive(
         _say(f"{answer.node} is not drained, and fit")
     else:
         _say(f"{answer.node} is fit again after {answer.seconds:.1f} s")
+        _say(leaders.advice(folder))
     warn_not_online(answer.node, answer.not_online)
 
 
@@ -161,6 +164,7 @@ def _sessions(number: int) -> str:
 def _advise_rebalance(folder: StateFolder) -> None:
     command = with_state(folder, "warrener balance rebalance")
     _say(f"`{command}` spreads the open sessions evenly again")
+    _say(leaders.advice(folder))
 
 
 def warn_not_online(node: str, queues: list[str]) -> None:

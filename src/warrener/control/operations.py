@@ -13,6 +13,14 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
+from warrener.control.leaders_operations import (
+    LeadersBalanceAnswer,
+    LeadersBalanceRequest,
+    LeadersPlanAnswer,
+    LeadersPlanRequest,
+    LeadersShowAnswer,
+    LeadersShowRequest,
+)
 from warrener.facts.ids import NodeName
 from warrener.facts.reasons import NodeState, Placement, Unfit
 from warrener.facts.settings import PolicyName
@@ -422,6 +430,11 @@ REBALANCE: Final = Operation("rebalance", RebalanceRequest, RebalanceAnswer, Pro
 DRAIN: Final = Operation("drain-node", DrainRequest, DrainAnswer, ProgressLine)
 REVIVE: Final = Operation("revive-node", ReviveRequest, ReviveAnswer, ProgressLine)
 RESTART: Final = Operation("restart-node", RestartRequest, RestartAnswer, ProgressLine)
+LEADERS_SHOW: Final = Operation("leaders-show", LeadersShowRequest, LeadersShowAnswer, ProgressLine)
+LEADERS_PLAN: Final = Operation("leaders-plan", LeadersPlanRequest, LeadersPlanAnswer, ProgressLine)
+LEADERS_BALANCE: Final = Operation(
+    "leaders-balance", LeadersBalanceRequest, LeadersBalanceAnswer, ProgressLine
+)
 SESSIONS: Final = Operation("sessions", SessionsRequest, SessionsAnswer)
 EXPLAIN: Final = Operation("explain", ExplainRequest, ExplainAnswer)
 EVENTS: Final = Operation("events", EventsRequest, EventsAnswer, EventLine)

@@ -21,6 +21,9 @@ from warrener.control.operations import (
     DRAIN,
     EVENTS,
     EXPLAIN,
+    LEADERS_BALANCE,
+    LEADERS_PLAN,
+    LEADERS_SHOW,
     REBALANCE,
     RESTART,
     REVIVE,
@@ -52,6 +55,7 @@ from warrener.control.operations import (
 from warrener.control.wire import Refusal, Refused
 from warrener.daemon import report
 from warrener.daemon.control_server import Call, Handler
+from warrener.daemon.leaders import Leaders
 from warrener.daemon.membership import Membership
 from warrener.daemon.parts import Balancer
 from warrener.daemon.upkeep import Upkeep
@@ -66,10 +70,13 @@ if TYPE_CHECKING:  # the service makes the handlers
 class Handlers:
     """What each operation does."""
 
-    def __init__(self, service: "Service", upkeep: Upkeep, membership: Membership) -> None:
+    def __init__(
+        self, service: "Service", upkeep: Upkeep, membership: Membership, leaders: Leaders
+    ) -> None:
         self._service = service
         self._upkeep = upkeep
         self._membership = membership
+        self._leaders = leaders
 
     def table(self) -> Mapping[str, Handler]:
         """Operation name -> handler."""
@@ -88,6 +95,9 @@ class Handlers:
             ADD_NODE.name: self._membership.add,
             REMOVE_NODE.name: self._membership.remove,
             REPLACE_NODE.name: self._membership.replace,
+            LEADERS_SHOW.name: self._leaders.show,
+            LEADERS_PLAN.name: self._leaders.plan,
+            LEADERS_BALANCE.name: self._leaders.balance,
             SESSIONS.name: self.sessions,
             EXPLAIN.name: self.explain,
             EVENTS.name: self.events,

@@ -8,6 +8,7 @@ from warrener.daemon.report import DrivenNode
 from warrener.facts.balance import Backend, BalancerStatistics, SessionStatistics
 from warrener.facts.happenings import Progress
 from warrener.facts.ids import NodeName, SessionId
+from warrener.facts.leaders import LeaderMove, NotMoved, RateSample
 from warrener.facts.moves import ChannelStatistics, DrainResult, MoveProgress, RebalanceResult
 from warrener.facts.replicas import Position, ReplicaMove
 from warrener.facts.settings import PolicyName
@@ -70,6 +71,12 @@ class Cluster(Protocol):
 
     async def drained_nodes(self) -> frozenset[NodeName]:
         """Those in maintenance mode, whoever put them there. ``DaemonError`` if nobody tells."""
+
+    async def measure_rates(self, seconds: float) -> RateSample:
+        """What goes through the queues; ``DaemonError`` or ``ManagementError`` if nobody tells."""
+
+    async def move_leaders(self, moves: Sequence[LeaderMove]) -> Sequence[NotMoved]:
+        """Other members lead these queues; what was left where it was. ``DaemonError``."""
 
     def nodes(self) -> Sequence[DrivenNode]: ...
     def backends(self) -> tuple[Backend, ...]: ...

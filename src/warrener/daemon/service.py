@@ -33,8 +33,9 @@ from warrener.daemon.errors import DaemonError, Interrupted
 from warrener.daemon.event_log import EventLog
 from warrener.daemon.feed import Feed
 from warrener.daemon.handlers import Handlers
+from warrener.daemon.leaders import Leaders
 from warrener.daemon.membership import Membership
-from warrener.daemon.observer import Observer, is_news
+from warrener.daemon.observer import STALE_AFTER, Observer, is_news
 from warrener.daemon.parts import Balancer, BalancerFactory, Cluster, Reporter
 from warrener.daemon.switch import Switch
 from warrener.daemon.upkeep import Upkeep
@@ -93,8 +94,9 @@ class Service:
         self._works = Works()
         self._upkeep = Upkeep(self, self._works)
         membership = Membership(self, self._works, self._upkeep)
+        leaders = Leaders(self, self._works)
         self._control = ControlServer(
-            folder.socket, Handlers(self, self._upkeep, membership).table()
+            folder.socket, Handlers(self, self._upkeep, membership, leaders).table()
         )
 
     # ------------------------------------------------------------------------ life
@@ -214,9 +216,16 @@ class Service:
             log.error("start_failed", exc_info=error)
         self.events.record(Event("daemon.failed", detail={"error": str(error)}))
 
-    async def look_now(self) -> None:
-        """Something was changed in the cluster: the balancer sees it at once."""
+    async def look_now(self) -> ClusterSnapshot | None:
+        """Something was changed in the cluster: the balancer sees it at once. What is seen, None if
+        nobody told."""
         await self._observer.look_once()
+        return None if self._observer.error else self._observer.snapshot
+
+    def last_view(self) -> ClusterSnapshot | None:
+        """The newest view that is young enough to act on."""
+        age = self._observer.view().age
+        return None if age is None or age > STALE_AFTER else self._observer.snapshot
 
     def _viewed(self, snapshot: ClusterSnapshot | None) -> None:
         if self.balancer is not None:

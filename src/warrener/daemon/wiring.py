@@ -23,6 +23,7 @@ from warrener.daemon.parts import BalancerFactory
 from warrener.facts.balance import Backend
 from warrener.facts.happenings import EventSink, ProgressSink
 from warrener.facts.ids import NodeName
+from warrener.facts.leaders import LeaderMove, NotMoved, RateSample
 from warrener.facts.places import Found, Lookup
 from warrener.facts.replicas import Position, ReplicaMove
 from warrener.facts.snapshot import ClusterSnapshot
@@ -142,6 +143,14 @@ class Local:
     async def drained_nodes(self) -> frozenset[NodeName]:
         with _told():
             return await self._cluster.drained_nodes()
+
+    async def measure_rates(self, seconds: float) -> RateSample:
+        with _told():
+            return await self._cluster.measure_rates(seconds)
+
+    async def move_leaders(self, moves: Sequence[LeaderMove]) -> Sequence[NotMoved]:
+        with _told():
+            return await self._cluster.move_leaders(moves)
 
     def nodes(self) -> Sequence[LocalNode]:
         return self._cluster.nodes()

@@ -73,7 +73,7 @@ class Works:
         """``work`` to its end, with its progress on ``call``. ``what`` is what is being done, as in
         "n1 is being restarted". Raises Refused: BUSY if something else is in its way, FAILED for a
         ``DaemonError``, CALLED_OFF when the cluster is stopped."""
-        self._refuse_if_busy(key, what)
+        self.refuse_if_busy(key, what)
         steps = Steps()
         task = asyncio.create_task(work(steps), name=f"{what} {key}")
         self._running[key] = what, task
@@ -101,7 +101,8 @@ class Works:
         except DaemonError as error:
             raise Refused(Refusal.FAILED, error.message) from None
 
-    def _refuse_if_busy(self, key: Key, what: str) -> None:
+    def refuse_if_busy(self, key: Key, what: str) -> None:
+        """``Refused`` if this can't begin now."""
         if self._closed:
             raise Refused(Refusal.NOT_YET, "the cluster is being stopped")
         if key in self._running:

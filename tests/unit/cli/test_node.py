@@ -106,7 +106,10 @@ def test_revive(run, folder: StateFolder) -> None:
     with scripted_daemon(folder, answer(fit), answer(already)) as requests:
         result = run("node", "revive", "n2")
         assert run("node", "revive", "n2").out == "n2@localhost is not drained, and fit\n"
-    assert result.out == "n2@localhost is fit again after 2.0 s\n"
+    assert result.out == (
+        "n2@localhost is fit again after 2.0 s\n"
+        "`warrener leaders balance` spreads the leaders of queues by load again\n"
+    )
     assert "its replicas of a, b are not online" in result.err
     assert sent(requests)[0]["args"] == {"node": "n2", "timeout": 30.0}
 
@@ -118,6 +121,7 @@ def test_restart(run, folder: StateFolder) -> None:
         assert run("node", "restart", "n2").out.splitlines() == [
             "n2@localhost runs again after 14.3 s, as process 77",
             "`warrener balance rebalance` spreads the open sessions evenly again",
+            "`warrener leaders balance` spreads the leaders of queues by load again",
         ]
         assert run("node", "restart", "n2", "--drain", "--timeout", "9").out.startswith(
             "Before: 12 sessions moved in 1.2 s\nn2@localhost runs again"

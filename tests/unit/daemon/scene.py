@@ -24,6 +24,7 @@ from warrener.daemon.switch import Switch
 from warrener.facts.balance import Backend, BackendStatistics, BalancerStatistics, SessionStatistics
 from warrener.facts.happenings import Progress
 from warrener.facts.ids import NodeName, SessionId
+from warrener.facts.leaders import LeaderMove, NotMoved, QueueRates, RateSample
 from warrener.facts.moves import ChannelStatistics, DrainResult, RebalanceResult
 from warrener.facts.reasons import NodeState, Unfit
 from warrener.facts.replicas import Position, ReplicaMove
@@ -67,8 +68,17 @@ class FakeCluster:
         self.drained_error: Exception | None = None
         self.look_error: Exception | None = None
         self.queues: tuple[QueueView, ...] = (QueueView("/", "q", "quorum", N2),)
+        self.alarmed: set[NodeName] = set()
+        self.rates: dict[tuple[str, str], QueueRates] = {}
+        self.missing: tuple[NodeName, ...] = ()
+        self.stuck: set[str] = set()  # queues that don't move
+        self.measure_with: Callable[[], Awaitable[None]] = self._at_once
+        self.move_with: Callable[[Sequence[LeaderMove]], Awaitable[None]] = self._moves_at_once
 
     async def _at_once(self) -> None:
+        pass
+
+    async def _moves_at_once(self, moves: Sequence[LeaderMove]) -> None:
         pass
 
     def change(self, name: NodeName, **changes: Any) -> None:
@@ -120,6 +130,23 @@ class FakeCluster:
             raise
         self.drained.discard(name)
         self.change(name, state=NodeState.RUNNING, pid=8)
+
+    async def measure_rates(self, seconds: float) -> RateSample:
+        self.story.append(f"measures for {seconds:g} s")
+        await self.measure_with()
+        return RateSample(seconds, self.rates, self.missing)
+
+    async def move_leaders(self, moves: Sequence[LeaderMove]) -> Sequence[NotMoved]:
+        self.story.append(f"moves {', '.join(move.name for move in moves)}")
+        await self.move_with(moves)
+        targets = {(move.vhost, move.name): move.target for move in moves}
+        self.queues = tuple(
+            queue
+            if queue.name in self.stuck
+            else replace(queue, leader=targets.get((queue.vhost, queue.name), queue.leader))
+            for queue in self.queues
+        )
+        return [NotMoved(move, "timeout") for move in moves if move.name in self.stuck]
 
     async def drained_nodes(self) -> frozenset[NodeName]:
         if self.drained_error is not None:
@@ -204,7 +231,12 @@ class FakeCluster:
         if self.look_error is not None:
             raise self.look_error
         nodes = tuple(
-            NodeView(name, running=row.state is NodeState.RUNNING, version="3.10.8")
+            NodeView(
+                name,
+                running=row.state is NodeState.RUNNING,
+                mem_alarm=name in self.alarmed,
+                version="3.10.8",
+            )
             for name, row in self.rows.items()
         )
         return ClusterSnapshot(N1, 100.0, "warren", nodes, self.queues)

@@ -57,6 +57,7 @@ from warrener.cluster.errors import (
     StartFailed,
     UnknownNode,
 )
+from warrener.cluster.leaders.measure import measure
 from warrener.cluster.members import (
     MAX_NODES,
     StartPlan,
@@ -69,6 +70,7 @@ from warrener.cluster.spec import ClusterSpec
 from warrener.facts.balance import Backend
 from warrener.facts.happenings import Event, EventSink, Progress, ProgressSink
 from warrener.facts.ids import NodeName, short_name
+from warrener.facts.leaders import LeaderMove, NotMoved, RateSample
 from warrener.facts.reasons import NodeState
 from warrener.facts.replicas import Position, ReplicaMove
 from warrener.management.client import ManagementClient
@@ -498,6 +500,25 @@ class LocalCluster:
         """Which nodes are in maintenance mode, whoever put them there. Takes a second. Raises
         NotRunning or ToolFailed."""
         return await self._works().drained()
+
+    # -- leaders of queues
+
+    async def measure_rates(self, seconds: float) -> RateSample:
+        """What goes through the queues; asks the nodes that run and aren't in maintenance mode,
+        which closes their ports. Raises NotRunning or ManagementError if none answers."""
+        asked = [
+            (node.name, f"http://{LOOPBACK}:{node.ports.prometheus}")
+            for node in self._nodes.values()
+            if node.state is NodeState.RUNNING and not node.drained
+        ]
+        if not asked:
+            raise NotRunning("no node runs whose queues could be measured")
+        return await measure(asked, seconds)
+
+    async def move_leaders(self, moves: Sequence[LeaderMove]) -> list[NotMoved]:
+        """Hands the leadership of quorum queues over; those that RabbitMQ says it left where they
+        were. Raises NotRunning or ToolFailed."""
+        return await self._works().move_leaders(moves)
 
     def _works(self) -> Upkeep:
         assert self._upkeep is not None, "prepare() first"

@@ -23,6 +23,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
+from warrener.cluster.drivers import leadership
 from warrener.cluster.drivers.installation import Installation
 from warrener.cluster.drivers.node import Node
 from warrener.cluster.drivers.node_config import tool_environment
@@ -40,6 +41,7 @@ from warrener.cluster.errors import (
 from warrener.cluster.observe import observe
 from warrener.facts.happenings import Progress, ProgressSink
 from warrener.facts.ids import NodeName, short_name
+from warrener.facts.leaders import LeaderMove, NotMoved
 from warrener.facts.reasons import NodeState
 from warrener.management.client import ManagementError
 
@@ -187,6 +189,18 @@ class Upkeep:
                 asked.files.logs / "rabbitmq-diagnostics.log",
             ) from None
         return frozenset(name for name in self._nodes if name in found)
+
+    async def move_leaders(self, moves: Sequence[LeaderMove]) -> list[NotMoved]:
+        """Other nodes lead these quorum queues; those that RabbitMQ says it didn't move. Raises
+        ToolFailed, or NotRunning if there is nobody to ask."""
+        asked = next((node for node in self._nodes.values() if self._answers(node)), None)
+        if asked is None:
+            raise NotRunning("no node runs that could be asked to move leaders")
+        left = []
+        for expression, part in leadership.expressions(moves):
+            answer = await self._tool(asked, "rabbitmqctl", "-q", "eval", expression)
+            left += leadership.not_moved(answer, part)
+        return left
 
     def _answers(self, node: Node) -> bool:
         return node.state is NodeState.RUNNING and not node.frozen
