@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from warrener.cli import leaders
 from warrener.cli.common import (
     JsonOption,
     StateOption,
@@ -70,6 +71,7 @@ def add(
         _say("Replicas were still to move when you stopped it; queues are as safe as before")
     _warn(answer.failed)
     _advise(folder, "warrener balance rebalance", "spreads the open sessions over all nodes")
+    _say(leaders.advice(folder))
 
 
 @app.command("remove")
@@ -157,6 +159,7 @@ def replace(
         _say(f"Lost with its data: {_names(answer.lost)}")
     _warn(answer.failed)
     _advise(folder, "warrener balance rebalance", "spreads the open sessions over all nodes")
+    _say(leaders.advice(folder))
 
 
 def _queues(number: int) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from warrener.cli import leaders
 from warrener.cli.common import (
     FAILED,
     CliError,
@@ -261,6 +262,7 @@ def rolling_restart(
     _say(f"{number} node{'' if number == 1 else 's'} restarted in {seconds:.0f} s")
     command = with_state(folder, "warrener balance rebalance")
     _say(f"`{command}` spreads the open sessions evenly again")
+    _say(leaders.advice(folder))
 
 
 def _status(folder: StateFolder) -> "StatusAnswer":

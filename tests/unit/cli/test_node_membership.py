@@ -22,6 +22,7 @@ def test_add(run, folder: StateFolder) -> None:
         "n4@localhost is a node of the cluster, which has 4 now; it took 21.2 s. It holds a "
         "replica of 45 queues\n"
         "`warrener balance rebalance` spreads the open sessions over all nodes\n"
+        "`warrener leaders balance` spreads the leaders of queues by load again\n"
     )
     assert "n4: starts" in result.err
     assert json.loads(requests[0])["args"] == {
