@@ -179,7 +179,9 @@ def examine(folder: StateFolder, file: Path | None) -> Iterator[Check]:
             yield Check("warrener.toml", Verdict.OK, f"{shown(file)}: {spec.nodes} nodes")
     yield _rabbitmq(spec)
     haproxy = version_of(["haproxy", "-v"])
-    yield program("HAProxy", haproxy, "haproxy", needed_for="`warrener bench` only")
+    yield program(
+        "HAProxy", haproxy, "haproxy", needed_for='`warrener bench` and data_plane = "haproxy" only'
+    )
     prometheus = version_of(["prometheus", "--version"])
     yield program("Prometheus", prometheus, "prometheus", needed_for="`make test` only")
     yield localhost(_addresses("localhost"))

@@ -16,6 +16,7 @@ from warrener.control.operations import (
     StatusAnswer,
     ViewStatus,
 )
+from warrener.facts.data_plane import DataPlane
 from warrener.facts.reasons import NodeState
 from warrener.facts.snapshot import QueueView
 
@@ -120,6 +121,9 @@ def _state(node: NodeStatus) -> str:
 
 
 def _balancer(console: Console, balancer: BalancerStatus, nodes: Sequence[NodeStatus]) -> None:
+    if balancer.data_plane is DataPlane.HAPROXY:
+        _haproxy(console, balancer, nodes)
+        return
     console.print(
         f"[bold]Balancer[/] {balancer.host}:{balancer.port}, policy {balancer.policy}, "
         f"{balancer.fit_nodes} of {len(nodes)} nodes fit",
@@ -134,7 +138,35 @@ def _balancer(console: Console, balancer: BalancerStatus, nodes: Sequence[NodeSt
     console.print(f"  {locality(balancer.locality, balancer.locality_error)}", soft_wrap=True)
     console.print(
         f"  messages: {balancer.messages_local:,} local, {balancer.messages_remote:,} remote; "
-        f"channels moved: {counts(balancer.moves)}{_trouble(balancer)}",
+        f"channels moved: {counts(balancer.moves or {})}{_trouble(balancer)}",
+        soft_wrap=True,
+    )
+    unfit(console, nodes)
+    console.print()
+
+
+def _haproxy(console: Console, balancer: BalancerStatus, nodes: Sequence[NodeStatus]) -> None:
+    process = f"process {balancer.pid}" if balancer.pid else "[red]not running[/]"
+    console.print(
+        f"[bold]HAProxy[/] {escape(balancer.data_plane_version)} ({process}) at "
+        f"{balancer.host}:{balancer.port}, policy {balancer.policy}, {balancer.fit_nodes} of {len(nodes)} nodes fit",
+        soft_wrap=True,
+    )
+    console.print(
+        f"  {balancer.sessions} sessions open, {balancer.sessions_total} so far, "
+        f"{balancer.rejected_total} rejected; {size(balancer.bytes_in)} in, "
+        f"{size(balancer.bytes_out)} out",
+        soft_wrap=True,
+    )
+    failed = {str(node.name): node.failures_total for node in nodes if node.failures_total}
+    if failed:
+        console.print(
+            f"  connects that failed and went elsewhere: {escape(counts(failed))}", soft_wrap=True
+        )
+    console.print(
+        "  bytes are passed as they come: no locality, no moves, no message counts; clients of a "
+        "lost node connect again",
+        style="dim",
         soft_wrap=True,
     )
     unfit(console, nodes)
