@@ -149,7 +149,8 @@ def _haproxy(console: Console, balancer: BalancerStatus, nodes: Sequence[NodeSta
     process = f"process {balancer.pid}" if balancer.pid else "[red]not running[/]"
     console.print(
         f"[bold]HAProxy[/] {escape(balancer.data_plane_version)} ({process}) at "
-        f"{balancer.host}:{balancer.port}, policy {balancer.policy}, {balancer.fit_nodes} of {len(nodes)} nodes fit",
+        f"{balancer.host}:{balancer.port}, policy {balancer.policy}, "
+        f"{balancer.fit_nodes} of {len(nodes)} nodes fit",
         soft_wrap=True,
     )
     console.print(

@@ -270,8 +270,8 @@ def _build(file: SpecFile, source: str, folder: Path) -> ClusterSpec:
     )
 
 
-def _program(given: str | None, folder: Path) -> str:
+def _program(given: str, folder: Path) -> str:
     """A bare name is looked for on the PATH; anything with a slash is a path from ``folder`` on."""
-    if given is None or ("/" not in given and not given.startswith("~")):
-        return given or ""
+    if "/" not in given and not given.startswith("~"):
+        return given
     return str(folder / Path(given).expanduser())

@@ -209,8 +209,10 @@ class BalancerSection(_Section):
     data_plane: Annotated[DataPlane, BeforeValidator(_data_plane)] = Field(
         _DEFAULTS.data_plane, description=", ".join(f'"{plane}"' for plane in DataPlane)
     )
-    haproxy: str | None = Field(
-        None, min_length=1, description='the HAProxy program, such as "/usr/sbin/haproxy"'
+    haproxy: str = Field(
+        _DEFAULTS.haproxy,
+        min_length=1,
+        description='the HAProxy program, such as "/usr/sbin/haproxy"',
     )
 
 

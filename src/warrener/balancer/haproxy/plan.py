@@ -104,6 +104,7 @@ class Slots:
         usable = len(set(names)) == len(names) and all(map(_SLOT_NAME.fullmatch, names))
         named = names[:number] if usable else []
         spare = [f"spare-{count}" for count in range(1, number + 1 - len(named))]
+        self._named = frozenset(named)
         self._slots: dict[str, Backend | None] = dict.fromkeys([*named, *spare])
         self.assign(backends, {})
 
@@ -122,8 +123,14 @@ class Slots:
             self._slots[slot] = wanted.pop(before.name, None) if before is not None else None
         for name, backend in wanted.items():
             free = [slot for slot, taken in self._slots.items() if taken is None]
-            # A node's own slot first, then the quietest, in order.
-            free.sort(key=lambda slot: (slot != short_name(name), sessions.get(slot, 0)))
+            # A node's own slot first, then the quietest, then one that isn't named after another.
+            free.sort(
+                key=lambda slot: (
+                    slot != short_name(name),
+                    sessions.get(slot, 0),
+                    slot in self._named,
+                )
+            )
             self._slots[free[0]] = backend
 
     def of(self, name: NodeName) -> str | None:

@@ -147,7 +147,18 @@ class HaproxyProcess:
 
     def _launch(self) -> Process:
         descriptors = [bound.fileno() for bound in self._sockets]
-        config, map_ = self._render(descriptors)
+        try:
+            self._write_files(*self._render(descriptors))
+        except OSError as error:
+            raise HaproxyError(f"HAProxy's files can't be written: {error}") from error
+        # -db: in the foreground, and one process
+        arguments = (self._program, "-db", "-f", "haproxy.cfg")
+        try:
+            return self._launcher(Launch(arguments, self._folder, self._log, descriptors))
+        except OSError as error:
+            raise HaproxyError(f"{self._program} can't be run: {error.strerror}") from error
+
+    def _write_files(self, config: str, map_: str) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder.chmod(0o700)
         (self._folder / SOCKET).unlink(missing_ok=True)
@@ -155,18 +166,6 @@ class HaproxyProcess:
         _write(self._folder / POLICY_MAP, map_)
         with contextlib.suppress(FileNotFoundError):  # what the one before said is kept
             self._log.replace(self._log.with_name(self._log.name + ".1"))
-        try:
-            return self._launcher(
-                # -db: in the foreground, and one process
-                Launch(
-                    (self._program, "-db", "-f", "haproxy.cfg"),
-                    self._folder,
-                    self._log,
-                    descriptors,
-                )
-            )
-        except OSError as error:
-            raise HaproxyError(f"{self._program} can't be run: {error.strerror}") from error
 
     async def _until_it_answers(self, process: Process) -> Info:
         loop = asyncio.get_running_loop()
