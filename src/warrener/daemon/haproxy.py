@@ -49,6 +49,12 @@ class _Haproxy(HaproxyBalancer):
         except HaproxyError as error:
             raise DaemonError(str(error)) from error
 
+    async def wait_ready(self, nodes: int, timeout: float) -> bool:
+        try:
+            return await super().wait_ready(nodes, timeout)
+        except HaproxyError as error:
+            raise DaemonError(str(error)) from error
+
 
 def haproxy_factory(
     spec: ClusterSpec, host: Host, on_event: EventSink, progress: ProgressSink

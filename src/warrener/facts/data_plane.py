@@ -47,6 +47,6 @@ class Unsupported(Exception):
 
     def __init__(self, lack: Lack) -> None:
         super().__init__(
-            f"not possible with data_plane = {DataPlane.HAPROXY.value!r}: {WHY_HAPROXY_LACKS[lack]}"
+            f'not possible with data_plane = "{DataPlane.HAPROXY}": {WHY_HAPROXY_LACKS[lack]}'
         )
         self.lack = lack

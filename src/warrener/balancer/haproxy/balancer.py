@@ -160,15 +160,20 @@ class HaproxyBalancer:
         return self._address
 
     async def wait_ready(self, nodes: int, timeout: float) -> bool:
-        """Wait until at least ``nodes`` nodes are fit and HAProxy knows it; False if that isn't so
-        after ``timeout`` s."""
+        """Wait until at least ``nodes`` nodes are fit and HAProxy knows it; False if they aren't
+        fit after ``timeout`` s, HaproxyError if they are and HAProxy doesn't know."""
         try:
             async with asyncio.timeout(timeout), self._stepped:
                 await self._stepped.wait_for(
                     lambda: self._table.fit_count() >= nodes and self._done >= self._wanted
                 )
         except TimeoutError:
-            return False
+            if self._table.fit_count() < nodes:
+                return False
+            raise HaproxyError(
+                f"the nodes are fit, but HAProxy hasn't taken that in after {timeout:g} s; what it "
+                f"said is in {self._log_file}"
+            ) from None
         return True
 
     # -- settings while it runs -----------------------------------------------------------------

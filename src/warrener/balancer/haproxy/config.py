@@ -66,6 +66,7 @@ def render(
         *(f"    {side}tcpka-{what}" for side in ("cli", "srv") for what in _KEEPALIVE),
         "    retries 3",
         "    option redispatch 1",
+        "    option contstats",  # bytes are counted as they pass, not when a session ends
         "",
         f"# {_place(settings)}",
         f"frontend {FRONTEND}",

@@ -10,8 +10,9 @@ from warrener.balancer.haproxy.config import FRONTEND
 from warrener.balancer.haproxy.plan import ALGORITHMS, POLICY_KEY, Admission, Seen, Spot
 from warrener.facts.settings import PolicyName
 
-_MAINT_BITS: Final = 0x01 | 0x02 | 0x04 | 0x20 | 0x40  # by command, inherited, by file, by name
+_MAINT_BITS: Final = 0x01 | 0x02 | 0x20  # by command, from another server, for want of an address
 _DRAIN_BITS: Final = 0x08 | 0x10
+"""Not 0x04: that the file has the server as disabled stays set when it is no longer so."""
 
 _LARGEST: Final = 2**63
 """HAProxy's counters have 64 bits at most; a longer number isn't one of its."""

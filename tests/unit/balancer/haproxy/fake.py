@@ -119,7 +119,7 @@ class FakeHaproxy:
             "1",
             "# be_id be_name srv_id srv_name srv_addr srv_admin_state srv_uweight srv_port",
         ]
-        bits = {"ready": 0, "drain": 8, "maint": 1}
+        bits = {"ready": 4, "drain": 12, "maint": 5}  # all had been disabled in the file
         for (backend, slot), (host, port, state, weight) in self.servers.items():
             rows.append(f"3 {backend} 1 {slot} {host} {bits[state]} {weight} {port}")
         return "\n".join(rows) + "\n"

@@ -104,6 +104,13 @@ async def test_not_ready_while_a_node_is_not_fit(scene: Scene) -> None:
     assert scene.states("n2") == {"maint"}
 
 
+async def test_not_ready_while_haproxy_does_not_know(scene: Scene) -> None:
+    scene.haproxy.deaf = True
+    scene.balancer.set_weight(N1, 7)
+    with pytest.raises(module.HaproxyError, match="hasn't taken that in after"):
+        await scene.balancer.wait_ready(2, 0.05)
+
+
 async def test_the_clusters_word_counts_as_well(scene: Scene) -> None:
     views = (NodeView(N1, running=True), NodeView(N2, running=True, being_drained=True))
     scene.balancer.apply_snapshot(ClusterSnapshot(N1, 1.0, "w", views))

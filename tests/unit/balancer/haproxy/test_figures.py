@@ -34,7 +34,8 @@ SERVERS = """\
 # be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_fqdn srv_port
 3 roundrobin 1 n1 127.0.0.1 2 0 100 - 42599
 3 roundrobin 2 n2 127.0.0.1 0 5 100 - 1
-3 roundrobin 3 n3 ::1 2 8 0 - 5003
+3 roundrobin 3 n3 ::1 2 12 0 - 5003
+3 roundrobin 4 n4 127.0.0.1 2 4 1 - 5004
 9 elsewhere 3 n3 127.0.0.1 2 8 0 - 5003
 
 """
@@ -73,6 +74,7 @@ def test_servers_states() -> None:
         Spot(PolicyName.ROUNDROBIN, "n1"): Seen("127.0.0.1", 42599, Admission.READY, 100),
         Spot(PolicyName.ROUNDROBIN, "n2"): Seen("127.0.0.1", 1, Admission.MAINT, 100),
         Spot(PolicyName.ROUNDROBIN, "n3"): Seen("::1", 5003, Admission.DRAIN, 0),
+        Spot(PolicyName.ROUNDROBIN, "n4"): Seen("127.0.0.1", 5004, Admission.READY, 1),
     }
 
 
