@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 from pamqp import commands
-from tests.integration.raw import Raw
+from tests.integration.raw import Closed, Raw
 from tests.integration.support import Place, balancer_place, eventually
 from tests.integration.warren import (
     Warren,
@@ -181,6 +181,7 @@ def test_what_takes_a_look_into_amqp_is_refused_with_the_reason(
 
 
 def test_who_comes_too_late_is_refused_and_counted(warren: Warren, place: Place) -> None:
+    eventually("nobody is there", lambda: balancer(warren)["sessions"] == 0)
     before = balancer(warren)["rejected_total"]
     with contextlib.ExitStack() as stack:
         for _ in range(MAX_SESSIONS):
@@ -210,9 +211,10 @@ def test_a_drained_node_loses_its_sessions_and_gets_no_new_ones(
             lost.append(isinstance(answer, commands.Connection.Close))
             if lost[-1]:
                 assert answer.reply_code == 320
+                raw.socket.close()
         assert Counter(lost) == {False: 4, True: 2}
         with clients(place, 4):
-            eventually("elsewhere", lambda: sessions(warren) == [4, 0, 4])
+            eventually("elsewhere", lambda: sessions(warren) == [4, 0, 4], 20)
     warren.ok("node", "revive", "n2")
 
 
@@ -221,14 +223,16 @@ def test_a_killed_node_costs_its_clients_and_nobody_else(warren: Warren, place: 
     nodes = warren.status()["nodes"]
     with clients(place, 6) as old:
         eventually("two on each", lambda: sessions(warren) == [2, 2, 2])
-        os.kill(beam(nodes[0]), signal.SIGKILL)
-        # At once, before anybody has found the node unfit.
+        pid = beam(nodes[0])
+        os.kill(pid, signal.SIGKILL)
+        wait_until_gone(pid)
+        # Its port refuses now, but nobody has found it unfit yet.
         for _ in range(6):
             with clients(place, 1) as new:
                 assert works(new[0])
         alive = 0
         for raw in old:
-            with contextlib.suppress(OSError, AssertionError):
+            with contextlib.suppress(OSError, Closed):
                 alive += works(raw)
         assert alive == 4
     eventually("unfit", lambda: not warren.status()["nodes"][0]["fit"])
@@ -290,7 +294,9 @@ def test_it_serves_on_when_the_daemon_is_killed_and_the_next_up_ends_it(
         wait_until_gone(status["pid"])
         assert all(map(works, old))
         # A node that dies now is one that connects find dead, and go elsewhere.
-        os.kill(beam(status["nodes"][0]), signal.SIGKILL)
+        pid = beam(status["nodes"][0])
+        os.kill(pid, signal.SIGKILL)
+        wait_until_gone(pid)
         with clients(place, 3) as new:
             assert all(map(works, new))
     spec = warren.state.parent / "warrener.toml"
