@@ -4,7 +4,8 @@ notes.
 Kinds: ``pika-publisher`` and ``pika-consumer`` in the loop that pika's documentation has for it
 (connect again at once; a second's pause when that fails), ``robust-publisher`` and
 ``robust-consumer`` with aio-pika's ``connect_robust`` as it comes. Both publishers keep what is
-unconfirmed and publish it again, on a refusal as well.
+unconfirmed and publish it again; after a refusal on a new channel, since RabbitMQ 3.10.8 goes on
+refusing on one that has met a quorum queue without a leader.
 """
 
 import asyncio
@@ -96,6 +97,9 @@ class PikaPublisher(Pika):
             except NackError:
                 self.book.refused(number)
                 self.connection.sleep(RETRY)
+                channel.close()
+                channel = self.connection.channel()
+                channel.confirm_delivery()
                 continue
             self.book.confirmed(number)
             self.unconfirmed = None
@@ -164,6 +168,8 @@ class Robust:
 
 
 class RobustPublisher(Robust):
+    anew = 0  # channels opened anew after a refusal
+
     async def work(self, channel: Any) -> None:
         messages = Messages(self.job)
         pace = Pace(self.job.rate, time.monotonic())
@@ -182,12 +188,22 @@ class RobustPublisher(Robust):
     async def publish(self, channel: Any, number: MessageNumber, body: bytes) -> None:
         self.book.published(number)
         while not await self.confirmed(channel, number, body):
-            await asyncio.sleep(RETRY)
             await channel.ready()
             self.book.republished(number)
 
+    async def refused(self, channel: Any, anew: int) -> None:
+        """One of those that were refused on the same channel opens it anew."""
+        await asyncio.sleep(RETRY)
+        if self.anew == anew:
+            self.anew += 1
+            try:
+                await channel.reopen()
+            except (aio_pika.exceptions.AMQPError, OSError) as error:
+                self.book.remark(f"not opened anew: {type(error).__name__}: {error}")
+
     async def confirmed(self, channel: Any, number: MessageNumber, body: bytes) -> bool:
         message = aio_pika.Message(body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+        anew = self.anew
         try:
             async with asyncio.timeout(ANSWER):
                 await channel.default_exchange.publish(message, self.job.queue, mandatory=True)
@@ -196,10 +212,12 @@ class RobustPublisher(Robust):
             self.book.remark(repr(error))
         except aio_pika.exceptions.DeliveryError:
             self.book.refused(number)
+            await self.refused(channel, anew)
             return False
         except (Exception, asyncio.CancelledError) as error:
             # aiormq cancels what waits for an answer when the connection goes.
             self.book.remark(f"not confirmed: {type(error).__name__}: {error}")
+            await asyncio.sleep(RETRY)
             return False
         self.book.confirmed(number)
         return True
@@ -208,7 +226,7 @@ class RobustPublisher(Robust):
 class RobustConsumer(Robust):
     async def work(self, channel: Any) -> None:
         await channel.set_qos(prefetch_count=self.job.prefetch)
-        queue = await channel.get_queue(self.job.queue, ensure=False)
+        queue = await channel.declare_queue(self.job.queue, passive=True)
         self.working = 0
         tag = await queue.consume(self.take)
         await self.stop.wait()

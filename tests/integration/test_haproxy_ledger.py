@@ -23,7 +23,7 @@ from tests.integration.ledger_set import reconnecting_load
 from tests.integration.support import eventually
 from tests.integration.warren import Warren, running
 
-from warrener.drills.workload import Workload
+from warrener.drills.workload import NotInTime, Workload
 from warrener.facts.data_plane import DataPlane
 
 ROUNDS = int(os.environ.get("WARRENER_LEDGER_COMPARE", "0"))
@@ -168,13 +168,19 @@ def test_what_clients_see_behind_either(
     planes: Callable[[DataPlane], Warren], tmp_path: Path
 ) -> None:
     found: dict[tuple[DataPlane, str], list[Figures]] = {}
+    failed: list[str] = []
     for number in range(ROUNDS):
         for plane in (DataPlane.HAPROXY, DataPlane.WARRENER):
             warren = planes(plane)
             for failure in FAILURES:
                 folder = tmp_path / f"{plane}-{failure}-{number}".replace(" ", "-")
                 load_average = os.getloadavg()[0]
-                figures = measure(warren, folder, failure, number)
+                try:
+                    figures = measure(warren, folder, failure, number)
+                except (AssertionError, NotInTime) as error:
+                    failed.append(f"{plane} {failure}, round {number + 1}: {error}")
+                    print(failed[-1], flush=True)
+                    continue
                 found.setdefault((plane, failure), []).append(figures)
                 print(f"  {plane}, load average before {load_average:.1f}: {figures}", flush=True)
     for (plane, failure), many in sorted(found.items()):
@@ -185,4 +191,4 @@ def test_what_clients_see_behind_either(
                 f"{name} {statistics.median(values):.4g} ({min(values):.4g}-{max(values):.4g})"
             )
         print(", ".join(shown))
-    assert not any(one.lost for many in found.values() for one in many)
+    assert not failed, "\n".join(failed)

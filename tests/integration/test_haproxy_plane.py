@@ -90,6 +90,13 @@ def works(raw: Raw) -> bool:
     return True
 
 
+def is_cut_off(raw: Raw) -> bool:
+    try:
+        return not works(raw)
+    except (OSError, Closed):
+        return True
+
+
 def refused(warren: Warren, *command: str) -> str:
     done = warren.run(*command)
     assert (done.returncode, done.stdout) == (1, "")
@@ -260,8 +267,7 @@ def test_clients_of_a_frozen_node_are_cut_off_so_that_they_connect_again(
         assert (cut["subject"], cut["reason"], cut["detail"]) == (
             "n3@localhost", "hangs", {"sessions": 1},
         )  # fmt: skip
-        old[2].socket.settimeout(5)
-        assert old[2].socket.recv(1) == b""
+        assert sum(is_cut_off(raw) for raw in old) == 1
 
 
 def test_a_haproxy_that_dies_is_started_anew(warren: Warren, place: Place) -> None:
@@ -302,7 +308,7 @@ def test_it_serves_on_when_the_daemon_is_killed_and_the_next_up_ends_it(
     spec = warren.state.parent / "warrener.toml"
     done = warren.run("up", "-d", "-f", str(spec))
     assert done.returncode == 0, done.stderr
-    assert "stops what a killed daemon left running: epmd, haproxy, n1, n2, n3" in done.stderr
+    assert "stops what a killed daemon left running: epmd, haproxy, n2, n3" in done.stderr
     assert not psutil.pid_exists(left)
     assert balancer(warren)["pid"] != left
 
