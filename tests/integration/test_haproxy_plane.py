@@ -119,7 +119,7 @@ def test_the_status_shows_haproxy_and_only_what_it_knows(warren: Warren, place: 
     for name in ("published", "delivered", "moves", "replayed", "messages_local", "sessions_ended"):
         assert found[name] is None, name
     text = warren.ok("status")
-    assert f"HAProxy {found['data_plane_version']} (process {found['pid']})" in text
+    assert f"version {found['data_plane_version']}, process {found['pid']}" in text
     assert "None" not in text
 
 

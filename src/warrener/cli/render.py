@@ -146,11 +146,15 @@ def _balancer(console: Console, balancer: BalancerStatus, nodes: Sequence[NodeSt
 
 
 def _haproxy(console: Console, balancer: BalancerStatus, nodes: Sequence[NodeStatus]) -> None:
-    process = f"process {balancer.pid}" if balancer.pid else "[red]not running[/]"
+    process = f"process {balancer.pid}" if balancer.pid else "[red]not running, is started anew[/]"
     console.print(
-        f"[bold]HAProxy[/] {escape(balancer.data_plane_version)} ({process}) at "
-        f"{balancer.host}:{balancer.port}, policy {balancer.policy}, "
+        f"[bold]HAProxy[/] {balancer.host}:{balancer.port}, policy {balancer.policy}, "
         f"{balancer.fit_nodes} of {len(nodes)} nodes fit",
+        soft_wrap=True,
+    )
+    console.print(
+        f"  version {escape(balancer.data_plane_version)}, {process}; it passes bytes: no locality,"
+        f"\n  no moves, no message counts",
         soft_wrap=True,
     )
     console.print(
@@ -161,15 +165,7 @@ def _haproxy(console: Console, balancer: BalancerStatus, nodes: Sequence[NodeSta
     )
     failed = {str(node.name): node.failures_total for node in nodes if node.failures_total}
     if failed:
-        console.print(
-            f"  connects that failed and went elsewhere: {escape(counts(failed))}", soft_wrap=True
-        )
-    console.print(
-        "  bytes are passed as they come: no locality, no moves, no message counts; clients of a "
-        "lost node connect again",
-        style="dim",
-        soft_wrap=True,
-    )
+        console.print(f"  connects to nodes that failed: {escape(counts(failed))}", soft_wrap=True)
     unfit(console, nodes)
     console.print()
 

@@ -369,15 +369,18 @@ class HaproxyBalancer:
     async def _cut_off_the_hanging(self, haproxy: HaproxyProcess) -> None:
         """Ends the sessions of a node that has stopped answering, so that clients connect again
         elsewhere: HAProxy sees nothing wrong with a frozen node, and clients only after two of
-        their heartbeats. As long after the node is unfit as Warrener's own balancer waits for half
-        a heartbeat of a link."""
+        their heartbeats. As long after its last answer as Warrener's own balancer gives a link up
+        whose node is suspected (``core.link``); probes take most of that to find it unfit."""
         now = self._loop.time()
         rows = {row.name: row for row in self._table.statistics()}
         hanging = {name for name, row in rows.items() if row.unfit is Unfit.HANGS}
         self._hanging = {name: self._hanging.get(name, now) for name in hanging}
+        settings = self._settings
+        noticed_after = settings.probe_fall * (settings.probe_timeout + settings.probe_interval)
+        patience = max(0.0, settings.link_heartbeat / 2 + 1.5 - noticed_after)
         for name, since in self._hanging.items():
-            if now - since < self._settings.link_heartbeat / 2:
-                continue
+            if now - since < patience or not self._table.fit_count():
+                continue  # with no node to go to they are no better off
             self._hanging[name] = float("inf")
             slot, sessions = self._slots.of(name), self._traffic(name).sessions
             if slot is None or not sessions:

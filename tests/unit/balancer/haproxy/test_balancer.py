@@ -82,7 +82,7 @@ class Scene:
 @pytest.fixture
 async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
     """Two nodes, both fit, and HAProxy knows it."""
-    settings = BalancerSettings(haproxy=program(tmp_path), link_heartbeat=1)
+    settings = BalancerSettings(haproxy=program(tmp_path), link_heartbeat=10)
     made = Scene(tmp_path, settings)
     await made.balancer.start()
     made.balancer.set_backends(NODES)
@@ -244,6 +244,16 @@ async def test_sessions_of_a_node_that_hangs_are_cut_off_after_a_while(scene: Sc
     for _ in range(20):
         await asyncio.sleep(0.005)
     assert scene.kinds().count("sessions.cut_off") == 1
+
+
+async def test_sessions_are_not_cut_off_when_there_is_no_other_node(scene: Scene) -> None:
+    scene.traffic("n2", sessions=7, total=7)
+    scene.unfit(N1, Unfit.REFUSES)
+    scene.unfit(N2, Unfit.HANGS)
+    await asyncio.sleep(0.6)
+    assert "sessions.cut_off" not in scene.kinds()
+    scene.fit(N1, N1)
+    await scene.until(lambda: "sessions.cut_off" in scene.kinds())
 
 
 async def test_sessions_of_a_node_that_is_back_in_time_are_left_alone(scene: Scene) -> None:
