@@ -1,6 +1,7 @@
 """Wires HAProxy as the data plane: it is a child of the cluster's, like its nodes."""
 
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,11 @@ from warrener.facts.happenings import EventSink, Progress, ProgressSink
 
 PART: Final = "haproxy"
 """What its process is marked as, and its folder and its log are called."""
+
+
+def remove_files(state: Path) -> None:
+    """Those that a HAProxy has left whose daemon was killed; its log stays."""
+    shutil.rmtree(state / PART, ignore_errors=True)
 
 
 class Host(Protocol):

@@ -20,7 +20,7 @@ from warrener.cluster.mistakes import SpecError
 from warrener.cluster.observe import observe
 from warrener.cluster.spec import ClusterSpec, load_spec
 from warrener.daemon.errors import BAD_INPUT, DaemonError
-from warrener.daemon.haproxy import haproxy_factory
+from warrener.daemon.haproxy import haproxy_factory, remove_files
 from warrener.daemon.parts import BalancerFactory
 from warrener.facts.balance import Backend
 from warrener.facts.data_plane import DataPlane
@@ -65,7 +65,10 @@ def balancer_factory(
 def stop_leftovers(state: Path) -> int:
     """Stops what a killed daemon left in a state folder; how many processes that were."""
     with _told():
-        return leftovers.stop_leftovers(state)
+        stopped = leftovers.stop_leftovers(state)
+    if stopped:
+        remove_files(state)
+    return stopped
 
 
 def count_leftovers(state: Path) -> int:

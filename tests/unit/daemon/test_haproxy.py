@@ -9,7 +9,7 @@ from tests.unit.balancer.haproxy.fake import FakeHaproxy, Launcher, program
 from warrener.balancer.haproxy.process import Launch
 from warrener.cluster.spec import ClusterSpec
 from warrener.daemon.errors import DaemonError
-from warrener.daemon.haproxy import haproxy_factory
+from warrener.daemon.haproxy import haproxy_factory, remove_files
 from warrener.facts.balance import Backend
 from warrener.facts.happenings import Event, Progress
 from warrener.facts.ids import NodeName
@@ -65,6 +65,15 @@ async def test_it_is_a_part_of_the_cluster_with_its_files_in_the_state_folder(
     await balancer.close()
     assert not config.parent.exists()
     assert said == []
+
+
+def test_what_a_killed_daemons_haproxy_left_can_be_removed(tmp_path: Path) -> None:
+    (tmp_path / "haproxy").mkdir()
+    (tmp_path / "haproxy" / "haproxy.cfg").write_text("x")
+    (tmp_path / "log").mkdir()
+    remove_files(tmp_path)
+    remove_files(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]
 
 
 async def test_settings_that_mean_nothing_to_haproxy_are_named(tmp_path: Path) -> None:
