@@ -70,7 +70,9 @@ class FakeHaproxy:
         if said:
             with self._output.open("a") as log:
                 log.write(said)
-        if self._server is not None:
+        if self._server is not None and self._server.done():
+            self._server.result().close()
+        elif self._server is not None:
             self._server.add_done_callback(lambda task: task.result().close())
         self.exited.set()
 
