@@ -54,7 +54,8 @@ from warrener.facts.settings import BalancerSettings, PolicyName
 from warrener.facts.snapshot import ClusterSnapshot
 
 POLL: Final = 1.0
-"""Seconds between two looks at HAProxy. A thousand lines of figures cost it 2 ms."""
+"""Seconds between two looks at HAProxy: 35 KB that take it 4 ms and the event loop 2 (measured on
+a busy machine)."""
 
 ATTEMPTS: Final = 3
 """Looks in a row at which HAProxy isn't as it was told to be, before that is an event."""

@@ -17,7 +17,7 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from warrener.balancer.haproxy.config import SOCKET
 from warrener.balancer.haproxy.figures import BadAnswer, Info, read_info
@@ -97,22 +97,25 @@ class HaproxyProcess:
     async def bind(self, host: str, port: int) -> tuple[str, int]:
         """Takes the port, without listening yet: until HAProxy runs clients are refused. Gives the
         first address. OSError, EADDRINUSE if the port is taken."""
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         try:
-            for family, _, _, _, address in dict.fromkeys(found):
+            for family, address in await _addresses(host, port):
                 bound = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
                 self._sockets.append(bound)
                 # Connections that linger in TIME_WAIT don't count, as with Warrener's own listener.
                 bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 if family == socket.AF_INET6:
                     bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                bound.bind(address)
+                # All on the port that the first one got, if any will do.
+                bound.bind((address[0], port or self._port_of_first(), *address[2:]))
         except OSError:
             self._let_go()
             raise
         host, port = self._sockets[0].getsockname()[:2]
         return host, port
+
+    def _port_of_first(self) -> int:
+        first = self._sockets[0].getsockname()
+        return int(first[1])
 
     async def start(self) -> Info:
         """Starts it, and waits until its runtime API answers. HaproxyError with its own words if
@@ -214,3 +217,10 @@ def _write(path: Path, text: str) -> None:
     path.unlink(missing_ok=True)
     path.touch(mode=0o600)
     path.write_text(text)
+
+
+async def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[Any, ...]]]:
+    found = await asyncio.get_running_loop().getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    return list(dict.fromkeys((family, address) for family, _, _, _, address in found))

@@ -15,7 +15,7 @@ TIMEOUT: Final = 5.0
 """Seconds for an answer; HAProxy takes a millisecond for the longest."""
 
 MAX_ANSWER: Final = 4 * 1024 * 1024
-"""Bytes. Statistics of seven backends with sixteen servers each are 30 KB."""
+"""Bytes. Statistics of seven backends with sixteen servers each are 27 KB."""
 
 _MAX_LINE: Final = 8 * 1024
 """Bytes of commands on one line; HAProxy takes up to its buffer of 16 KiB."""

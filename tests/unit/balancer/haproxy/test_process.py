@@ -44,6 +44,22 @@ async def test_a_port_is_taken_before_haproxy_runs_but_not_listened_on(
         other.bind((LOOPBACK, port))
 
 
+async def test_all_addresses_of_a_name_get_the_same_port(
+    haproxy: HaproxyProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def two(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
+        assert (host, port) == ("name", 0)
+        return [(socket.AF_INET, (address, 0)) for address in (LOOPBACK, "127.0.0.2")]
+
+    monkeypatch.setattr(module, "_addresses", two)
+    _, port = await haproxy.bind("name", 0)
+    assert [bound.getsockname() for bound in haproxy._sockets] == [
+        (LOOPBACK, port),
+        ("127.0.0.2", port),
+    ]
+    await haproxy.close()
+
+
 async def test_a_port_that_is_taken(haproxy: HaproxyProcess) -> None:
     with socket.create_server((LOOPBACK, 0)) as taken:
         with pytest.raises(OSError) as caught:
