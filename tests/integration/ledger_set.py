@@ -16,7 +16,11 @@ from warrener.drills.workload import Program, Role, Workload
 HERE = Path(__file__).parent
 PIKA = (sys.executable, str(HERE / "ledger_pika.py"))
 AIO_PIKA = (sys.executable, str(HERE / "ledger_aio_pika.py"))
+RECONNECTING = (sys.executable, str(HERE / "ledger_reconnecting.py"))
 AMQPLIB = ("node", str(HERE / "ledger_amqplib.js"))
+
+Clients = tuple[tuple[tuple[str, str], str], ...]
+"""Program and kind of each."""
 
 PUBLISHERS = (
     (PIKA, "blocking-publisher"),
@@ -36,14 +40,29 @@ CONSUMERS = (
 )
 """In this order, so that each library's messages are read by another one."""
 
-LIBRARY = {PIKA: "pika", AIO_PIKA: "aio-pika", AMQPLIB: "amqplib"}
+RECONNECTING_PUBLISHERS = ((RECONNECTING, "pika-publisher"), (RECONNECTING, "robust-publisher")) * 3
+RECONNECTING_CONSUMERS = ((RECONNECTING, "robust-consumer"), (RECONNECTING, "pika-consumer")) * 3
+"""Clients that connect again by themselves; each library's messages are read by the other one."""
+
+LIBRARY = {
+    PIKA: "pika",
+    AIO_PIKA: "aio-pika",
+    AMQPLIB: "amqplib",
+    RECONNECTING: "reconnecting",
+}
 
 
-def programs(queues: list[str], *, rate: float) -> list[Program]:
+def programs(
+    queues: list[str],
+    *,
+    rate: float,
+    publishers: Clients = PUBLISHERS,
+    consumers: Clients = CONSUMERS,
+) -> list[Program]:
     """Client n of each kind is with queue n modulo their number. Every hundredth message takes two
     frames."""
     found = []
-    for role, clients in ((Role.PUBLISHER, PUBLISHERS), (Role.CONSUMER, CONSUMERS)):
+    for role, clients in ((Role.PUBLISHER, publishers), (Role.CONSUMER, consumers)):
         for index, (command, kind) in enumerate(clients):
             job = Job(
                 name=f"{role}-{index + 1}-{LIBRARY[command]}-{kind}",
@@ -85,3 +104,17 @@ def standard_load(
         Workload(programs(names, rate=rate), url or warren.url, folder) as load,
     ):
         yield load, names
+
+
+@contextmanager
+def reconnecting_load(warren: Warren, folder: Path, *, rate: float = 100.0) -> Iterator[Workload]:
+    """Six publishers and six consumers that connect again by themselves, on six quorum queues."""
+    with quorum_queues(warren, 6) as names:
+        clients = programs(
+            names,
+            rate=rate,
+            publishers=RECONNECTING_PUBLISHERS,
+            consumers=RECONNECTING_CONSUMERS,
+        )
+        with Workload(clients, warren.url, folder) as load:
+            yield load

@@ -19,6 +19,7 @@ from typing import Final
 
 import psutil
 
+from warrener.balancer.haproxy.program import HaproxyError, find_program
 from warrener.cli.common import shown
 from warrener.cluster.drivers.installation import find_installation
 from warrener.cluster.drivers.ports import holder as port_holder
@@ -30,6 +31,7 @@ from warrener.control.lock import Holder, holder_of
 from warrener.control.state_folder import StateFolder
 from warrener.daemon.errors import DaemonError
 from warrener.daemon.wiring import count_leftovers, read_spec
+from warrener.facts.data_plane import DataPlane
 
 GIB: Final = 1 << 30
 
@@ -178,8 +180,7 @@ def examine(folder: StateFolder, file: Path | None) -> Iterator[Check]:
         if file is not None:
             yield Check("warrener.toml", Verdict.OK, f"{shown(file)}: {spec.nodes} nodes")
     yield _rabbitmq(spec)
-    haproxy = version_of(["haproxy", "-v"])
-    yield program("HAProxy", haproxy, "haproxy", needed_for="`warrener bench` only")
+    yield _haproxy(spec)
     prometheus = version_of(["prometheus", "--version"])
     yield program("Prometheus", prometheus, "prometheus", needed_for="`make test` only")
     yield localhost(_addresses("localhost"))
@@ -208,6 +209,19 @@ def _rabbitmq(spec: ClusterSpec) -> Check:
         fix = "apt-get install --no-install-recommends rabbitmq-server"
         return Check("RabbitMQ", Verdict.FAIL, str(error), fix)
     return Check("RabbitMQ", Verdict.OK, f"{found.version} in {found.root}, Erlang at {found.erl}")
+
+
+def _haproxy(spec: ClusterSpec) -> Check:
+    """Needed for `up` only as the data plane; it may be another one than the PATH's then."""
+    if spec.balancer.data_plane is not DataPlane.HAPROXY:
+        found = version_of(["haproxy", "-v"])
+        return program("HAProxy", found, "haproxy", needed_for="`warrener bench` only")
+    try:
+        path = find_program(spec.balancer.haproxy, os.environ.get("PATH", ""))
+    except HaproxyError as error:
+        fix = "apt-get install --no-install-recommends haproxy, or correct `haproxy`"
+        return Check("HAProxy", Verdict.FAIL, str(error), fix)
+    return Check("HAProxy", Verdict.OK, f"{version_of([path, '-v'])} at {path}")
 
 
 def _addresses(name: str) -> list[str]:

@@ -21,6 +21,7 @@ from warrener.cli.common import (
 )
 from warrener.control.lock import Held, Lock, holder_of
 from warrener.control.state_folder import NotOurs, StateFolder
+from warrener.facts.data_plane import DataPlane
 
 if TYPE_CHECKING:
     from warrener.cli.progress import ProgressView, Step
@@ -56,6 +57,15 @@ def up(
             show_default=f"{SPEC_FILE} here, if there is one",
         ),
     ] = None,
+    data_plane: Annotated[
+        str | None,
+        typer.Option(
+            "--data-plane",
+            metavar="PLANE",
+            help="Who carries the bytes: warrener, or haproxy.",
+            show_default="the file's, or warrener",
+        ),
+    ] = None,
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -69,8 +79,10 @@ def up(
       warrener up
       warrener up -d --nodes 5
       warrener up -f staging.toml --state /var/tmp/staging
+      warrener up --data-plane haproxy
     """
     folder = folder_of(context, state)
+    plane = _data_plane(data_plane)
     if file is None and Path(SPEC_FILE).exists():
         file = Path(SPEC_FILE)
     _refuse_second(folder)
@@ -83,7 +95,7 @@ def up(
     from warrener.cli.progress import ProgressView
     from warrener.daemon.options import Options
 
-    options = Options(folder.path, file, nodes)
+    options = Options(folder.path, file, nodes, data_plane=plane)
     if detach:
         from warrener.daemon.launch import launch
 
@@ -98,6 +110,16 @@ def up(
             run(options, terminal)
             terminal.view.close()
         err().print("Stopped; nothing is left running. The data is kept.")
+
+
+def _data_plane(typed: str | None) -> DataPlane | None:
+    if typed is None:
+        return None
+    try:
+        return DataPlane(typed)
+    except ValueError:
+        known = " and ".join(DataPlane)
+        raise CliError(f"no data plane {typed!r}; there are {known}", BAD_INPUT) from None
 
 
 class _Foreground:

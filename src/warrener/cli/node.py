@@ -47,7 +47,8 @@ def drain(
 ) -> None:
     """Move all sessions off a node, then put it into RabbitMQ's maintenance mode.
 
-    Clients stay connected: their channels move to other nodes. Sessions that
+    Clients stay connected: their channels move to other nodes (with HAProxy as
+    data plane they are disconnected, and connect again). Sessions that
     can't be moved in time are taken off by RabbitMQ. Ctrl-C while sessions
     move undoes it.
 
@@ -113,7 +114,11 @@ def restart(
     node: NodeArgument,
     drain_first: Annotated[
         bool,
-        typer.Option("--drain", help="Move its sessions off first: no client notices."),
+        typer.Option(
+            "--drain",
+            help="Move its sessions off first: no client notices, unless it "
+            "is HAProxy that carries them.",
+        ),
     ] = False,
     timeout: Annotated[
         float, typer.Option("--timeout", metavar="S", min=0.1, help="Seconds for its start.")
@@ -149,6 +154,11 @@ def restart(
 
 def moved(answer: "DrainAnswer") -> str:
     """What became of a node's sessions, in words."""
+    if answer.why_left:
+        if not answer.left:
+            return "no session was on it"
+        cut = f"RabbitMQ disconnected its {_sessions(answer.left)}, which connect again elsewhere"
+        return f"{cut} ({answer.why_left})"
     parts = [f"{_sessions(answer.moved)} moved in {answer.seconds:.1f} s"]
     if answer.forced:
         parts.append(f"{answer.forced} of them get unsettled deliveries again")

@@ -16,6 +16,7 @@ from warrener.control.operations import (
     StatusAnswer,
     ViewStatus,
 )
+from warrener.facts.data_plane import DataPlane
 from warrener.facts.reasons import NodeState
 from warrener.facts.snapshot import QueueView
 
@@ -121,6 +122,9 @@ def _state(node: NodeStatus) -> str:
 
 
 def _balancer(console: Console, balancer: BalancerStatus, nodes: Sequence[NodeStatus]) -> None:
+    if balancer.data_plane is DataPlane.HAPROXY:
+        _haproxy(console, balancer, nodes)
+        return
     console.print(
         f"[bold]Balancer[/] {balancer.host}:{balancer.port}, policy {balancer.policy}, "
         f"{balancer.fit_nodes} of {len(nodes)} nodes fit",
@@ -135,9 +139,34 @@ def _balancer(console: Console, balancer: BalancerStatus, nodes: Sequence[NodeSt
     console.print(f"  {locality(balancer.locality, balancer.locality_error)}", soft_wrap=True)
     console.print(
         f"  messages: {balancer.messages_local:,} local, {balancer.messages_remote:,} remote; "
-        f"channels moved: {counts(balancer.moves)}{_trouble(balancer)}",
+        f"channels moved: {counts(balancer.moves or {})}{_trouble(balancer)}",
         soft_wrap=True,
     )
+    unfit(console, nodes)
+    console.print()
+
+
+def _haproxy(console: Console, balancer: BalancerStatus, nodes: Sequence[NodeStatus]) -> None:
+    process = f"process {balancer.pid}" if balancer.pid else "[red]not running, is started anew[/]"
+    console.print(
+        f"[bold]HAProxy[/] {balancer.host}:{balancer.port}, policy {balancer.policy}, "
+        f"{balancer.fit_nodes} of {len(nodes)} nodes fit",
+        soft_wrap=True,
+    )
+    console.print(
+        f"  version {escape(balancer.data_plane_version)}, {process}; it passes bytes: no locality,"
+        f"\n  no moves, no message counts",
+        soft_wrap=True,
+    )
+    console.print(
+        f"  {balancer.sessions} sessions open, {balancer.sessions_total} so far, "
+        f"{balancer.rejected_total} rejected; {size(balancer.bytes_in)} in, "
+        f"{size(balancer.bytes_out)} out",
+        soft_wrap=True,
+    )
+    failed = {str(node.name): node.failures_total for node in nodes if node.failures_total}
+    if failed:
+        console.print(f"  connects to nodes that failed: {escape(counts(failed))}", soft_wrap=True)
     unfit(console, nodes)
     console.print()
 

@@ -21,6 +21,8 @@ in ``facts.settings.BalancerSettings``) and nowhere else.
     locality = true
     outage_timeout = "30s"
     journal_limit = "16MiB"
+    data_plane = "haproxy"
+    haproxy = "/usr/sbin/haproxy"
 """
 
 import re
@@ -43,6 +45,7 @@ from warrener.cluster.spec_file import (
 )
 from warrener.cluster.toml_places import Path as KeyPath
 from warrener.cluster.toml_places import Place, places
+from warrener.facts.data_plane import WHY_HAPROXY_LACKS, DataPlane, Lack
 from warrener.facts.ids import NodeName, short_name
 from warrener.facts.settings import BalancerSettings
 
@@ -99,6 +102,10 @@ class ClusterSpec:
                 ],
             )
         return spec
+
+    def with_data_plane(self, data_plane: DataPlane) -> "ClusterSpec":
+        """The same with another data plane."""
+        return replace(self, balancer=replace(self.balancer, data_plane=data_plane))
 
 
 def load_spec(path: Path | None) -> ClusterSpec:
@@ -168,6 +175,12 @@ def _mistakes_between_keys(
     nodes, weights = cluster.get("nodes", DEFAULT_NODES), balancer.get("weights")
     if isinstance(weights, dict) and type(nodes) is int and 1 <= nodes <= MAX_NODES:
         mistakes += _mistakes_in_names(weights, node_names(nodes), where)
+    if balancer.get("data_plane") == DataPlane.HAPROXY and balancer.get("locality") in (True, "on"):
+        path = ("balancer", "locality")
+        text = f'not with data_plane "haproxy": {WHY_HAPROXY_LACKS[Lack.EXPLAIN]}'
+        mistakes.append(
+            Mistake(dotted(path), text, "false, or no such line", place=where.get(path))
+        )
     mistakes += _mistakes_in_parts(
         balancer,
         where,
@@ -235,7 +248,7 @@ def _full_name(given: str) -> NodeName:
 
 
 def _build(file: SpecFile, source: str, folder: Path) -> ClusterSpec:
-    settings = {key: value for key, value in file.balancer if key != "weights"}
+    settings = {key: value for key, value in file.balancer if key not in ("weights", "haproxy")}
     weights = {_full_name(given): weight for given, weight in file.balancer.weights.items()}
     rabbitmq = None
     if file.cluster.rabbitmq is not None:
@@ -247,6 +260,15 @@ def _build(file: SpecFile, source: str, folder: Path) -> ClusterSpec:
         rabbitmq=rabbitmq,
         plugins=tuple(dict.fromkeys((*ALWAYS_ON, *file.cluster.plugins))),
         base_port=file.cluster.base_port,
-        balancer=BalancerSettings(**settings, weights=weights),
+        balancer=BalancerSettings(
+            **settings, weights=weights, haproxy=_program(file.balancer.haproxy, folder)
+        ),
         source=source,
     )
+
+
+def _program(given: str, folder: Path) -> str:
+    """A bare name is looked for on the PATH; anything with a slash is a path from ``folder`` on."""
+    if "/" not in given and not given.startswith("~"):
+        return given
+    return str(folder / Path(given).expanduser())

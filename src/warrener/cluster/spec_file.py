@@ -15,6 +15,7 @@ from warrener.cluster.members import MAX_NODES
 from warrener.cluster.mistakes import Mistake, dotted, nearest, nearest_place
 from warrener.cluster.toml_places import Path as KeyPath
 from warrener.cluster.toml_places import Place
+from warrener.facts.data_plane import DataPlane
 from warrener.facts.settings import MAX_WEIGHT, BalancerSettings, PolicyName
 
 _DEFAULTS: Final = BalancerSettings()
@@ -61,6 +62,13 @@ def _switch(value: object) -> bool:
         case "off":
             return False
     _wrong()
+
+
+def _data_plane(value: object) -> DataPlane:
+    try:
+        return DataPlane(value)  # type: ignore[arg-type]  # anything else is what we refuse
+    except ValueError:
+        _wrong()
 
 
 def _policy(value: object) -> PolicyName:
@@ -198,6 +206,14 @@ class BalancerSection(_Section):
         le=1024**4,
         description='bytes from 64 KiB to 1,024 GiB, as a number or like "512MiB"',
     )
+    data_plane: Annotated[DataPlane, BeforeValidator(_data_plane)] = Field(
+        _DEFAULTS.data_plane, description=", ".join(f'"{plane}"' for plane in DataPlane)
+    )
+    haproxy: str = Field(
+        _DEFAULTS.haproxy,
+        min_length=1,
+        description='the HAProxy program, such as "/usr/sbin/haproxy"',
+    )
 
 
 class SpecFile(_Section):
@@ -217,6 +233,12 @@ class SpecFile(_Section):
 
 # -- from pydantic's findings to mistakes
 
+_WORDS: Final[Mapping[KeyPath, list[str]]] = {
+    ("balancer", "policy"): [str(policy) for policy in PolicyName],
+    ("balancer", "data_plane"): [str(plane) for plane in DataPlane],
+}
+"""Keys that take one of a few words."""
+
 
 def mistake_of(
     item: ErrorDetails, document: Mapping[str, Any], where: Mapping[KeyPath, Place]
@@ -233,8 +255,9 @@ def mistake_of(
     for step in path:
         given = given[step]
     closest = ""
-    if path == ("balancer", "policy") and isinstance(given, str):
-        closest = nearest(given, [str(policy) for policy in PolicyName])
+    words = _WORDS.get(path)
+    if words is not None and isinstance(given, str):
+        closest = nearest(given, words)
     shown = _shown(given)
     too_far = ("greater_than", "less_than", "too_short")
     problem = "is out of range" if item["type"].startswith(too_far) else "can't be used"

@@ -21,6 +21,7 @@ from warrener.control.leaders_operations import (
     LeadersShowAnswer,
     LeadersShowRequest,
 )
+from warrener.facts.data_plane import DataPlane
 from warrener.facts.ids import NodeName
 from warrener.facts.reasons import NodeState, Placement, Unfit
 from warrener.facts.settings import PolicyName
@@ -74,33 +75,38 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     fit: bool
     unfit_reason: Unfit | None
     unfit_detail: str
+    failures_total: int = 0  # connects and handshakes that failed
+    bytes_in: int | None = None  # from clients; None: the data plane doesn't count by node
+    bytes_out: int | None = None
 
 
 class BalancerStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The balancer, since it started."""
+    """The balancer, since it started. ``pid`` is the process that carries the bytes."""
 
     host: str
     port: int
-    pid: int
+    pid: int | None
     policy: PolicyName
     locality: bool  # whether channels go to their queues' leaders
     locality_error: str = ""  # why leaders aren't known at present; empty while they are
     fit_nodes: int
     sessions: int
     sessions_total: int
-    sessions_ended: dict[str, int]  # SessionEnd value -> count
+    sessions_ended: dict[str, int] | None  # SessionEnd value -> count
     rejected_total: int
     bytes_in: int
     bytes_out: int
-    published: int
-    delivered: int
-    messages_local: int = 0  # entered or left through the node that leads their queue
-    messages_remote: int = 0  # through another one
-    moves: dict[str, int] = {}  # MoveReason value -> channels moved
-    moves_failed: int = 0
-    replayed: int = 0  # unconfirmed publishes sent again on another node
-    parked: int = 0  # consumers that wait for their queue
-    journal_bytes: int = 0
+    published: int | None
+    delivered: int | None
+    messages_local: int | None = 0  # entered or left through the node that leads their queue
+    messages_remote: int | None = 0  # through another one
+    moves: dict[str, int] | None = {}  # MoveReason value -> channels moved
+    moves_failed: int | None = 0
+    replayed: int | None = 0  # unconfirmed publishes sent again on another node
+    parked: int | None = 0  # consumers that wait for their queue
+    journal_bytes: int | None = 0
+    data_plane: DataPlane = DataPlane.WARRENER
+    data_plane_version: str = ""  # HAProxy's; empty for Warrener's own
 
 
 class ViewStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -248,7 +254,8 @@ class DrainRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class DrainAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """``already``: it was drained before, nothing was done. The rest counts sessions: of those
-    ``moved``, ``forced`` get some deliveries again, marked as redelivered."""
+    ``moved``, ``forced`` get some deliveries again, marked as redelivered. ``why_left``: why the
+    data plane could move none."""
 
     node: NodeName
     already: bool = False
@@ -256,6 +263,7 @@ class DrainAnswer(msgspec.Struct, frozen=True, kw_only=True):
     forced: int = 0
     left: int = 0  # taken off by RabbitMQ's own drain
     seconds: float = 0.0
+    why_left: str = ""
 
 
 class ReviveRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -8,6 +8,7 @@ from pathlib import Path
 from warrener.daemon.errors import DaemonError
 from warrener.daemon.launch import PipeReporter
 from warrener.daemon.options import Options
+from warrener.facts.data_plane import DataPlane
 
 
 def main() -> int:
@@ -16,6 +17,7 @@ def main() -> int:
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--file", type=Path)
     parser.add_argument("--nodes", type=int)
+    parser.add_argument("--data-plane", type=DataPlane)
     parser.add_argument("--report", type=int, required=True, metavar="FD")
     given = parser.parse_args()
     os.chdir("/")  # a daemon holds no folder that somebody may want to unmount
@@ -24,7 +26,8 @@ def main() -> int:
     try:
         from warrener.daemon.run import run  # noqa: PLC0415  # its import errors are reported too
 
-        run(Options(given.state, given.file, given.nodes, detached=True), reporter)
+        options = Options(given.state, given.file, given.nodes, True, given.data_plane)
+        run(options, reporter)
     except DaemonError as error:
         reporter.failed(error)
         return error.exit_code

@@ -20,6 +20,7 @@ import structlog
 
 from warrener.control import wire
 from warrener.control.state_folder import listen
+from warrener.facts.data_plane import Unsupported
 
 MAX_CONNECTIONS: Final = 64
 """Only the owner can connect at all; this bounds what a script gone wrong can hold."""
@@ -148,6 +149,8 @@ class ControlServer:
             reply = wire.encode_answer(wire.AnswerKind.ANSWER, answer)
         except wire.Refused as refused:
             reply = wire.encode_refusal(refused)
+        except Unsupported as error:
+            reply = wire.encode_refusal(wire.Refused(wire.Refusal.UNSUPPORTED, str(error)))
         except ConnectionError:
             raise
         except Exception as error:

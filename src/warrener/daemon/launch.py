@@ -143,6 +143,8 @@ def _spawn(options: Options, report: int) -> int:
         arguments += ["--file", str(options.file.absolute())]
     if options.nodes is not None:
         arguments += ["--nodes", str(options.nodes)]
+    if options.data_plane is not None:
+        arguments += ["--data-plane", options.data_plane]
     # Not subprocess: nobody will wait for this child, and Popen objects object to that.
     return os.posix_spawn(
         sys.executable,

@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from warrener.facts.data_plane import DataPlane
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What ``warrener up`` was asked for. ``nodes`` overrides the file's number."""
+    """What ``warrener up`` was asked for. ``nodes`` and ``data_plane`` override the file's."""
 
     state: Path
     file: Path | None = None
     nodes: int | None = None
     detached: bool = False
+    data_plane: DataPlane | None = None

@@ -16,6 +16,7 @@ from warrener.control.operations import (
     UrlAnswer,
 )
 from warrener.facts.balance import BackendStatistics, BalancerStatistics, SessionStatistics
+from warrener.facts.data_plane import DataPlane
 from warrener.facts.ids import NodeName
 from warrener.facts.moves import ChannelStatistics, DrainResult, RebalanceResult
 from warrener.facts.reasons import NodeState, Unfit
@@ -105,6 +106,9 @@ def _node(
         fit=backend is not None and backend.unfit is None,
         unfit_reason=backend.unfit if backend else Unfit.NOT_PROBED,
         unfit_detail=backend.unfit_detail if backend else "",
+        failures_total=backend.failures_total if backend else 0,
+        bytes_in=backend.bytes_in if backend else None,
+        bytes_out=backend.bytes_out if backend else None,
     )
 
 
@@ -116,18 +120,19 @@ def _alarms(view: NodeView | None) -> tuple[str, ...]:
 
 
 def balancer(statistics: BalancerStatistics, pid: int) -> BalancerStatus:
-    """The balancer's part of the status; ``pid`` is the process it runs in."""
+    """The balancer's part of the status; ``pid`` is the daemon's process, where Warrener's own
+    balancer runs."""
     return BalancerStatus(
         host=statistics.host,
         port=statistics.port,
-        pid=pid,
+        pid=pid if statistics.data_plane is DataPlane.WARRENER else statistics.pid,
         policy=statistics.policy,
         locality=statistics.locality,
         locality_error=statistics.locality_error,
         fit_nodes=sum(backend.unfit is None for backend in statistics.backends),
         sessions=statistics.sessions,
         sessions_total=statistics.sessions_total,
-        sessions_ended=dict(statistics.sessions_ended),
+        sessions_ended=_counts(statistics.sessions_ended),
         rejected_total=statistics.rejected_total,
         bytes_in=statistics.bytes_in,
         bytes_out=statistics.bytes_out,
@@ -135,12 +140,18 @@ def balancer(statistics: BalancerStatistics, pid: int) -> BalancerStatus:
         delivered=statistics.delivered,
         messages_local=statistics.messages_local,
         messages_remote=statistics.messages_remote,
-        moves=dict(statistics.moves),
+        moves=_counts(statistics.moves),
         moves_failed=statistics.moves_failed,
         replayed=statistics.replayed,
         parked=statistics.parked,
         journal_bytes=statistics.journal_bytes,
+        data_plane=statistics.data_plane,
+        data_plane_version=statistics.version,
     )
+
+
+def _counts(pairs: tuple[tuple[str, int], ...] | None) -> dict[str, int] | None:
+    return None if pairs is None else dict(pairs)
 
 
 def session(statistics: SessionStatistics, now: float) -> SessionLine:
@@ -199,6 +210,7 @@ def drain(result: DrainResult) -> DrainAnswer:
         forced=result.forced,
         left=result.left,
         seconds=result.seconds,
+        why_left=result.why_left,
     )
 
 

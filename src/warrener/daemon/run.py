@@ -38,7 +38,7 @@ log = structlog.get_logger(__name__)
 
 def run(options: Options, reporter: Reporter) -> None:
     """Starts a cluster and keeps it until it is asked to stop. ``DaemonError`` if it can't."""
-    spec = read_spec(options.file, options.nodes)
+    spec = read_spec(options.file, options.nodes, options.data_plane)
     folder = StateFolder(options.state.absolute())
     try:
         folder.prepare()
@@ -112,7 +112,7 @@ async def _serve(
             version=__version__,
             folder=folder,
             cluster=cluster,
-            make_balancer=balancer_factory(spec, cluster, events.record),
+            make_balancer=balancer_factory(spec, cluster, events.record, progress),
             holder_of_port=holder,
             events=events,
             reporter=reporter,

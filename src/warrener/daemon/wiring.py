@@ -13,14 +13,17 @@ from warrener.balancer.shell.server import BalancerServer
 from warrener.cluster.drivers import leftovers
 from warrener.cluster.drivers.local import LocalCluster
 from warrener.cluster.drivers.node import LocalNode
+from warrener.cluster.drivers.processes import Child
 from warrener.cluster.errors import ClusterError
 from warrener.cluster.look_up import look_up
 from warrener.cluster.mistakes import SpecError
 from warrener.cluster.observe import observe, with_members
 from warrener.cluster.spec import ClusterSpec, load_spec
 from warrener.daemon.errors import BAD_INPUT, DaemonError
+from warrener.daemon.haproxy import haproxy_factory, remove_files
 from warrener.daemon.parts import BalancerFactory
 from warrener.facts.balance import Backend
+from warrener.facts.data_plane import DataPlane
 from warrener.facts.happenings import EventSink, ProgressSink
 from warrener.facts.ids import NodeName
 from warrener.facts.leaders import LeaderMove, NotMoved, RateSample
@@ -32,17 +35,24 @@ from warrener.management.client import ManagementError
 log = structlog.get_logger(__name__)
 
 
-def read_spec(file: Path | None, nodes: int | None) -> ClusterSpec:
+def read_spec(
+    file: Path | None, nodes: int | None, data_plane: DataPlane | None = None
+) -> ClusterSpec:
     """The cluster that is wanted; ``DaemonError`` with every mistake and exit code 2."""
     try:
         spec = load_spec(file)
+        spec = spec if data_plane is None else spec.with_data_plane(data_plane)
         return spec if nodes is None else spec.with_nodes(nodes)
     except SpecError as error:
         raise DaemonError(str(error), exit_code=BAD_INPUT) from error
 
 
-def balancer_factory(spec: ClusterSpec, cluster: "Local", on_event: EventSink) -> BalancerFactory:
+def balancer_factory(
+    spec: ClusterSpec, cluster: "Local", on_event: EventSink, progress: ProgressSink
+) -> BalancerFactory:
     """Makes the balancer once the cluster is prepared: it probes with the cluster's login."""
+    if spec.balancer.data_plane is DataPlane.HAPROXY:
+        return haproxy_factory(spec, cluster, on_event, progress)
 
     def make(port: int) -> BalancerServer:
         login = ProbeLogin(*cluster.credentials())
@@ -57,7 +67,10 @@ def balancer_factory(spec: ClusterSpec, cluster: "Local", on_event: EventSink) -
 def stop_leftovers(state: Path) -> int:
     """Stops what a killed daemon left in a state folder; how many processes that were."""
     with _told():
-        return leftovers.stop_leftovers(state)
+        stopped = leftovers.stop_leftovers(state)
+    if stopped:
+        remove_files(state)
+    return stopped
 
 
 def count_leftovers(state: Path) -> int:
@@ -79,6 +92,25 @@ class Local:
     def balancer_port(self) -> int:
         with _told():
             return self._cluster.balancer_port
+
+    @property
+    def state(self) -> Path:
+        """The state folder."""
+        return self._cluster.state
+
+    def start_beside(
+        self,
+        part: str,
+        arguments: Sequence[str],
+        *,
+        folder: Path,
+        output: Path,
+        descriptors: Sequence[int] = (),
+    ) -> Child:
+        """A process that belongs to the cluster; OSError if it can't be run."""
+        return self._cluster.start_beside(
+            part, arguments, folder=folder, output=output, descriptors=descriptors
+        )
 
     async def prepare(self) -> None:
         with _told():

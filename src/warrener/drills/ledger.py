@@ -9,8 +9,12 @@ than once is a *duplicate*; of the deliveries beyond the first,
 - as many as were marked ``redelivered`` are explained by the broker: it delivered again what it had
   no ack for;
 - an unmarked one is explained as *replayed* if its message waited for its confirm while something
-  was broken on purpose: whoever publishes it again can't know that it had arrived;
+  was broken on purpose, or if its publisher sent it more than once: whoever publishes it again
+  can't know that it had arrived;
 - any other is *unexplained*.
+
+Clients may recover by themselves: they tell of each *disconnect*, publish again what is unconfirmed
+and have given back what they can't ack any more. That is counted, and no objection.
 
 A *gap* is a stretch in which a publisher had something unconfirmed and heard nothing. (Not simply
 the time between two confirms: a publisher with nothing to wait for isn't kept waiting.)
@@ -72,6 +76,15 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Disconnect:
+    """A client lost its connection, and made another one by itself."""
+
+    client: str
+    at: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unexpected:
     """What can't be: a message nobody sent, one in the wrong queue, a confirm for nothing."""
 
@@ -110,6 +123,8 @@ class Verdict:
     marked: int  # deliveries marked as redelivered, first ones included
     reordered: int  # unmarked first deliveries of a publisher's that overtook an earlier one
     unacked: int  # deliveries that their consumer never acked
+    republished: int  # by their publishers, on another connection
+    disconnects: tuple[Disconnect, ...]
     gaps: tuple[Gap, ...]  # each publisher's longest, the longest first
     troubles: tuple[Trouble, ...]
 
@@ -155,7 +170,8 @@ class Verdict:
             f"lost {len(self.lost)}, unexpected {len(self.unexpected)}, duplicates "
             f"{self.duplicates.redelivered} redelivered + {self.duplicates.replayed} replayed + "
             f"{len(self.duplicates.unexplained)} unexplained, marked {self.marked}, reordered "
-            f"{self.reordered}; troubles {len(self.troubles)}; longest gap "
+            f"{self.reordered}; troubles {len(self.troubles)}; "
+            f"disconnects {len(self.disconnects)}, republished {self.republished}; longest gap "
             + (f"{gap.seconds:.3f} s at {gap.begin:.3f} ({gap.client})" if gap else "none")
         )
 
@@ -168,6 +184,7 @@ class _Publish:
     acked_at: float | None = None
     refused_at: float | None = None
     returned: bool = False
+    sent_again: int = 0
 
     @property
     def answered(self) -> bool:
@@ -199,6 +216,8 @@ class Ledger:
         self._publishes: dict[MessageNumber, _Publish] = {}
         self._deliveries: dict[MessageNumber, list[_Delivery]] = {}
         self._acks: Counter[tuple[str, MessageNumber]] = Counter()
+        self._given_back: Counter[tuple[str, MessageNumber]] = Counter()
+        self._disconnects: list[Disconnect] = []
         self._waits: dict[str, list[tuple[float, int]]] = {}
         self._troubles: list[Trouble] = []
         self._remarks: list[tuple[str, float, str]] = []
@@ -231,7 +250,7 @@ class Ledger:
     def unacked(self) -> int:
         """Deliveries that their consumer hasn't acked yet."""
         delivered = sum(map(len, self._deliveries.values()))
-        return delivered - sum(self._acks.values())
+        return delivered - self._acks.total() - self._given_back.total()
 
     def fault(self, fault: Fault) -> None:
         """Something was broken on purpose from ``begin`` to ``end``."""
@@ -257,6 +276,12 @@ class Ledger:
                 self._wonder(client, note.at, f"damaged: {note.text}")
             case NoteKind.ACKED:
                 self._acks[client, note.number] += 1
+            case NoteKind.REPUBLISHED:
+                self._again(client, note)
+            case NoteKind.GIVEN_BACK:
+                self._given_back[client, note.number] += 1
+            case NoteKind.DISCONNECTED:
+                self._disconnects.append(Disconnect(client, note.at, note.text))
             case NoteKind.TROUBLE:
                 assert note.trouble is not None, "a trouble has a kind"
                 self._troubles.append(Trouble(client, note.at, note.trouble, note.text))
@@ -282,6 +307,19 @@ class Ledger:
             publish.refused_at = note.at
         self._waits[client].append((note.at, -1))
 
+    def _again(self, client: str, note: Note) -> None:
+        publish = self._publishes.get(note.number)
+        if publish is None or publish.client != client:
+            self._wonder(client, note.at, f"message {note.number} published again, never before")
+            return
+        if publish.acked_at is not None:
+            self._wonder(client, note.at, f"message {note.number} published again when confirmed")
+            return
+        publish.sent_again += 1
+        if publish.refused_at is not None:
+            publish.refused_at = None
+            self._waits[client].append((note.at, 1))
+
     def _wonder(self, client: str, at: float, text: str) -> None:
         self._unexpected.append(Unexpected(client, at, text))
 
@@ -306,6 +344,8 @@ class Ledger:
             marked=sum(one.redelivered for one in flat),
             reordered=self._reordered(),
             unacked=self._unacked(),
+            republished=sum(one.sent_again for _, one in publishes),
+            disconnects=tuple(sorted(self._disconnects, key=lambda one: one.at)),
             gaps=self.gaps(),
             troubles=tuple(sorted(self._troubles, key=lambda one: one.at)),
         )
@@ -347,7 +387,8 @@ class Ledger:
             unmarked = sum(not one.redelivered for one in deliveries)
             copies = max(0, unmarked - 1)
             redelivered += len(deliveries) - 1 - copies
-            if copies and any(publish.waited_within(fault) for fault in self._faults):
+            again = publish.sent_again or any(map(publish.waited_within, self._faults))
+            if copies and again:
                 replayed += copies
             else:
                 unexplained += [number] * copies
@@ -374,7 +415,8 @@ class Ledger:
         delivered = Counter(
             (one.client, number) for number, many in self._deliveries.items() for one in many
         )
-        return sum(max(0, count - self._acks[key]) for key, count in delivered.items())
+        settled = self._acks + self._given_back
+        return sum(max(0, count - settled[key]) for key, count in delivered.items())
 
     def gaps(self, since: float = 0.0, until: float = _NEVER) -> tuple[Gap, ...]:
         """Each publisher's longest gap of those that touch that time, the longest first."""

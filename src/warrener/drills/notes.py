@@ -28,6 +28,9 @@ class NoteKind(StrEnum):
     DELIVERED = "delivered"  # number, redelivered
     DAMAGED = "damaged"  # what came instead of a message
     ACKED = "acked"  # number
+    REPUBLISHED = "republished"  # number: sent once more, unconfirmed or refused before
+    GIVEN_BACK = "given back"  # number: its connection was lost before it could be acked
+    DISCONNECTED = "disconnected"  # text: the client will connect again
     TROUBLE = "trouble"  # TroubleKind, text
     REMARK = "remark"  # text: worth knowing, nothing wrong (connection.blocked)
     ENDED = "ended"  # the last one: the client closed its connection as it wanted
@@ -69,6 +72,9 @@ _FIELDS: Final[dict[NoteKind, tuple[tuple[str, type], ...]]] = {
     NoteKind.DELIVERED: (("number", int), ("redelivered", bool)),
     NoteKind.DAMAGED: (("text", str),),
     NoteKind.ACKED: (("number", int),),
+    NoteKind.REPUBLISHED: (("number", int),),
+    NoteKind.GIVEN_BACK: (("number", int),),
+    NoteKind.DISCONNECTED: (("text", str),),
     NoteKind.TROUBLE: (("trouble", str), ("text", str)),
     NoteKind.REMARK: (("text", str),),
     NoteKind.ENDED: (),

@@ -137,6 +137,20 @@ class Notebook:
         if number is not None:
             self._note(NoteKind.ACKED, number)
 
+    def republished(self, number: MessageNumber) -> None:
+        """To be called before it is sent once more."""
+        self._note(NoteKind.REPUBLISHED, number)
+
+    def given_back(self, number: MessageNumber | None) -> None:
+        """It can't be acked any more; the broker delivers it again."""
+        if number is not None:
+            self._note(NoteKind.GIVEN_BACK, number)
+
+    def disconnected(self, why: object) -> None:
+        """The connection was lost, and there will be another one."""
+        text = f"{type(why).__name__}: {why}"
+        self._write(encode_note(Note(time.monotonic(), NoteKind.DISCONNECTED, text=text)))
+
     def trouble(self, kind: TroubleKind, text: object) -> None:
         """Something happened that a client should not notice."""
         words = text if isinstance(text, str) else f"{type(text).__name__}: {text}"

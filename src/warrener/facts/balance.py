@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from warrener.facts.data_plane import DataPlane
 from warrener.facts.ids import NodeName, SessionId
 from warrener.facts.reasons import Unfit
 from warrener.facts.settings import PolicyName
@@ -31,6 +32,8 @@ class BackendStatistics:
     failures_total: int  # connects and handshakes that failed
     probes_total: int
     probes_failed: int
+    bytes_in: int | None = None  # from clients; None: not counted by node
+    bytes_out: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class SessionStatistics:
 
 @dataclass(frozen=True, slots=True)
 class BalancerStatistics:
-    """The balancer as a whole, since it started."""
+    """The balancer as a whole, since it started. None: its data plane can't know that."""
 
     host: str
     port: int
@@ -68,18 +71,21 @@ class BalancerStatistics:
     locality: bool
     sessions: int
     sessions_total: int
-    sessions_ended: tuple[tuple[str, int], ...]  # (SessionEnd value, count), sorted
+    sessions_ended: tuple[tuple[str, int], ...] | None  # (SessionEnd value, count), sorted
     rejected_total: int  # clients that never got a session: no fit node, limit, bad handshake
     bytes_in: int
     bytes_out: int
-    published: int
-    delivered: int
+    published: int | None
+    delivered: int | None
     backends: tuple[BackendStatistics, ...]
     locality_error: str = ""  # why leaders aren't known at present; empty while they are
-    moves: tuple[tuple[str, int], ...] = ()  # (MoveReason value, channels moved), sorted
-    moves_failed: int = 0
-    replayed: int = 0  # unconfirmed publishes sent again on another node
-    parked: int = 0
-    journal_bytes: int = 0
-    messages_local: int = 0
-    messages_remote: int = 0
+    moves: tuple[tuple[str, int], ...] | None = ()  # (MoveReason value, channels moved), sorted
+    moves_failed: int | None = 0
+    replayed: int | None = 0  # unconfirmed publishes sent again on another node
+    parked: int | None = 0
+    journal_bytes: int | None = 0
+    messages_local: int | None = 0
+    messages_remote: int | None = 0
+    data_plane: DataPlane = DataPlane.WARRENER
+    version: str = ""  # of the data plane's program; Warrener's own has none of its own
+    pid: int | None = None  # of that program's process; None: the balancer's own, or not running

@@ -19,13 +19,15 @@ class MoveProgress:
 class DrainResult:
     """What draining a node came to. ``moved`` and ``left`` are sessions; ``forced`` of the moved
     ones had deliveries that their client didn't settle in time: those come again, marked as
-    redelivered. ``left`` stay connected to the node; the broker's own drain will close them."""
+    redelivered. ``left`` stay connected to the node; the broker's own drain will close them.
+    ``why_left`` says why none of them could be moved, where that is so."""
 
     node: NodeName
     moved: int
     forced: int
     left: int
     seconds: float
+    why_left: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from warrener.facts.data_plane import DataPlane
 from warrener.facts.ids import NodeName
 
 
@@ -54,3 +55,5 @@ class BalancerSettings:
     link_linger: float = 5.0  # a link without channels is closed after so long
     journal_limit: int = 16 * 1024 * 1024  # unconfirmed and waiting publishes of one session
     journal_total: int = 512 * 1024 * 1024  # of all sessions
+    data_plane: DataPlane = DataPlane.WARRENER
+    haproxy: str = ""  # the program; empty: the one on the PATH

@@ -82,3 +82,23 @@ def test_a_rabbitmq_that_is_not_there_is_found_with_the_way_to_install_it(tmp_pa
     assert found["RabbitMQ"].verdict is FAIL
     assert "apt-get install" in found["RabbitMQ"].fix
     assert "port 1" in found
+
+
+def test_haproxy_is_needed_as_the_data_plane_and_looked_for_where_the_file_says(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "w.toml"
+    program = tmp_path / "bin" / "haproxy"
+    file.write_text('balancer = {data_plane = "haproxy", haproxy = "bin/haproxy"}')
+
+    def found() -> Check:
+        checks_ = examine(StateFolder(tmp_path / "state"), file)
+        return next(check for check in checks_ if check.name == "HAProxy")
+
+    assert found().verdict is FAIL
+    assert f"no HAProxy: {program} isn't there" in found().found
+    assert "apt-get install" in found().fix
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho HAProxy version 2.9.1\n")
+    program.chmod(0o755)
+    assert found() == Check("HAProxy", OK, f"2.9.1 at {program}")

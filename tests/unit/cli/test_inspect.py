@@ -9,6 +9,7 @@ import pytest
 from warrener.control import operations as ops
 from warrener.control import wire
 from warrener.control.state_folder import StateFolder
+from warrener.facts.data_plane import DataPlane
 from warrener.facts.ids import NodeName
 from warrener.facts.reasons import NodeState, Unfit
 from warrener.facts.settings import PolicyName
@@ -116,6 +117,35 @@ def test_status_shows_locality_and_moves(
     balancer = msgspec.structs.replace(told.balancer, **changes)
     with scripted_daemon(folder, answer(msgspec.structs.replace(told, balancer=balancer))):
         assert text in run("status").out
+
+
+def test_status_of_haproxy_shows_what_it_knows_in_80_columns(run, folder: StateFolder) -> None:
+    unknown = dict.fromkeys(
+        ("sessions_ended", "published", "delivered", "messages_local", "messages_remote", "moves",
+         "moves_failed", "replayed", "parked", "journal_bytes")
+    )  # fmt: skip
+    told = status(nodes=[node("n1@localhost"), node("n2@localhost", failures_total=3)])
+    assert told.balancer is not None
+    balancer = msgspec.structs.replace(
+        told.balancer, data_plane=DataPlane.HAPROXY, data_plane_version="2.6.12-1+deb12u3",
+        pid=4321, bytes_in=5 << 20, bytes_out=7 << 30, **unknown,
+    )  # fmt: skip
+    dead = msgspec.structs.replace(balancer, pid=None)
+    answers = [msgspec.structs.replace(told, balancer=one) for one in (balancer, dead, balancer)]
+    with scripted_daemon(folder, *map(answer, answers)):
+        text = run("status").out
+        text_dead = run("status").out
+        document = json.loads(run("status", "--json").out)["balancer"]
+    assert max(len(line) for line in text.splitlines()) <= 80
+    for words in ("HAProxy 127.0.0.1:5672, policy leastconn, 3 of 2 nodes fit",
+                  "version 2.6.12-1+deb12u3, process 4321; it passes bytes: no locality",
+                  "36 sessions open, 120 so far, 1 rejected; 5.0M in, 7.0G out",
+                  "connects to nodes that failed: 3 (3 n2@localhost)"):  # fmt: skip
+        assert words in text
+    assert "None" not in text
+    assert "not running, is started anew" in text_dead
+    assert {document[name] for name in unknown} == {None}
+    assert (document["data_plane"], document["pid"]) == ("haproxy", 4321)
 
 
 def test_status_while_starting(run, folder: StateFolder) -> None:

@@ -45,6 +45,7 @@ def test_help_lists_every_command(run) -> None:
         ["status", "--nonsense"],
         ["up", "--nodes", "many"],
         ["up", "--nodes", "0"],
+        ["up", "--data-plane", "nginx"],
         ["balance", "set-weight", "n1"],
         ["balance", "set-weight", "n1", "heavy"],
         ["events", "--last", "-1"],

@@ -52,6 +52,20 @@ def test_what_a_drain_could_not_keep_is_said(run, folder: StateFolder) -> None:
         )
 
 
+def test_a_drain_that_could_move_nothing_says_why(run, folder: StateFolder) -> None:
+    why = "HAProxy passes bytes, it can't take an open session to another node"
+    told = ops.DrainAnswer(node=N2, left=2, seconds=0.1, why_left=why)
+    nobody = ops.DrainAnswer(node=N2, left=0, seconds=0.1, why_left=why)
+    with scripted_daemon(folder, answer(told), answer(nobody)):
+        assert run("node", "drain", "n2").out.splitlines()[0] == (
+            "n2@localhost is drained: RabbitMQ disconnected its 2 sessions, which connect again "
+            f"elsewhere ({why})"
+        )
+        assert run("node", "drain", "n2").out.splitlines()[0] == (
+            "n2@localhost is drained: no session was on it"
+        )
+
+
 def test_drained_already(run, folder: StateFolder) -> None:
     already = answer(ops.DrainAnswer(node=N2, already=True))
     with scripted_daemon(folder, already, already):
@@ -67,6 +81,7 @@ def test_drained_already(run, folder: StateFolder) -> None:
         (wire.Refusal.UNWISE, 1),
         (wire.Refusal.BUSY, 1),
         (wire.Refusal.FAILED, 1),
+        (wire.Refusal.UNSUPPORTED, 1),
         (wire.Refusal.BAD_ARGUMENT, 2),
         (wire.Refusal.CALLED_OFF, 130),
     ],

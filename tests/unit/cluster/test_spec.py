@@ -7,6 +7,7 @@ import pytest
 
 from warrener.cluster.spec import ClusterSpec, SpecError, load_spec, parse_spec
 from warrener.cluster.spec_file import BalancerSection
+from warrener.facts.data_plane import DataPlane
 from warrener.facts.ids import NodeName
 from warrener.facts.settings import BalancerSettings, PolicyName
 
@@ -98,6 +99,21 @@ def test_the_balancers_keys_are_settings_and_have_their_defaults() -> None:
         assert getattr(section, name) == getattr(BalancerSettings(), name)
 
 
+def test_haproxys_program_is_a_name_or_a_path_from_the_files_folder_on() -> None:
+    def program(given: str) -> str:
+        text = f'balancer.haproxy = "{given}"'
+        return parse_spec(text, folder=Path("/etc/w")).balancer.haproxy
+
+    assert program("haproxy-2.9") == "haproxy-2.9"
+    assert program("bin/haproxy") == "/etc/w/bin/haproxy"
+    assert program("/usr/sbin/haproxy") == "/usr/sbin/haproxy"
+
+
+def test_another_data_plane_leaves_the_rest_as_it_is() -> None:
+    spec = parse_spec('balancer.policy = "p2c"').with_data_plane(DataPlane.HAPROXY)
+    assert (spec.balancer.data_plane, spec.balancer.policy) == ("haproxy", PolicyName.P2C)
+
+
 @pytest.mark.parametrize(
     ("size", "number"),
     [("20000", 20_000), ('"512KiB"', 524_288), ('"1 MB"', 1_000_000), ('"64kB"', 64_000)],
@@ -107,6 +123,21 @@ def test_sizes(size: str, number: int) -> None:
 
 
 CASES = {
+    "a data plane that isn't there": (
+        'balancer.data_plane = "ha-proxy"',
+        [
+            'w.toml:1:10: balancer.data_plane: "ha-proxy" can\'t be used; allowed: "warrener", '
+            "\"haproxy\"; did you mean 'haproxy'?"
+        ],
+    ),
+    "locality from HAProxy": (
+        '[balancer]\ndata_plane = "haproxy"\nlocality = true',
+        [
+            'w.toml:3:1: balancer.locality: not with data_plane "haproxy": HAProxy passes bytes, '
+            "it knows no channels: each client's are all on the node that the policy gave its "
+            "connection; allowed: false, or no such line"
+        ],
+    ),
     "unknown key at the top": (
         'nmae = "x"',
         ["w.toml:1:1: nmae: unknown key; allowed: name, cluster, balancer; did you mean 'name'?"],
@@ -325,7 +356,8 @@ CASES = {
             "w.toml:2:1: balancer.prot: unknown key; allowed: host, port, policy, weights, "
             "handshake_timeout, connect_timeout, link_heartbeat, probe_interval, probe_timeout, "
             "probe_fall, probe_rise, max_sessions, high_water, locality, outage_timeout, "
-            "park_timeout, settle_timeout, link_linger, journal_limit, journal_total; "
+            "park_timeout, settle_timeout, link_linger, journal_limit, journal_total, "
+            "data_plane, haproxy; "
             "did you mean 'port'?",
             "w.toml:3:1: balancer.connect_timeout: one node's share (20 s) is longer than the "
             "whole handshake (10 s); allowed: a connect_timeout up to handshake_timeout",

@@ -6,6 +6,7 @@ import pytest
 
 from warrener.daemon import report
 from warrener.facts.balance import BackendStatistics, BalancerStatistics
+from warrener.facts.data_plane import DataPlane
 from warrener.facts.ids import NodeName
 from warrener.facts.reasons import NodeState, Unfit
 from warrener.facts.settings import PolicyName
@@ -84,6 +85,20 @@ def test_an_old_view_says_nothing_about_a_node_that_is_known_to_be_down() -> Non
 def test_the_balancer_counts_fit_nodes() -> None:
     status = report.balancer(statistics(backend(N1), backend(N2, Unfit.REFUSES)), pid=42)
     assert (status.fit_nodes, status.pid, status.sessions_ended) == (1, 42, {"node_lost": 2})
+
+
+def test_what_a_data_plane_cannot_know_is_none_and_its_process_is_its_own() -> None:
+    told = replace(
+        statistics(replace(backend(N1), failures_total=2, bytes_in=3, bytes_out=4)),
+        data_plane=DataPlane.HAPROXY, version="2.6.12", pid=7, sessions_ended=None,
+        published=None, delivered=None, moves=None, parked=None,
+    )  # fmt: skip
+    status = report.balancer(told, pid=42)
+    assert (status.data_plane, status.data_plane_version, status.pid) == ("haproxy", "2.6.12", 7)
+    assert (status.sessions_ended, status.published, status.moves) == (None, None, None)
+    (row,) = report.nodes([Driven(N1)], told, None, "")
+    assert (row.failures_total, row.bytes_in, row.bytes_out) == (2, 3, 4)
+    assert report.balancer(replace(told, pid=None), pid=42).pid is None
 
 
 @pytest.mark.parametrize(

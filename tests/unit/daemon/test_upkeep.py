@@ -12,6 +12,7 @@ from warrener.control.wire import Refusal, Refused, encode_request
 from warrener.daemon import upkeep
 from warrener.daemon.errors import DaemonError
 from warrener.daemon.parts import MoveSink
+from warrener.facts.data_plane import Lack, Unsupported
 from warrener.facts.moves import MoveProgress, RebalanceResult, RebalanceShare
 from warrener.facts.reasons import NodeState, Unfit
 from warrener.facts.snapshot import QueueView
@@ -609,3 +610,17 @@ async def test_before_it_runs_nothing_of_this_can_be_asked(scene: Scene) -> None
         held.go_on.set()
         await scene.is_ready.wait()
         scene.switch.turn()
+
+
+# -- a data plane that can't
+
+
+async def test_what_the_data_plane_cannot_do_is_refused_with_its_reason(scene: Scene) -> None:
+    async def cannot(_: MoveSink) -> None:
+        raise Unsupported(Lack.REBALANCE)
+
+    async with scene.running() as balancer:
+        balancer.rebalance_with = cannot
+        refused = await refusal(scene, ops.REBALANCE, ops.RebalanceRequest())
+    assert refused.refusal is Refusal.UNSUPPORTED
+    assert "HAProxy passes bytes, it can't take an open session" in refused.message

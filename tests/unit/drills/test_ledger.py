@@ -351,3 +351,71 @@ def test_what_is_never_answered_makes_a_gap_until_the_end() -> None:
     assert "longest gap 30.000 s at 1.000 (p1)" in verdict.summary()
     assert Ledger().verdict().longest_gap is None
     assert "longest gap none" in Ledger().verdict().summary()
+
+
+# -- clients that connect again by themselves
+
+
+def test_disconnects_are_counted_and_no_objection() -> None:
+    verdict = verdict_of(
+        (C1, Note(9, NoteKind.DISCONNECTED, text="late")),
+        (P1, Note(3, NoteKind.DISCONNECTED, text="320")),
+    )
+    assert [(one.client, one.text) for one in verdict.disconnects] == [(P1, "320"), (C1, "late")]
+    assert verdict.objections(duplicates=False) == ()
+    assert "disconnects 2, republished 0" in verdict.summary()
+
+
+def test_a_copy_of_what_its_publisher_sent_again_is_explained_without_a_fault() -> None:
+    lines = [
+        (P1, Note(1, NoteKind.PUBLISHED, ONE)),
+        (P1, Note(2, NoteKind.REPUBLISHED, ONE)),
+        (P1, Note(3, NoteKind.CONFIRMED, ONE)),
+        *[(C1, Note(4, kind, ONE)) for kind in (NoteKind.DELIVERED, NoteKind.ACKED)] * 2,
+    ]
+    verdict = verdict_of(*lines)
+    assert (verdict.duplicates, verdict.republished) == (Duplicates(0, 1, ()), 1)
+    assert verdict.objections(duplicates=True) == ()
+    once = verdict_of(*[line for line in lines if line[1].kind is not NoteKind.REPUBLISHED])
+    assert [one.number for one in once.duplicates.unexplained] == [ONE]
+
+
+def test_a_refusal_that_was_sent_again_is_none_and_is_waited_for_anew() -> None:
+    verdict = verdict_of(
+        (P1, Note(1, NoteKind.PUBLISHED, ONE)),
+        (P1, Note(2, NoteKind.REFUSED, ONE)),
+        (P1, Note(10, NoteKind.REPUBLISHED, ONE)),
+        (P1, Note(15, NoteKind.CONFIRMED, ONE)),
+    )
+    assert (verdict.refused, verdict.confirmed, len(verdict.lost)) == (0, 1, 1)
+    assert verdict.longest_gap == Gap(P1, 10, 5)
+
+
+def test_what_is_sent_again_without_need_is_unexpected() -> None:
+    verdict = verdict_of(
+        (P1, Note(1, NoteKind.REPUBLISHED, ONE)),
+        (P1, Note(2, NoteKind.PUBLISHED, ONE)),
+        (P1, Note(3, NoteKind.CONFIRMED, ONE)),
+        (P1, Note(4, NoteKind.REPUBLISHED, ONE)),
+        (P2, Note(5, NoteKind.REPUBLISHED, ONE)),
+    )
+    assert [one.text for one in verdict.unexpected] == [
+        "message 1 published again, never before",
+        "message 1 published again when confirmed",
+        "message 1 published again, never before",
+    ]
+
+
+def test_what_was_given_back_need_not_be_acked_but_its_copy_must() -> None:
+    lines = [
+        (P1, Note(1, NoteKind.PUBLISHED, ONE)),
+        (P1, Note(2, NoteKind.CONFIRMED, ONE)),
+        (C1, Note(3, NoteKind.DELIVERED, ONE)),
+        (C1, Note(4, NoteKind.GIVEN_BACK, ONE)),
+        (C2, Note(5, NoteKind.DELIVERED, ONE, redelivered=True)),
+    ]
+    assert verdict_of(*lines).objections(duplicates=True) == ("never acked: 1 deliveries",)
+    acked = (C2, Note(6, NoteKind.ACKED, ONE))
+    assert verdict_of(*lines, acked).objections(duplicates=True) == ()
+    ledger = books_of([(client, QUEUE[client], note) for client, note in (*lines, acked)])
+    assert ledger.unacked() == 0

@@ -14,7 +14,16 @@ NOTES = st.one_of(
     st.builds(
         Note,
         AT,
-        st.sampled_from([NoteKind.PUBLISHED, NoteKind.CONFIRMED, NoteKind.REFUSED, NoteKind.ACKED]),
+        st.sampled_from(
+            [
+                NoteKind.PUBLISHED,
+                NoteKind.CONFIRMED,
+                NoteKind.REFUSED,
+                NoteKind.ACKED,
+                NoteKind.REPUBLISHED,
+                NoteKind.GIVEN_BACK,
+            ]
+        ),
         NUMBERS,
     ),
     st.builds(Note, AT, st.just(NoteKind.RETURNED), NUMBERS, code=st.integers(300, 320)),
@@ -26,7 +35,12 @@ NOTES = st.one_of(
         trouble=st.sampled_from(list(TroubleKind)),
         text=TEXTS,
     ),
-    st.builds(Note, AT, st.sampled_from([NoteKind.REMARK, NoteKind.DAMAGED]), text=TEXTS),
+    st.builds(
+        Note,
+        AT,
+        st.sampled_from([NoteKind.REMARK, NoteKind.DAMAGED, NoteKind.DISCONNECTED]),
+        text=TEXTS,
+    ),
     st.builds(Note, AT, st.just(NoteKind.ENDED)),
 )
 

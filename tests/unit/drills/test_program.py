@@ -59,6 +59,8 @@ def test_each_note_is_written_at_once(capfd: pytest.CaptureFixture[str]) -> None
         (book.confirmed, NoteKind.CONFIRMED),
         (book.refused, NoteKind.REFUSED),
         (book.acked, NoteKind.ACKED),
+        (book.republished, NoteKind.REPUBLISHED),
+        (book.given_back, NoteKind.GIVEN_BACK),
     ):
         write(number)
         note = last()
@@ -72,9 +74,13 @@ def test_each_note_is_written_at_once(capfd: pytest.CaptureFixture[str]) -> None
     note = last()
     assert note.kind is NoteKind.DAMAGED
     assert "rubbish" in note.text
+    book.given_back(None)
     book.acked(None)  # it couldn't be told which
     book.trouble(TroubleKind.EXCEPTION, ValueError("no"))
     assert last().text == "ValueError: no"
+    book.disconnected(ConnectionResetError("cut"))
+    note = last()
+    assert (note.kind, note.text) == (NoteKind.DISCONNECTED, "ConnectionResetError: cut")
     book.remark("blocked")
     assert last().text == "blocked"
     book.ended()

@@ -23,13 +23,14 @@ from warrener.balancer.core.session import Session
 from warrener.balancer.shell.lookups import LookUps
 from warrener.balancer.shell.moving import Mover, OnProgress
 from warrener.balancer.shell.ports import SessionPorts
-from warrener.balancer.shell.probe import ProbeLogin, probe
+from warrener.balancer.shell.probe import ProbeLogin
+from warrener.balancer.shell.probes import Probes
 from warrener.facts.balance import Backend, BalancerStatistics, SessionStatistics
 from warrener.facts.happenings import Event, EventSink
 from warrener.facts.ids import NodeName, SessionId
 from warrener.facts.moves import ChannelStatistics, DrainResult, RebalanceResult
 from warrener.facts.places import Found, Lookup
-from warrener.facts.reasons import MoveReason, SessionEnd, Unfit
+from warrener.facts.reasons import MoveReason, SessionEnd
 from warrener.facts.settings import BalancerSettings, PolicyName
 from warrener.facts.snapshot import ClusterSnapshot
 
@@ -63,7 +64,6 @@ class BalancerServer:
         look_up: Callable[[Lookup], Awaitable[Found]] | None = None,
     ) -> None:
         self._settings = settings
-        self._login = probe_login
         self._on_event = on_event
         randomness = random.Random(random_seed)  # noqa: S311 - spreads load, guards nothing
         self._table = NodeTable(
@@ -96,7 +96,9 @@ class BalancerServer:
         self._past = [0, 0, 0, 0, 0, 0]
         self._max_sessions = settings.max_sessions
         self._tasks: set[asyncio.Task[None]] = set()
-        self._probes: dict[NodeName, tuple[Backend, asyncio.Task[None]]] = {}
+        self._probes = Probes(
+            settings, probe_login, spawn=self._spawn, probed=self._table.probed, on_bug=self.bug
+        )
         self._changed = asyncio.Event()  # a node got fit or unfit
         self._empty = asyncio.Event()
         self._empty.set()
@@ -116,7 +118,7 @@ class BalancerServer:
         self._address = self._server.sockets[0].getsockname()[:2]
         self._spawn(self._clock(), "balancer clock")
         self._look_ups.start()
-        self._start_probes()
+        self._probes.set_backends(self._table.backends())
 
     async def close(self, grace: float = 2.0) -> None:
         """Close the port, then the sessions with 320; cut off what remains after ``grace`` s."""
@@ -131,9 +133,7 @@ class BalancerServer:
         except TimeoutError:
             for ports in self.all_ports():
                 ports.abandon()
-        for _, task in self._probes.values():
-            task.cancel()
-        self._probes.clear()
+        self._probes.close()
         await self._look_ups.close()
         for task in list(self._tasks):
             task.cancel()
@@ -163,7 +163,7 @@ class BalancerServer:
     def set_backends(self, backends: Sequence[Backend]) -> None:
         """Replace the list of nodes. Sessions on a node that goes away stay until they end."""
         self._table.set_backends(backends)
-        self._start_probes()
+        self._probes.set_backends(self._table.backends())
 
     def set_policy(self, policy: PolicyName) -> None:
         """Use another policy for new sessions."""
@@ -352,36 +352,6 @@ class BalancerServer:
             self._on_event(
                 Event("sessions.ended", "", reason, {"sessions": number, "detail": detail})
             )
-
-    def _start_probes(self) -> None:
-        wanted = {backend.name: backend for backend in self._table.backends()}
-        for name, (backend, task) in list(self._probes.items()):
-            if wanted.get(name) != backend:
-                task.cancel()
-                del self._probes[name]
-        for name, backend in wanted.items():
-            if name not in self._probes:
-                task = self._spawn(self._probe(backend), f"probe {name}")
-                self._probes[name] = backend, task
-
-    async def _probe(self, backend: Backend) -> None:
-        settings = self._settings
-        while True:
-            try:
-                await probe(
-                    backend,
-                    self._login,
-                    self._reporter(backend.name),
-                    interval=settings.probe_interval,
-                    timeout=settings.probe_timeout,
-                )
-            except Exception as problem:
-                # A node whose probe has stopped would keep its last state for ever.
-                self.bug(f"probe {backend.name}", problem)
-                await asyncio.sleep(settings.probe_interval)
-
-    def _reporter(self, name: NodeName) -> Callable[[Unfit | None, str], None]:
-        return lambda why, detail: self._table.probed(name, why, detail)
 
 
 def _add(totals: list[int], session: Session) -> None:

@@ -47,7 +47,7 @@ from warrener.cluster.drivers.private_files import (
     Record,
     write_private,
 )
-from warrener.cluster.drivers.processes import kill_marked, mark
+from warrener.cluster.drivers.processes import Child, kill_marked, mark
 from warrener.cluster.drivers.replicas import Holding
 from warrener.cluster.drivers.upkeep import Upkeep
 from warrener.cluster.errors import (
@@ -523,6 +523,31 @@ class LocalCluster:
     def _works(self) -> Upkeep:
         assert self._upkeep is not None, "prepare() first"
         return self._upkeep
+
+    # -- what runs beside the nodes
+
+    def start_beside(
+        self,
+        part: str,
+        arguments: Sequence[str],
+        *,
+        folder: Path,
+        output: Path,
+        descriptors: Sequence[int] = (),
+    ) -> Child:
+        """Starts a process that belongs to the cluster without being a node of it. Whoever asks for
+        it stops it; if nobody does, ``stop`` ends it, and the next start if a daemon was killed.
+        OSError if the program can't be run."""
+        assert self._record is not None, "prepare() first"
+        return Child.start(
+            part,
+            arguments,
+            environment={"PATH": self.installation.path}
+            | mark(self._files.mark(self._record), part),
+            folder=folder,
+            output=output,
+            descriptors=descriptors,
+        )
 
     # -- stop
 

@@ -48,8 +48,10 @@ class Child:
         environment: Mapping[str, str],
         folder: Path,
         output: Path,
+        descriptors: Sequence[int] = (),
     ) -> "Child":
-        """Starts a process in a new session, its output in ``output`` (replaced, 0600).
+        """Starts a process in a new session, its output in ``output`` (replaced, 0600). It
+        inherits ``descriptors``, under their numbers.
 
         A session of its own: Ctrl-C in a terminal reaches Warrener alone, which stops the cluster
         in order.
@@ -64,6 +66,7 @@ class Child:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 umask=0o077,
+                pass_fds=descriptors,
             )
         return cls(process, name)
 

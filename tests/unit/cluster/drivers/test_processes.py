@@ -46,6 +46,26 @@ def start(cluster: str, part: str, folder: Path, *command: str) -> Child:
     )
 
 
+async def test_it_inherits_what_it_is_given_and_nothing_else(tmp_path: Path) -> None:
+    given, kept = os.pipe()
+    try:
+        child = Child.start(
+            "x",
+            ("ls", "/proc/self/fd"),
+            environment={"PATH": os.environ["PATH"]},
+            folder=tmp_path,
+            output=tmp_path / "out",
+            descriptors=[given],
+        )
+        assert await child.wait(10)
+        found = set((tmp_path / "out").read_text().split())
+        assert str(given) in found
+        assert str(kept) not in found
+    finally:
+        os.close(given)
+        os.close(kept)
+
+
 async def test_its_end_is_seen_and_reaped(cluster: str, tmp_path: Path) -> None:
     child = start(cluster, "n1", tmp_path, "sh", "-c", "echo told; exit 3")
     assert await child.wait(10)
