@@ -50,7 +50,9 @@ class Load:
         self._stop = threading.Event()
         through = target(balancer_place(warren))
         flows = tuple(Flow(queue, through, through, rate) for queue, rate in rates.items())
-        self._spec = LoadSpec(flows, window=200, prefetch=100, warmup=1, seconds=150, pace=0.02)
+        self._spec = LoadSpec(
+            flows, window=200, prefetch=100, warmup=1, seconds=150, pace=0.02, moving=True
+        )
         self._thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
@@ -95,6 +97,8 @@ def test_leaders_are_spread_by_load_while_clients_work(warren: Warren) -> None:
         _show_and_balance(warren, before)
         result = load.done()  # none lost, none refused, nobody disconnected
     print(f"{result.published} messages, {result.redelivered} redelivered")
+    # all confirmed, and only our consumers' acks take any out: none was lost
+    eventually("empty", lambda: not any(queue["messages"] for queue in warren.status()["queues"]))
     assert set(warren.status()["balancer"]["sessions_ended"]) <= {"client_closed"}
     kinds = [event["kind"] for event in json.loads(warren.ok("events", "--json"))["events"]]
     assert "leaders.balanced" in kinds

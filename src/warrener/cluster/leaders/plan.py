@@ -12,8 +12,8 @@ Words
 
 Nothing is done while no node is more than ``TOLERANCE`` over its share. If one is, the fewest moves
 that bring all within ``TOLERANCE`` are looked for, and those that bring them within ``AIM``; the
-latter are taken where that costs one move more, or half as many: a plan that ends exactly at the limit
-would be followed by another one as soon as the rates change a little.
+latter are taken where that costs one move more, or half as many: a plan that ends exactly at the
+limit would be followed by another one as soon as the rates change a little.
 
 To find the fewest moves is bin packing, so ``search`` is a search, not a proof. Held against brute
 force by property tests: for a handful of queues the fewest but for the price of the margin. The
