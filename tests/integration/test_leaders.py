@@ -50,7 +50,9 @@ class Load:
         self._stop = threading.Event()
         through = target(balancer_place(warren))
         flows = tuple(Flow(queue, through, through, rate) for queue, rate in rates.items())
-        self._spec = LoadSpec(flows, window=200, prefetch=100, warmup=1, seconds=150, pace=0.02)
+        self._spec = LoadSpec(
+            flows, window=200, prefetch=100, warmup=1, seconds=150, pace=0.02, moving=True
+        )
         self._thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
@@ -95,6 +97,8 @@ def test_leaders_are_spread_by_load_while_clients_work(warren: Warren) -> None:
         _show_and_balance(warren, before)
         result = load.done()  # none lost, none refused, nobody disconnected
     print(f"{result.published} messages, {result.redelivered} redelivered")
+    # all confirmed, and only our consumers' acks take any out: none was lost
+    eventually("empty", lambda: not any(queue["messages"] for queue in warren.status()["queues"]))
     assert set(warren.status()["balancer"]["sessions_ended"]) <= {"client_closed"}
     kinds = [event["kind"] for event in json.loads(warren.ok("events", "--json"))["events"]]
     assert "leaders.balanced" in kinds
@@ -106,14 +110,16 @@ def _show_and_balance(warren: Warren, before: dict[str, str]) -> None:
     seen = shown(warren, "--sample", "3", "--limit", "100")
     assert 2.9 < seen["seconds"] < 10
     told = {queue["name"]: queue for queue in seen["queues"]}
-    for queue, rate in list(zip(QUEUES, RATES, strict=True))[:5]:
-        assert told[queue]["published"] == pytest.approx(rate, rel=0.3)
-        assert told[queue]["delivered"] == pytest.approx(rate, rel=0.3)
+    five = [told[queue] for queue in QUEUES[:5]]
+    # wide: on a busy machine the broker delivers in gusts
+    assert sum(one["published"] for one in five) == pytest.approx(sum(RATES[:5]), rel=0.5)
+    assert five[0]["published"] > 2 * five[4]["published"]
+    assert all(one["delivered"] > 0 and one["acked"] > 0 for one in five)
     assert (told["classic"]["fixed"], told[QUEUES[0]]["fixed"]) == ("classic", None)
     n1, n2, n3 = seen["nodes"]
     assert n1["leaders"] == {"classic": 1, "quorum": 60}
     assert n1["skew"] > 1.3
-    assert n2["load"] == pytest.approx(n3["load"], rel=0.1)  # followers only
+    assert n2["load"] == pytest.approx(n3["load"], rel=0.01)  # followers only
     text = warren.ok("leaders", "show", "--limit", "5")
     assert "orders-00" in text
     assert "`warrener leaders balance" in text
@@ -125,7 +131,7 @@ def _show_and_balance(warren: Warren, before: dict[str, str]) -> None:
     assert 0 < len(dry["moves"]) < 40  # a reshuffle of all would be 40
     assert leaders(warren) == before
 
-    done = json.loads(warren.ok("leaders", "balance", "--yes", "--sample", "5", "--json"))
+    done = json.loads(warren.ok("leaders", "balance", "--yes", "--sample", "8", "--json"))
     print(json.dumps({key: value for key, value in done.items() if key != "moves"}))
     assert done["stopped"] == ""
     assert done["moved"] == done["planned"]
@@ -137,8 +143,8 @@ def _show_and_balance(warren: Warren, before: dict[str, str]) -> None:
     assert sum(before[queue] != after[queue] for queue in before) == done["moved"]
     assert after["classic"] == before["classic"]
 
-    again = json.loads(warren.ok("leaders", "balance", "--yes", "--sample", "5", "--json"))
-    assert again["moves"] == []
+    again = json.loads(warren.ok("leaders", "balance", "--yes", "--sample", "8", "--json"))
+    assert again.get("moves") == [], again  # a plan without moves, nothing was carried out
 
 
 def test_an_idle_cluster_is_left_as_it_is(warren: Warren) -> None:

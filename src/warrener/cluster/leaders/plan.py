@@ -12,8 +12,8 @@ Words
 
 Nothing is done while no node is more than ``TOLERANCE`` over its share. If one is, the fewest moves
 that bring all within ``TOLERANCE`` are looked for, and those that bring them within ``AIM``; the
-latter are taken where that costs one move more, or a fifth: a plan that ends exactly at the limit
-would be followed by another one as soon as the rates change a little.
+latter are taken where that costs one move more, or half as many: a plan that ends exactly at the
+limit would be followed by another one as soon as the rates change a little.
 
 To find the fewest moves is bin packing, so ``search`` is a search, not a proof. Held against brute
 force by property tests: for a handful of queues the fewest but for the price of the margin. The
@@ -77,5 +77,5 @@ def _fewest(problem: Problem) -> list[int]:
         return min((found, further), key=lambda one: problem.excess(one, TOLERANCE))
     few = problem.number(found)
     closer = few_moves(problem, AIM)
-    affordable = problem.number(closer) <= few + max(1, few // 5)
+    affordable = problem.number(closer) <= few + max(1, few // 2)
     return closer if affordable and not problem.busy(closer, AIM) else found

@@ -281,8 +281,8 @@ def fewest_by_force(problem: Problem) -> int | None:
 @settings(max_examples=300, deadline=None)
 @given(clusters())
 def test_the_fewest_moves_by_brute_force(given: tuple[list[PlanNode], list[PlanQueue]]) -> None:
-    """Where all nodes can be brought within the tolerance, they are, with at most one move (or a
-    fifth) more than the fewest: the price of the margin."""
+    """Where all nodes can be brought within the tolerance, they are, with at most one move (or
+    half as many) more than the fewest: the price of the margin."""
     nodes, queues = given
     problem = Problem(nodes, queues, LEAST_LOAD)
     fewest = fewest_by_force(problem)
@@ -295,7 +295,7 @@ def test_the_fewest_moves_by_brute_force(given: tuple[list[PlanNode], list[PlanQ
         for one in problem.queues
     ]
     assert not problem.busy(leaders, TOLERANCE)
-    assert fewest <= len(planned.moves) <= fewest + max(1, fewest // 5)
+    assert fewest <= len(planned.moves) <= fewest + max(1, fewest // 2)
     if fewest == 0:
         assert planned.moves == ()
 
