@@ -21,6 +21,9 @@ in ``facts.settings.BalancerSettings``) and nowhere else.
     locality = true
     outage_timeout = "30s"
     journal_limit = "16MiB"
+
+and what the cluster should hold (``wanted``: virtual hosts, users, policies, queues) and RabbitMQ's
+own settings (``config_table``); docs/description.md has every key.
 """
 
 import re
@@ -32,6 +35,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from warrener.cluster import config_table, topology_checks
 from warrener.cluster.members import HOST, MAX_NODES, node_names
 from warrener.cluster.mistakes import Mistake, SpecError, dotted, nearest
 from warrener.cluster.spec_file import (
@@ -43,10 +47,20 @@ from warrener.cluster.spec_file import (
 )
 from warrener.cluster.toml_places import Path as KeyPath
 from warrener.cluster.toml_places import Place, places
+from warrener.cluster.topology_file import wanted
+from warrener.cluster.wanted import Scalar, Wanted
 from warrener.facts.ids import NodeName, short_name
 from warrener.facts.settings import BalancerSettings
 
-__all__ = ["MAX_NODES", "ClusterSpec", "Mistake", "SpecError", "load_spec", "parse_spec"]
+__all__ = [
+    "MAX_NODES",
+    "ClusterSpec",
+    "Mistake",
+    "SpecError",
+    "load_spec",
+    "parse_spec",
+    "read_text",
+]
 
 ALWAYS_ON: Final = ("rabbitmq_management", "rabbitmq_prometheus")
 
@@ -61,6 +75,8 @@ class ClusterSpec:
     was formed already is to have as many. ``rabbitmq`` is the root of an installation, None:
     Debian's. ``base_port`` is the first port of the cluster's block, None: chosen. ``plugins``
     includes those that are always on. ``balancer.port`` 0 means: chosen (5672 if it is free).
+    ``wanted`` is what it should hold, ``config`` has RabbitMQ's settings by their names in
+    ``rabbitmq.conf``.
     """
 
     name: str = DEFAULT_NAME
@@ -70,6 +86,8 @@ class ClusterSpec:
     base_port: int | None = None
     balancer: BalancerSettings = field(default_factory=BalancerSettings)
     nodes_given: bool = False
+    wanted: Wanted = field(default_factory=Wanted)
+    config: Mapping[str, Scalar] = field(default_factory=dict)
     source: str = ""  # the file it was read from; empty: all defaults
 
     @property
@@ -105,6 +123,11 @@ def load_spec(path: Path | None) -> ClusterSpec:
     """The cluster described by ``path``; all defaults if it is None. Raises SpecError."""
     if path is None:
         return ClusterSpec()
+    return parse_spec(read_text(path), source=str(path), folder=path.parent)
+
+
+def read_text(path: Path) -> str:
+    """The text of a description, not judged yet. Raises SpecError."""
     try:
         with path.open("rb") as file:
             raw = file.read(_MAX_FILE + 1)
@@ -115,7 +138,7 @@ def load_spec(path: Path | None) -> ClusterSpec:
     if len(raw) > _MAX_FILE:
         raise SpecError(str(path), [Mistake("", f"is longer than {_MAX_FILE // 1024} KiB")])
     try:
-        text = raw.decode("utf-8")
+        return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         column = error.start - (raw.rfind(b"\n", 0, error.start) + 1) + 1
@@ -123,11 +146,19 @@ def load_spec(path: Path | None) -> ClusterSpec:
             str(path),
             [Mistake("", "is not UTF-8 text, as TOML has to be", place=Place(line, column))],
         ) from None
-    return parse_spec(text, source=str(path), folder=path.parent)
 
 
-def parse_spec(text: str, *, source: str = "warrener.toml", folder: Path = Path()) -> ClusterSpec:
-    """The cluster described by ``text``. A relative ``rabbitmq`` path starts at ``folder``."""
+def parse_spec(
+    text: str,
+    *,
+    source: str = "warrener.toml",
+    folder: Path = Path(),
+    release: tuple[int, int] | None = None,
+) -> ClusterSpec:
+    """The cluster described by ``text``. A relative ``rabbitmq`` path starts at ``folder``.
+
+    ``release`` of RabbitMQ, where it is known: then keys that it doesn't have are mistakes, too.
+    """
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -136,6 +167,8 @@ def parse_spec(text: str, *, source: str = "warrener.toml", folder: Path = Path(
         raise SpecError(source, [Mistake("", "is nested too deeply")]) from None
     where = places(text)
     mistakes = _mistakes_between_keys(document, where)
+    mistakes += topology_checks.mistakes(document, where, release)
+    mistakes += config_table.mistakes(document, where, release)
     try:
         file = SpecFile.model_validate(document)
     except ValidationError as error:
@@ -248,5 +281,14 @@ def _build(file: SpecFile, source: str, folder: Path) -> ClusterSpec:
         plugins=tuple(dict.fromkeys((*ALWAYS_ON, *file.cluster.plugins))),
         base_port=file.cluster.base_port,
         balancer=BalancerSettings(**settings, weights=weights),
+        wanted=wanted(
+            users=file.user,
+            vhosts=file.vhost,
+            policies=file.policy,
+            operator_policies=file.operator_policy,
+            queues=file.queue,
+            defaults=file.queues,
+        ),
+        config=config_table.flatten(file.config),
         source=source,
     )
