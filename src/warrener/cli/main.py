@@ -12,7 +12,18 @@ import typer
 import typer.core
 
 from warrener import __version__
-from warrener.cli import balance, doctor, explain, inspect, lifecycle, node_membership, words
+from warrener.cli import (
+    balance,
+    doctor,
+    explain,
+    inspect,
+    lifecycle,
+    node_membership,
+    words,
+)
+from warrener.cli import (
+    describe as description,
+)
 from warrener.cli.common import BAD_INPUT, FAILED, NOT_RUNNING, CliError
 from warrener.control import state_folder
 from warrener.control.client import NotRunning, Unresponsive
@@ -56,6 +67,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 lifecycle.register(app)
+description.register(app)
 inspect.register(app)
 explain.register(app)
 app.add_typer(balance.app, name="balance")

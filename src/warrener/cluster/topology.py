@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Final
 
+from warrener.cluster.members import MAX_NODES, node_names
 from warrener.cluster.password_hash import is_password
 from warrener.cluster.spec import ClusterSpec
 from warrener.cluster.topology_steps import (
@@ -125,17 +126,26 @@ class _Planner:
             yield Step(Verb.CHANGE, Thing.CLUSTER, after, (change,), NameCluster(after))
 
     def _nodes_to_add(self) -> Iterator[Step]:
-        for name in self._spec.node_names:
-            if name not in self._seen.nodes:
-                yield Step(Verb.MAKE, Thing.NODE, short_name(name), (), AddNode(name))
+        """As many as are wanted, whatever their names: one that lost n2 may have n1 and n3."""
+        if not self._spec.nodes_given:
+            return
+        free = [name for name in node_names(MAX_NODES) if name not in self._seen.nodes]
+        for name in free[: max(0, self._spec.nodes - len(self._seen.nodes))]:
+            yield Step(Verb.MAKE, Thing.NODE, short_name(name), (), AddNode(name))
 
     def _nodes_to_remove(self) -> Iterator[Step]:
-        for name in reversed(self._seen.nodes):
-            if name not in self._spec.node_names:
-                yield Step(
-                    Verb.REMOVE, Thing.NODE, short_name(name), (), RemoveNode(name),
-                    Danger.MOVES_DATA,
-                )  # fmt: skip
+        """Those that came last go first."""
+        if not self._spec.nodes_given:
+            return
+        for name in reversed(self._seen.nodes[self._spec.nodes :]):
+            yield Step(
+                Verb.REMOVE,
+                Thing.NODE,
+                short_name(name),
+                (),
+                RemoveNode(name),
+                Danger.MOVES_DATA,
+            )
 
     # -- virtual hosts
 

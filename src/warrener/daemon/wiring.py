@@ -26,7 +26,7 @@ from warrener.facts.ids import NodeName
 from warrener.facts.places import Found, Lookup
 from warrener.facts.replicas import Position, ReplicaMove
 from warrener.facts.snapshot import ClusterSnapshot
-from warrener.management.client import ManagementError
+from warrener.management.client import ManagementClient, ManagementError
 
 log = structlog.get_logger(__name__)
 
@@ -71,6 +71,7 @@ class Local:
     def __init__(
         self, spec: ClusterSpec, state: Path, *, progress: ProgressSink, on_event: EventSink
     ) -> None:
+        self.spec = spec
         self._cluster = LocalCluster(spec, state, progress=progress, on_event=on_event)
         self._asked_last: NodeName | None = None
 
@@ -142,6 +143,13 @@ class Local:
     async def drained_nodes(self) -> frozenset[NodeName]:
         with _told():
             return await self._cluster.drained_nodes()
+
+    async def set_plugins(self, names: Sequence[str]) -> None:
+        with _told():
+            await self._cluster.set_plugins(names)
+
+    def management(self) -> Sequence[ManagementClient]:
+        return [client for _, client in self._cluster.management_clients()]
 
     def nodes(self) -> Sequence[LocalNode]:
         return self._cluster.nodes()

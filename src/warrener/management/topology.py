@@ -9,7 +9,7 @@ Making a virtual host waits until every node has it, which RabbitMQ itself gives
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -21,6 +21,8 @@ VHOST_TIMEOUT: Final = 60.0
 
 DEFINITIONS_TIMEOUT: Final = 120.0
 """Seconds for all definitions at once: thousands of quorum queues are declared one by one."""
+
+_T = TypeVar("_T")
 
 _POLICIES: Final = {False: "policies", True: "operator-policies"}
 
@@ -72,7 +74,7 @@ class PolicyAnswer(Answer, frozen=True):
     name: str
     pattern: str = ""
     apply_to: str = msgspec.field(default="all", name="apply-to")
-    definition: dict[str, Any] = {}
+    definition: Any = None
     priority: int = 0
 
 
@@ -282,8 +284,8 @@ async def put_definitions(client: ManagementClient, document: Mapping[str, Any])
 
 
 async def _read(
-    client: ManagementClient, path: str, kind: Any, params: Mapping[str, str] | None = None
-) -> Any:
+    client: ManagementClient, path: str, kind: type[_T], params: Mapping[str, str] | None = None
+) -> _T:
     found = await client.get_json(path, params)
     try:
         return msgspec.convert(found, kind)

@@ -428,6 +428,12 @@ class LocalCluster:
         assert self._record is not None
         return self._record.members
 
+    async def set_plugins(self, names: Sequence[str]) -> None:
+        """Exactly these plugins on every node that runs, at once; the others read the same list
+        when they start. Raises UnknownPlugin, NotRunning or ToolFailed."""
+        self.installation.check_plugins(names)
+        await self._works().set_plugins(names)
+
     async def drained_nodes(self) -> frozenset[NodeName]:
         """Which nodes are in maintenance mode, whoever put them there. Takes a second. Raises
         NotRunning or ToolFailed."""
