@@ -19,19 +19,19 @@ async def observe_topology(
     spec: ClusterSpec,
     *,
     nodes: Sequence[NodeName],
+    plugins: frozenset[str],
     balancer_policy: PolicyName,
     weights: Mapping[NodeName, int],
     config: Mapping[str, Scalar],
     started_as: ClusterSpec,
 ) -> Observed:
-    """All of it, asked of one node. What the management API doesn't tell is passed in. Raises
-    ManagementError."""
+    """All of it, asked of one node. What the management API doesn't tell is passed in (plugins are
+    in it, but up to 5 s late). Raises ManagementError."""
     overview = await client.overview()
     users = await api.users(client)
     permissions = await api.permissions(client)
     user_limits = await api.user_limits(client)
     vhost_limits = await api.vhost_limits(client)
-    plugins = await api.enabled_plugins(client)
     policies: dict[PolicyId, Policy] = {}
     for operator in (False, True):
         for policy in await api.policies(client, operator=operator):
@@ -54,8 +54,7 @@ async def observe_topology(
         release=release(overview.rabbitmq_version),
         cluster_name=overview.cluster_name,
         nodes=tuple(nodes),
-        # Enabled is what is enabled on every node: a step enables it on all.
-        plugins=frozenset.intersection(*plugins.values()) if plugins else frozenset(),
+        plugins=plugins,
         vhosts=vhosts,
         users={
             user.name: ObservedUser(

@@ -5,7 +5,7 @@ so both speak of the same. Passwords that the description only refers to are res
 and travel over the control socket, which only its owner can open; they are never logged.
 """
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -90,40 +90,5 @@ class ApplyAnswer(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
 
 
-class BackupRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All definitions of the cluster."""
-
-
-class BackupAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """RabbitMQ's own document; it has password hashes in it."""
-
-    definitions: dict[str, Any]
-
-    def __repr__(self) -> str:
-        return "BackupAnswer()"
-
-
-class RestoreRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Adds and replaces what is in ``definitions``. ``dry_run``: only says what that would be."""
-
-    dry_run: bool
-    definitions: dict[str, Any]
-
-    def __repr__(self) -> str:
-        return f"RestoreRequest(dry_run={self.dry_run})"
-
-
-class RestoreAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """Kind of definition -> names: what is made, what is replaced by something else, what can't be
-    replaced because it exists otherwise, and how many are the same already."""
-
-    made: dict[str, list[str]]
-    replaced: dict[str, list[str]]
-    refused: dict[str, list[str]]
-    same: int
-
-
 DIFF: Final = Operation("diff", DiffRequest, DiffAnswer)
 APPLY: Final = Operation("apply", ApplyRequest, ApplyAnswer, ProgressLine)
-BACKUP: Final = Operation("backup", BackupRequest, BackupAnswer)
-RESTORE: Final = Operation("restore", RestoreRequest, RestoreAnswer)

@@ -155,7 +155,9 @@ class Describe:
                 called_off = True
                 break
             subject = f"{number}/{len(todo)} {step.thing} {step.subject}"
-            says.say(subject, _DOING[step.verb])
+            what = ", ".join(change.what for change in step.changes[:4])
+            about = f": {what}" if what and step.verb is Verb.CHANGE else ""
+            says.say(subject, _DOING[step.verb] + about)
             line = _step(step)
             try:
                 await executor.take(step.action)
@@ -165,7 +167,7 @@ class Describe:
                 self._record("apply.step_failed", step, why)
                 break
             done.append(line)
-            says.say(subject, _DONE[step.verb], done=True)
+            says.say(subject, _DONE[step.verb] + about, done=True)
             self._record("apply.step_done", step)
         if done:
             await self._service.look_now()
@@ -201,6 +203,7 @@ class Describe:
                 client,
                 spec,
                 nodes=[node.name for node in self._service.cluster.nodes()],
+                plugins=self._service.cluster.plugins(),
                 balancer_policy=statistics.policy,
                 weights={backend.name: backend.weight for backend in statistics.backends},
                 config=config,

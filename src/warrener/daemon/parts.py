@@ -76,6 +76,9 @@ class Cluster(Protocol):
     async def set_plugins(self, names: Sequence[str]) -> None:
         """Exactly these are enabled on every node, at once. ``DaemonError``."""
 
+    def plugins(self) -> frozenset[str]:
+        """Those that are enabled by name. ``DaemonError`` if that can't be read."""
+
     @property
     def spec(self) -> ClusterSpec:
         """What it was started as."""

@@ -148,6 +148,10 @@ class Local:
         with _told():
             await self._cluster.set_plugins(names)
 
+    def plugins(self) -> frozenset[str]:
+        with _told():
+            return self._cluster.plugins()
+
     def management(self) -> Sequence[ManagementClient]:
         return [client for _, client in self._cluster.management_clients()]
 

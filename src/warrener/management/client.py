@@ -58,6 +58,9 @@ STATISTICS_PATIENCE: Final = 0.3
 """Seconds given to a question that RabbitMQ answers with statistics it collects from all nodes,
 where it can be asked in another way. It takes 1 to 10 ms; while a node hangs, for ever."""
 
+ACCEPT: Final = "application/json, */*;q=0.1"
+"""What changes limits offers no JSON on 3.10.8, and refuses who takes nothing else (406)."""
+
 _T = TypeVar("_T")
 
 
@@ -357,7 +360,7 @@ class ManagementClient:
                 connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS),
                 timeout=aiohttp.ClientTimeout(total=None),  # _request has its own
                 trust_env=False,  # a proxy from the environment has no business here
-                headers={"accept": "application/json", "authorization": self._authorization},
+                headers={"accept": ACCEPT, "authorization": self._authorization},
             )
         return self._session
 

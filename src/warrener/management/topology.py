@@ -87,14 +87,6 @@ class QueueAnswer(Answer, frozen=True):
     arguments: Any = None
 
 
-class PluginsAnswer(Answer, frozen=True):
-    """One element of ``GET /api/nodes``: the plugins that were enabled by name."""
-
-    name: str
-    running: bool = False
-    enabled_plugins: Any = ()
-
-
 # -- what is there
 
 
@@ -137,17 +129,6 @@ async def queue(client: ManagementClient, vhost: str, name: str) -> QueueAnswer 
         params = {"disable_stats": "true", "columns": "name,type,durable,arguments"}
         return await _read(client, path, QueueAnswer, params)
     return None
-
-
-async def enabled_plugins(client: ManagementClient) -> dict[str, frozenset[str]]:
-    """Node -> the plugins enabled on it by name, of the nodes that run."""
-    params = {"columns": "name,running,enabled_plugins"}
-    found = await _read(client, "/api/nodes", list[PluginsAnswer], params)
-    return {
-        node.name: frozenset(node.enabled_plugins)
-        for node in found
-        if node.running and isinstance(node.enabled_plugins, list)
-    }
 
 
 # -- what is changed
