@@ -311,28 +311,25 @@ definition = { max-length = 3 }
 """
 
 
-def test_killed_at_each_step_it_goes_on_from_there(tmp_path: Path) -> None:
-    """kill -9 of the daemon while a step is being taken, at one step after the other: run again,
-    apply starts the cluster anew and goes on; in the end all is as described."""
+def test_killed_while_it_applies_it_goes_on_from_there(tmp_path: Path) -> None:
+    """kill -9 of the daemon while steps are being taken: run again, apply starts the cluster anew
+    and goes on; in the end all is as described. (tests/unit/daemon/test_describe.py walks through
+    all steps.)"""
     with folder_at(tmp_path / "walk") as folder:
         folder.file.write_text(WALKED)
-        began = time.monotonic()
-        left = []
-        while (total := _killed_in_second_step(folder)) is not None:
-            left.append(total)
-        assert left == sorted(left, reverse=True)
-        assert left[0] == 5  # virtual host, user, its limit, its permissions, the policy
-        assert len(left) >= 2
-        print(f"{len(left)} kills with {left} steps to do, {time.monotonic() - began:.0f} s")
+        # virtual host, user, its limit, its permissions, the policy
+        assert _killed_in_second_step(folder) == 5
+        assert _killed_in_second_step(folder, spare=True) in (None, 2, 3, 4)
         assert folder.ok("diff").startswith("Nothing to do")
         parts = urlsplit(folder.ok("url", "--user", "walker").strip())
         assert parts.password
         folder.connect("walker", parts.password, "w").close()
 
 
-def _killed_in_second_step(folder: Folder) -> int | None:
+def _killed_in_second_step(folder: Folder, *, spare: bool = False) -> int | None:
     """Runs apply and kills the daemon when it says that it takes the second step: the first is
-    done, the second anything. How many steps there were; None if apply came to its end."""
+    done, the second anything. ``spare``d, it comes to its end. How many steps there were, None if
+    less than two."""
     apply = subprocess.Popen(
         [WARRENER, "apply", "--yes"],
         cwd=folder.path,
@@ -351,11 +348,11 @@ def _killed_in_second_step(folder: Folder) -> int | None:
             found = re.match(r"2/(\d+) ", line)
             if found and total is None:
                 total = int(found[1])
+                if spare:
+                    continue
                 pid = int(json.loads((folder.state / "lock").read_text())["pid"])
                 os.kill(pid, signal.SIGKILL)
                 wait_until_gone(pid)
-    if total is None:
-        assert apply.returncode == 0, "".join(said)
-        return None
-    assert apply.returncode in (0, 1), "".join(said)
+    # Killed so late that it was done already, it may have said so.
+    assert apply.returncode in ((0,) if spare else (0, 1)), "".join(said)
     return total

@@ -160,8 +160,9 @@ def diff(
     from warrener.control.describe_operations import DIFF, DiffRequest
 
     folder = folder_of(context, state)
+    request = _request(DiffRequest, file, prune)
     with Client.connect(folder) as client:
-        answer = client.call(DIFF, _request(DiffRequest, file, prune))
+        answer = client.call(DIFF, request)
     if as_json:
         print_json(answer)
         return
