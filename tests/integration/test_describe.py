@@ -148,11 +148,11 @@ def test_users_may_what_is_written_and_no_more(folder: Folder) -> None:
         folder.connect("auditor", "another", "orders")
 
 
-def told_of(api: Management, queue: str, policy: str) -> dict[str, Any]:
+def told_of(api: Management, queue: str, policy: str, vhost: str = "orders") -> dict[str, Any]:
     """A queue with its policy, which RabbitMQ tells some seconds late."""
 
     def ask() -> dict[str, Any] | None:
-        found = api.get(f"/queues/orders/{queue}")
+        found = api.get(f"/queues/{vhost}/{queue}")
         assert isinstance(found, dict)
         return found if found.get("policy") == policy else None
 
@@ -272,6 +272,24 @@ definition = {{ max-length = 5 }}
     folder.ok("apply", "--yes")
     names = {policy["name"] for policy in api.get("/policies")}
     assert {"good", "bad", "last"} <= names
+
+
+@pytest.mark.parametrize("profile", ["logs", "realtime"])
+def test_the_other_profiles_can_be_applied(folder: Folder, profile: str) -> None:
+    """On top of what is there; and RabbitMQ has taken all of it: a second time changes nothing."""
+    name = f"{profile}.toml"
+    folder.ok("init", "--profile", profile, name)
+    path = folder.path / name
+    path.write_text(path.read_text().replace("nodes = 3", "nodes = 1"))
+    told = folder.ok("apply", "--yes", "-f", name)
+    assert f"+ virtual host {profile}" in told
+    assert folder.ok("apply", "--yes", "-f", name).startswith("Nothing else to do")
+    parts = urlsplit(folder.ok("url", "--user", profile).strip())
+    assert parts.password
+    with folder.connect(profile, parts.password, profile) as connection:
+        connection.channel().queue_declare("anything", durable=True)
+    policy = told_of(folder.management(), "anything", "warrener-queues", vhost=profile)
+    assert policy["type"] == "classic"
 
 
 def test_no_secret_is_on_disk_but_where_it_belongs(folder: Folder) -> None:
