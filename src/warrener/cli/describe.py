@@ -2,8 +2,9 @@
 
 import os
 import sys
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import typer
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
         DiffAnswer,
         DiffRequest,
     )
+
+_DEATH: Final = 2.0
+"""Seconds between a dying process's last words and the end of its lock; mostly milliseconds."""
 
 _Request = TypeVar("_Request", bound="DiffRequest")
 
@@ -249,7 +253,7 @@ def _take(folder: StateFolder, request: "ApplyRequest") -> "ApplyAnswer":
     try:
         return ask(folder, APPLY, request)
     except Unresponsive as error:
-        if holder_of(folder.lock) is not None:
+        if not _has_ended(folder):
             raise
         raise CliError(
             f"the daemon ended in the middle ({error}). What was done is done; "
@@ -257,6 +261,17 @@ def _take(folder: StateFolder, request: "ApplyRequest") -> "ApplyAnswer":
         ) from None
     except NotRunning:
         raise CliError("the daemon ended just now; run it again") from None
+
+
+def _has_ended(folder: StateFolder) -> bool:
+    """Whether the daemon is gone. A process that dies hangs up first and lets go of its lock then,
+    or the other way round; so this waits a moment."""
+    deadline = time.monotonic() + _DEATH
+    while holder_of(folder.lock) is not None:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def _nothing_done(found: "DiffAnswer") -> "ApplyAnswer":
