@@ -58,7 +58,7 @@ from warrener.cluster.wanted import (
     User,
     VHost,
 )
-from warrener.facts.ids import short_name
+from warrener.facts.ids import NodeName, short_name
 from warrener.facts.settings import DEFAULT_WEIGHT, BalancerSettings
 
 TYPE_CHANGES_SINCE: Final = (3, 12)
@@ -87,6 +87,7 @@ class _Planner:
         self._passwords = passwords
         self._prune = prune
         self._unlisted = self._find_unlisted()
+        self._coming = self._new_nodes()
 
     def plan(self) -> Plan:
         steps: list[Step] = [
@@ -125,12 +126,15 @@ class _Planner:
             change = Change("name", before, after)
             yield Step(Verb.CHANGE, Thing.CLUSTER, after, (change,), NameCluster(after))
 
-    def _nodes_to_add(self) -> Iterator[Step]:
-        """As many as are wanted, whatever their names: one that lost n2 may have n1 and n3."""
+    def _new_nodes(self) -> list[NodeName]:
+        """As many as are wanted, whatever their names: a cluster may have n1 and n3, and no n2."""
         if not self._spec.nodes_given:
-            return
+            return []
         free = [name for name in node_names(MAX_NODES) if name not in self._seen.nodes]
-        for name in free[: max(0, self._spec.nodes - len(self._seen.nodes))]:
+        return free[: max(0, self._spec.nodes - len(self._seen.nodes))]
+
+    def _nodes_to_add(self) -> Iterator[Step]:
+        for name in self._coming:
             yield Step(Verb.MAKE, Thing.NODE, short_name(name), (), AddNode(name))
 
     def _nodes_to_remove(self) -> Iterator[Step]:
@@ -283,7 +287,8 @@ class _Planner:
                 Verb.CHANGE, Thing.BALANCER, "policy", (Change("policy", before, after),),
                 SetBalancerPolicy(after),
             )  # fmt: skip
-        for node, weight in self._seen.weights.items():
+        weights = {**self._seen.weights, **dict.fromkeys(self._coming, DEFAULT_WEIGHT)}
+        for node, weight in weights.items():
             share = wanted.weights.get(node, DEFAULT_WEIGHT)
             if share != weight:
                 yield Step(

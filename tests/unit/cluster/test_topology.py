@@ -234,7 +234,11 @@ def specs(draw: st.DrawFn) -> ClusterSpec:
         plugins=(*ALWAYS_ON, *draw(st.sets(st.sampled_from(["p", "q"])))),
         balancer=BalancerSettings(
             policy=draw(st.sampled_from(list(PolicyName))),
-            weights=draw(st.dictionaries(st.sampled_from([N1]), st.integers(0, 1000))),
+            weights=draw(
+                st.dictionaries(
+                    st.sampled_from([N1, NodeName("n4@localhost")]), st.integers(0, 1000)
+                )
+            ),
         ),
         wanted=wanted,
         config=draw(st.dictionaries(st.sampled_from(["k", "l"]), st.integers(0, 2))),
