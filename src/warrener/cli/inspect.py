@@ -61,18 +61,33 @@ def status(context: typer.Context, state: StateOption = None, as_json: JsonOptio
     render.status(out(), answer, shown(folder.path))
 
 
-def url(context: typer.Context, state: StateOption = None, as_json: JsonOption = False) -> None:
+def url(
+    context: typer.Context,
+    user: Annotated[
+        str,
+        typer.Option("--user", metavar="NAME", help="A user whose password `apply` generated."),
+    ] = "",
+    vhost: Annotated[
+        str,
+        typer.Option(
+            "--vhost", metavar="NAME", help="Its virtual host.", show_default="one it may use"
+        ),
+    ] = "",
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Print one AMQP URL through the balancer, with working credentials.
 
     Examples:
 
       export AMQP_URL=$(warrener url)
+      warrener url --user orders
       python publisher.py "$(warrener url)"
     """
     from warrener.control.operations import URL, UrlRequest
 
     with Client.connect(folder_of(context, state)) as client:
-        answer = client.call(URL, UrlRequest())
+        answer = client.call(URL, UrlRequest(user, vhost))
     if as_json:
         print_json(answer)
     else:

@@ -22,6 +22,9 @@ from warrener.cli import (
     node_membership,
     words,
 )
+from warrener.cli import (
+    describe as description,
+)
 from warrener.cli.common import BAD_INPUT, FAILED, NOT_RUNNING, CliError
 from warrener.control import state_folder
 from warrener.control.client import NotRunning, Unresponsive
@@ -65,6 +68,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 lifecycle.register(app)
+description.register(app)
 inspect.register(app)
 explain.register(app)
 app.add_typer(balance.app, name="balance")

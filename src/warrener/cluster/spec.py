@@ -23,6 +23,9 @@ in ``facts.settings.BalancerSettings``) and nowhere else.
     journal_limit = "16MiB"
     data_plane = "haproxy"
     haproxy = "/usr/sbin/haproxy"
+
+and what the cluster should hold (``wanted``: virtual hosts, users, policies, queues) and RabbitMQ's
+own settings (``config_table``); docs/description.md has every key.
 """
 
 import re
@@ -34,6 +37,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from warrener.cluster import config_table, topology_checks
 from warrener.cluster.members import HOST, MAX_NODES, node_names
 from warrener.cluster.mistakes import Mistake, SpecError, dotted, nearest
 from warrener.cluster.spec_file import (
@@ -45,11 +49,21 @@ from warrener.cluster.spec_file import (
 )
 from warrener.cluster.toml_places import Path as KeyPath
 from warrener.cluster.toml_places import Place, places
+from warrener.cluster.topology_file import wanted
+from warrener.cluster.wanted import Scalar, Wanted
 from warrener.facts.data_plane import WHY_HAPROXY_LACKS, DataPlane, Lack
 from warrener.facts.ids import NodeName, short_name
 from warrener.facts.settings import BalancerSettings
 
-__all__ = ["MAX_NODES", "ClusterSpec", "Mistake", "SpecError", "load_spec", "parse_spec"]
+__all__ = [
+    "MAX_NODES",
+    "ClusterSpec",
+    "Mistake",
+    "SpecError",
+    "load_spec",
+    "parse_spec",
+    "read_text",
+]
 
 ALWAYS_ON: Final = ("rabbitmq_management", "rabbitmq_prometheus")
 
@@ -64,6 +78,8 @@ class ClusterSpec:
     was formed already is to have as many. ``rabbitmq`` is the root of an installation, None:
     Debian's. ``base_port`` is the first port of the cluster's block, None: chosen. ``plugins``
     includes those that are always on. ``balancer.port`` 0 means: chosen (5672 if it is free).
+    ``wanted`` is what it should hold, ``config`` has RabbitMQ's settings by their names in
+    ``rabbitmq.conf``.
     """
 
     name: str = DEFAULT_NAME
@@ -73,6 +89,8 @@ class ClusterSpec:
     base_port: int | None = None
     balancer: BalancerSettings = field(default_factory=BalancerSettings)
     nodes_given: bool = False
+    wanted: Wanted = field(default_factory=Wanted)
+    config: Mapping[str, Scalar] = field(default_factory=dict)
     source: str = ""  # the file it was read from; empty: all defaults
 
     @property
@@ -112,6 +130,11 @@ def load_spec(path: Path | None) -> ClusterSpec:
     """The cluster described by ``path``; all defaults if it is None. Raises SpecError."""
     if path is None:
         return ClusterSpec()
+    return parse_spec(read_text(path), source=str(path), folder=path.parent)
+
+
+def read_text(path: Path) -> str:
+    """The text of a description, not judged yet. Raises SpecError."""
     try:
         with path.open("rb") as file:
             raw = file.read(_MAX_FILE + 1)
@@ -122,7 +145,7 @@ def load_spec(path: Path | None) -> ClusterSpec:
     if len(raw) > _MAX_FILE:
         raise SpecError(str(path), [Mistake("", f"is longer than {_MAX_FILE // 1024} KiB")])
     try:
-        text = raw.decode("utf-8")
+        return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         column = error.start - (raw.rfind(b"\n", 0, error.start) + 1) + 1
@@ -130,11 +153,19 @@ def load_spec(path: Path | None) -> ClusterSpec:
             str(path),
             [Mistake("", "is not UTF-8 text, as TOML has to be", place=Place(line, column))],
         ) from None
-    return parse_spec(text, source=str(path), folder=path.parent)
 
 
-def parse_spec(text: str, *, source: str = "warrener.toml", folder: Path = Path()) -> ClusterSpec:
-    """The cluster described by ``text``. A relative ``rabbitmq`` path starts at ``folder``."""
+def parse_spec(
+    text: str,
+    *,
+    source: str = "warrener.toml",
+    folder: Path = Path(),
+    release: tuple[int, int] | None = None,
+) -> ClusterSpec:
+    """The cluster described by ``text``. A relative ``rabbitmq`` path starts at ``folder``.
+
+    ``release`` of RabbitMQ, where it is known: then keys that it doesn't have are mistakes, too.
+    """
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -143,6 +174,8 @@ def parse_spec(text: str, *, source: str = "warrener.toml", folder: Path = Path(
         raise SpecError(source, [Mistake("", "is nested too deeply")]) from None
     where = places(text)
     mistakes = _mistakes_between_keys(document, where)
+    mistakes += topology_checks.mistakes(document, where, release)
+    mistakes += config_table.mistakes(document, where, release)
     try:
         file = SpecFile.model_validate(document)
     except ValidationError as error:
@@ -263,6 +296,15 @@ def _build(file: SpecFile, source: str, folder: Path) -> ClusterSpec:
         balancer=BalancerSettings(
             **settings, weights=weights, haproxy=_program(file.balancer.haproxy, folder)
         ),
+        wanted=wanted(
+            users=file.user,
+            vhosts=file.vhost,
+            policies=file.policy,
+            operator_policies=file.operator_policy,
+            queues=file.queue,
+            defaults=file.queues,
+        ),
+        config=config_table.flatten(file.config),
         source=source,
     )
 

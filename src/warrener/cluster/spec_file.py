@@ -5,16 +5,25 @@ Each field's description is what an error says is allowed there.
 
 import ipaddress
 import re
+import types
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Any, Final, NoReturn, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, Field
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from warrener.cluster.members import MAX_NODES
 from warrener.cluster.mistakes import Mistake, dotted, nearest, nearest_place
+from warrener.cluster.policy_keys import APPLY_TO, QUEUE_TYPES
 from warrener.cluster.toml_places import Path as KeyPath
 from warrener.cluster.toml_places import Place
+from warrener.cluster.topology_file import (
+    PolicySection,
+    QueueSection,
+    Section,
+    UserSection,
+    VHostSection,
+)
 from warrener.facts.data_plane import DataPlane
 from warrener.facts.settings import MAX_WEIGHT, BalancerSettings, PolicyName
 
@@ -127,11 +136,7 @@ def _count(default: int, low: int, high: int) -> Any:
     return Field(default, ge=low, le=high, description=f"a whole number from {low:,} to {high:,}")
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class ClusterSection(_Section):
+class ClusterSection(Section):
     nodes: int = _count(DEFAULT_NODES, 1, MAX_NODES)
     rabbitmq: str | None = Field(
         None,
@@ -152,7 +157,7 @@ class ClusterSection(_Section):
     )
 
 
-class BalancerSection(_Section):
+class BalancerSection(Section):
     host: Annotated[str, BeforeValidator(_host)] = Field(
         _DEFAULTS.host, description='an IP address or host name, such as "127.0.0.1"'
     )
@@ -216,7 +221,7 @@ class BalancerSection(_Section):
     )
 
 
-class SpecFile(_Section):
+class SpecFile(Section):
     name: str = Field(
         DEFAULT_NAME,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
@@ -229,15 +234,18 @@ class SpecFile(_Section):
         default_factory=lambda: BalancerSection.model_validate({}),
         description="a table: [balancer]",
     )
+    vhost: list[VHostSection] = Field([], description="tables, each headed [[vhost]]")
+    user: list[UserSection] = Field([], description="tables, each headed [[user]]")
+    policy: list[PolicySection] = Field([], description="tables, each headed [[policy]]")
+    operator_policy: list[PolicySection] = Field(
+        [], description="tables, each headed [[operator_policy]]"
+    )
+    queue: list[QueueSection] = Field([], description="tables, each headed [[queue]]")
+    queues: dict[str, Any] = Field({}, description="a table: [queues]")
+    config: dict[str, Any] = Field({}, description="a table: [config]")
 
 
 # -- from pydantic's findings to mistakes
-
-_WORDS: Final[Mapping[KeyPath, list[str]]] = {
-    ("balancer", "policy"): [str(policy) for policy in PolicyName],
-    ("balancer", "data_plane"): [str(plane) for plane in DataPlane],
-}
-"""Keys that take one of a few words."""
 
 
 def mistake_of(
@@ -251,51 +259,80 @@ def mistake_of(
         known = list(_section_at(path[:-1]).model_fields)
         return Mistake(key, "unknown key", ", ".join(known), nearest(str(path[-1]), known), place)
     allowed = _allowed_at(path)
+    if item["type"] == "missing":
+        return Mistake(key, "is missing", allowed, place=place)
     given: Any = document  # as it stands there; what pydantic tells may have been converted
     for step in path:
-        given = given[step]
-    closest = ""
-    words = _WORDS.get(path)
-    if words is not None and isinstance(given, str):
-        closest = nearest(given, words)
-    shown = _shown(given)
-    too_far = ("greater_than", "less_than", "too_short")
+        try:
+            given = given[step]
+        except (KeyError, IndexError, TypeError):  # a member of a union, named by pydantic
+            break
+    words = _WORDS.get(str(path[-1]), ())
+    closest = nearest(given, words) if isinstance(given, str) else ""
+    shown = "this" if path[-1] == "password" else _shown(given)
+    too_far = ("greater_than", "less_than", "too_short", "string_too")
     problem = "is out of range" if item["type"].startswith(too_far) else "can't be used"
     return Mistake(key, f"{shown} {problem}", allowed, closest, place)
 
 
+_WORDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "policy": tuple(str(policy) for policy in PolicyName),
+    "data_plane": tuple(str(plane) for plane in DataPlane),
+    "apply_to": tuple(APPLY_TO),
+    "default_queue_type": QUEUE_TYPES,
+    "type": QUEUE_TYPES,
+}
+"""Keys with a choice of words: the nearest right one is told."""
+
+
 def _section_at(path: KeyPath) -> type[BaseModel]:
-    section: type[BaseModel] = SpecFile
+    """The section that stands at ``path``."""
+    annotation: Any = SpecFile
     for key in path:
-        annotation = section.model_fields[str(key)].annotation
-        assert isinstance(annotation, type)
-        assert issubclass(annotation, BaseModel), "only sections can have unknown keys"
-        section = annotation
-    return section
+        annotation, _ = _inside(annotation, key)
+    assert isinstance(annotation, type)
+    assert issubclass(annotation, BaseModel), "only sections can have unknown keys"
+    return annotation
 
 
 def _allowed_at(path: KeyPath) -> str:
     """What may stand at ``path``: the description of the innermost field that has one."""
-    section: type[BaseModel] = SpecFile
+    annotation: Any = SpecFile
     allowed = ""
-    for number, key in enumerate(path):
-        field = section.model_fields[str(key)]
-        allowed = field.description or allowed
-        annotation = field.annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            section = annotation
-            continue
-        if number < len(path) - 1:  # inside a list or table of plain values
-            inner = _inner_description(annotation)
-            allowed = inner or allowed
-        break
+    for key in path:
+        annotation, description = _inside(annotation, key)
+        allowed = description or allowed
+        if annotation is None:
+            break
     return allowed
 
 
-def _inner_description(annotation: Any) -> str:
-    for argument in getattr(annotation, "__args__", ()):
-        for extra in getattr(argument, "__metadata__", ()):
-            description = getattr(extra, "description", None)
-            if description:
-                return str(description)
+def _inside(annotation: Any, key: str | int) -> tuple[Any, str]:
+    """What is declared for ``key`` of something declared so, and its description. (None, "") where
+    nothing more is."""
+    annotation = _plain(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        field = annotation.model_fields.get(str(key))
+        return (None, "") if field is None else (field.annotation, field.description or "")
+    match get_origin(annotation), get_args(annotation):
+        case (container, arguments) if container in (list, dict):
+            return arguments[-1], _description(arguments[-1])
+    return None, ""
+
+
+def _plain(annotation: Any) -> Any:
+    """Without what is said about it, and without "or None"."""
+    while True:
+        if get_origin(annotation) is Annotated:
+            annotation = get_args(annotation)[0]
+        elif get_origin(annotation) in (Union, types.UnionType):
+            annotation = next(one for one in get_args(annotation) if one is not type(None))
+        else:
+            return annotation
+
+
+def _description(annotation: Any) -> str:
+    for extra in getattr(annotation, "__metadata__", ()):
+        if description := getattr(extra, "description", None):
+            return str(description)
     return ""

@@ -140,8 +140,12 @@ class StatusAnswer(msgspec.Struct, frozen=True, kw_only=True):
 # ------------------------------------------------------------------------------------- url
 
 
-class UrlRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Asks for working credentials through the balancer."""
+class UrlRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Asks for working credentials through the balancer: Warrener's own, or those of a user whose
+    password was generated. ``vhost`` empty: one that the user may use."""
+
+    user: str = ""
+    vhost: str = ""
 
 
 class UrlAnswer(msgspec.Struct, frozen=True, kw_only=True):

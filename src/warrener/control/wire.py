@@ -18,8 +18,9 @@ from warrener.control.registry import OPERATIONS
 
 VERSION: Final = 1
 
-MAX_REQUEST: Final = 64 * 1024
-"""Bytes of a request line. The longest real one (a node's name and a number) is below 1 KiB."""
+MAX_REQUEST: Final = 4 * 1024 * 1024
+"""Bytes of a request line. The longest has a description of a cluster in it (1 MiB at most, and
+twice that when each character is escaped) and passwords; others are below 1 KiB."""
 
 MAX_ANSWER: Final = 64 * 1024 * 1024
 """Bytes of an answer line. A queue takes about 300 bytes, so this is some 200,000 queues."""

@@ -140,8 +140,10 @@ class ControlServer:
             reading.cancel()
 
     async def _answer(self, line: bytes, connection: _Connection) -> None:
+        name = ""
         try:
             operation, request = wire.decode_request(line)
+            name = operation.name
             handler = self._handlers.get(operation.name)
             if handler is None:
                 raise AssertionError(f"operation {operation.name} is registered, but not handled")
@@ -154,7 +156,8 @@ class ControlServer:
         except ConnectionError:
             raise
         except Exception as error:
-            log.exception("control_handler_failed", line=line[:200].decode(errors="replace"))
+            # Not the line: a description may have passwords in it.
+            log.exception("control_handler_failed", operation=name, bytes=len(line))
             reply = wire.encode_refusal(
                 wire.Refused(
                     wire.Refusal.INTERNAL,

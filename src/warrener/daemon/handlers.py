@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from warrener.control.describe_operations import APPLY, DIFF
 from warrener.control.names import resolve_node
 from warrener.control.node_operations import (
     ADD_NODE,
@@ -55,6 +56,7 @@ from warrener.control.operations import (
 from warrener.control.wire import Refusal, Refused
 from warrener.daemon import report
 from warrener.daemon.control_server import Call, Handler
+from warrener.daemon.describe import Describe
 from warrener.daemon.leaders import Leaders
 from warrener.daemon.membership import Membership
 from warrener.daemon.parts import Balancer
@@ -71,12 +73,18 @@ class Handlers:
     """What each operation does."""
 
     def __init__(
-        self, service: "Service", upkeep: Upkeep, membership: Membership, leaders: Leaders
+        self,
+        service: "Service",
+        upkeep: Upkeep,
+        membership: Membership,
+        leaders: Leaders,
+        describe: Describe,
     ) -> None:
         self._service = service
         self._upkeep = upkeep
         self._membership = membership
         self._leaders = leaders
+        self._describe = describe
 
     def table(self) -> Mapping[str, Handler]:
         """Operation name -> handler."""
@@ -101,6 +109,8 @@ class Handlers:
             SESSIONS.name: self.sessions,
             EXPLAIN.name: self.explain,
             EVENTS.name: self.events,
+            DIFF.name: self._describe.diff,
+            APPLY.name: self._describe.apply,
         }
 
     async def status(self, request: StatusRequest, call: Call) -> StatusAnswer:
@@ -108,6 +118,8 @@ class Handlers:
 
     async def url(self, request: UrlRequest, call: Call) -> UrlAnswer:
         self._running()
+        if request.user or request.vhost:
+            return await self._describe.url(request)
         return self._service.url()
 
     async def stop(self, request: StopRequest, call: Call) -> StopAnswer:

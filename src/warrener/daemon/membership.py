@@ -97,6 +97,16 @@ class Membership:
             Whole.NODES, _CHANGED, lambda steps: self._replace(node, request, steps), call
         )
 
+    # -- as a part of something that has the whole cluster for itself already
+
+    async def add_within(self, request: AddNodeRequest, steps: Steps) -> AddNodeAnswer:
+        return await self._add(request, steps)
+
+    async def remove_within(
+        self, node: NodeName, request: RemoveNodeRequest, steps: Steps
+    ) -> RemoveNodeAnswer:
+        return await self._remove(node, request, steps)
+
     # -- add
 
     async def _add(self, request: AddNodeRequest, steps: Steps) -> AddNodeAnswer:

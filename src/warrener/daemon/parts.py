@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from warrener.cluster.spec import ClusterSpec
 from warrener.control.operations import StatusAnswer, UrlAnswer
 from warrener.daemon.report import DrivenNode
 from warrener.facts.balance import Backend, BalancerStatistics, SessionStatistics
@@ -13,6 +14,7 @@ from warrener.facts.moves import ChannelStatistics, DrainResult, MoveProgress, R
 from warrener.facts.replicas import Position, ReplicaMove
 from warrener.facts.settings import PolicyName
 from warrener.facts.snapshot import ClusterSnapshot
+from warrener.management.client import ManagementClient
 
 MoveSink = Callable[[MoveProgress], None]
 
@@ -77,6 +79,19 @@ class Cluster(Protocol):
 
     async def move_leaders(self, moves: Sequence[LeaderMove]) -> Sequence[NotMoved]:
         """Other members lead these queues; what was left where it was. ``DaemonError``."""
+
+    async def set_plugins(self, names: Sequence[str]) -> None:
+        """Exactly these are enabled on every node, at once. ``DaemonError``."""
+
+    def plugins(self) -> frozenset[str]:
+        """Those that are enabled by name. ``DaemonError`` if that can't be read."""
+
+    @property
+    def spec(self) -> ClusterSpec:
+        """What it was started as."""
+
+    def management(self) -> Sequence[ManagementClient]:
+        """A client of each node's management API."""
 
     def nodes(self) -> Sequence[DrivenNode]: ...
     def backends(self) -> tuple[Backend, ...]: ...

@@ -20,6 +20,7 @@ from typing import Any, Final, TypeVar
 
 import structlog
 
+from warrener.cluster.passwords import GeneratedPasswords
 from warrener.control.operations import (
     Phase,
     StatusAnswer,
@@ -29,6 +30,7 @@ from warrener.control.operations import (
 from warrener.control.state_folder import StateFolder
 from warrener.daemon import report
 from warrener.daemon.control_server import ControlServer
+from warrener.daemon.describe import Describe
 from warrener.daemon.errors import DaemonError, Interrupted
 from warrener.daemon.event_log import EventLog
 from warrener.daemon.feed import Feed
@@ -95,9 +97,9 @@ class Service:
         self._upkeep = Upkeep(self, self._works)
         membership = Membership(self, self._works, self._upkeep)
         leaders = Leaders(self, self._works)
-        self._control = ControlServer(
-            folder.socket, Handlers(self, self._upkeep, membership, leaders).table()
-        )
+        describe = Describe(self, self._works, membership, GeneratedPasswords(folder.path))
+        handlers = Handlers(self, self._upkeep, membership, leaders, describe)
+        self._control = ControlServer(folder.socket, handlers.table())
 
     # ------------------------------------------------------------------------ life
 
@@ -215,6 +217,10 @@ class Service:
         if not isinstance(error, DaemonError):
             log.error("start_failed", exc_info=error)
         self.events.record(Event("daemon.failed", detail={"error": str(error)}))
+
+    def rename(self, name: str) -> None:
+        """The cluster has another name."""
+        self._name = name
 
     async def look_now(self) -> ClusterSnapshot | None:
         """Something was changed in the cluster: the balancer sees it at once. What is seen, None if

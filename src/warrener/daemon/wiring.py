@@ -30,7 +30,7 @@ from warrener.facts.leaders import LeaderMove, NotMoved, RateSample
 from warrener.facts.places import Found, Lookup
 from warrener.facts.replicas import Position, ReplicaMove
 from warrener.facts.snapshot import ClusterSnapshot
-from warrener.management.client import ManagementError
+from warrener.management.client import ManagementClient, ManagementError
 
 log = structlog.get_logger(__name__)
 
@@ -85,6 +85,7 @@ class Local:
     def __init__(
         self, spec: ClusterSpec, state: Path, *, progress: ProgressSink, on_event: EventSink
     ) -> None:
+        self.spec = spec
         self._cluster = LocalCluster(spec, state, progress=progress, on_event=on_event)
         self._asked_last: NodeName | None = None
 
@@ -183,6 +184,17 @@ class Local:
     async def move_leaders(self, moves: Sequence[LeaderMove]) -> Sequence[NotMoved]:
         with _told():
             return await self._cluster.move_leaders(moves)
+
+    async def set_plugins(self, names: Sequence[str]) -> None:
+        with _told():
+            await self._cluster.set_plugins(names)
+
+    def plugins(self) -> frozenset[str]:
+        with _told():
+            return self._cluster.plugins()
+
+    def management(self) -> Sequence[ManagementClient]:
+        return [client for _, client in self._cluster.management_clients()]
 
     def nodes(self) -> Sequence[LocalNode]:
         return self._cluster.nodes()

@@ -55,6 +55,9 @@ STATISTICS_PATIENCE: Final = 0.3
 """Seconds given to a question that RabbitMQ answers with statistics it collects from all nodes,
 where it can be asked in another way. It takes 1 to 10 ms; while a node hangs, for ever."""
 
+ACCEPT: Final = "application/json, */*;q=0.1"
+"""What changes limits offers no JSON on 3.10.8, and refuses who takes nothing else (406)."""
+
 _T = TypeVar("_T")
 
 
@@ -212,22 +215,35 @@ class ManagementClient:
 
     # -- the rest of it
 
-    async def get_json(self, path: str, params: Mapping[str, str] | None = None) -> Any:
+    async def get_json(
+        self,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> Any:
         """``GET path``; ``path`` starts with ``/api/`` and is quoted (see ``segment``)."""
-        return await self._get(path, Any, params)
+        return await self._get(path, Any, params, timeout=timeout)
 
-    async def put_json(self, path: str, body: Any) -> None:
+    async def put_json(self, path: str, body: Any, *, timeout: float | None = None) -> None:
         """``PUT path``: makes or replaces."""
-        await self._request("PUT", path, body=msgspec.json.encode(body))
+        await self._request("PUT", path, body=msgspec.json.encode(body), timeout=timeout)
 
-    async def post_json(self, path: str, body: Any) -> Any:
+    async def post_json(self, path: str, body: Any, *, timeout: float | None = None) -> Any:
         """``POST path``; what it answers, None if nothing."""
-        url, raw = await self._request("POST", path, body=msgspec.json.encode(body))
+        data = msgspec.json.encode(body)
+        url, raw = await self._request("POST", path, body=data, timeout=timeout)
         return _decode(url, raw, Any) if raw else None
 
-    async def delete(self, path: str, params: Mapping[str, str] | None = None) -> None:
+    async def delete(
+        self,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> None:
         """``DELETE path``."""
-        await self._request("DELETE", path, params)
+        await self._request("DELETE", path, params, timeout=timeout)
 
     # -- one request
 
@@ -300,7 +316,7 @@ class ManagementClient:
                 connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS),
                 timeout=aiohttp.ClientTimeout(total=None),  # _request has its own
                 trust_env=False,  # a proxy from the environment has no business here
-                headers={"accept": "application/json", "authorization": self._authorization},
+                headers={"accept": ACCEPT, "authorization": self._authorization},
             )
         return self._session
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from warrener.cluster.spec import ALWAYS_ON, ClusterSpec
 from warrener.control import operations as ops
 from warrener.control import wire
 from warrener.control.state_folder import StateFolder
@@ -30,6 +31,7 @@ from warrener.facts.reasons import NodeState, Unfit
 from warrener.facts.replicas import Position, ReplicaMove
 from warrener.facts.settings import PolicyName
 from warrener.facts.snapshot import ClusterSnapshot, NodeView, QueueView
+from warrener.management.client import ManagementClient
 
 N1, N2, N3 = (NodeName(f"n{number}@localhost") for number in (1, 2, 3))
 
@@ -52,6 +54,8 @@ class FakeCluster:
 
     def __init__(self, story: list[str]) -> None:
         self.story = story
+        self.clients: list[ManagementClient] = []
+        self.more_plugins: frozenset[str] = frozenset()
         self.start_with: Callable[[], Awaitable[None]] = self._at_once
         self.stop_with: Callable[[], Awaitable[None]] = self._at_once
         self.hand_over_with: Callable[[], Awaitable[None]] = self._at_once
@@ -158,6 +162,18 @@ class FakeCluster:
 
     def backends(self) -> tuple[Backend, ...]:
         return tuple(Backend(name, "127.0.0.1", 5001) for name in self.rows)
+
+    spec = ClusterSpec()
+
+    def management(self) -> Sequence[ManagementClient]:
+        return self.clients
+
+    def plugins(self) -> frozenset[str]:
+        return frozenset(ALWAYS_ON) | self.more_plugins
+
+    async def set_plugins(self, names: Sequence[str]) -> None:
+        self.story.append(f"plugins {' '.join(names)}")
+        self.more_plugins = frozenset(names)
 
     def credentials(self) -> tuple[str, str]:
         return ("warrener", "p/w")

@@ -1,6 +1,7 @@
 """The control server lives through whatever a client sends or a handler raises."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -111,9 +112,10 @@ async def test_a_bug_in_a_handler_is_an_error_line_and_a_traceback_in_the_log(
 
 async def test_an_endless_line_is_refused_and_hung_up_on(tmp_path: Path) -> None:
     async with serving(tmp_path / "s"), peer(tmp_path / "s") as client:
-        answer = await client.ask(b"x" * (wire.MAX_REQUEST * 3))
+        answer = await client.ask(b"x" * (wire.MAX_REQUEST + 1000))
         assert answer["body"]["refusal"] == "too_long"
-        assert await client.reader.read() == b""
+        with contextlib.suppress(ConnectionResetError):  # much of it was never read
+            assert await client.reader.read() == b""
 
 
 async def test_a_client_that_shut_its_sending_side_is_still_answered(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from warrener.cluster.drivers.leftovers import Leftover, find_leftovers, stop_le
 from warrener.cluster.drivers.node import LocalNode, Node
 from warrener.cluster.drivers.node_config import (
     config,
+    enabled_in,
     enabled_plugins,
     environment,
     live_changes,
@@ -55,6 +56,7 @@ from warrener.cluster.errors import (
     NotRunning,
     NotUnderstood,
     StartFailed,
+    StateBroken,
     UnknownNode,
 )
 from warrener.cluster.leaders.measure import measure
@@ -496,6 +498,28 @@ class LocalCluster:
         assert self._record is not None
         return self._record.members
 
+    async def set_plugins(self, names: Sequence[str]) -> None:
+        """Exactly these plugins on every node that runs, at once; the others read the same list
+        when they start. Raises UnknownPlugin, NotRunning or ToolFailed."""
+        self.installation.check_plugins(names)
+        before = self.plugins()
+        try:
+            await self._works().set_plugins(names)
+        except BaseException:
+            # The tool writes the list first. Put back, so that it tells what is to be done again.
+            self._write_plugins(sorted(before))
+            raise
+
+    def plugins(self) -> frozenset[str]:
+        """Those that are enabled by name, on all nodes. Raises StateBroken."""
+        try:
+            return enabled_in((self.state / "enabled_plugins").read_text())
+        except (OSError, ValueError) as error:
+            raise StateBroken(f"{self.state / 'enabled_plugins'} can't be read: {error}") from None
+
+    def _write_plugins(self, names: Sequence[str]) -> None:
+        write_private(self.state / "enabled_plugins", enabled_plugins(names).encode())
+
     async def drained_nodes(self) -> frozenset[NodeName]:
         """Which nodes are in maintenance mode, whoever put them there. Takes a second. Raises
         NotRunning or ToolFailed."""
@@ -644,8 +668,7 @@ class LocalCluster:
         credentials = files.credentials()
         files.prepare_cookie()
         write_private(self.state / "rabbitmq-env.conf", b"")
-        plugins = enabled_plugins(self.spec.plugins)
-        write_private(self.state / "enabled_plugins", plugins.encode())
+        self._write_plugins(self.spec.plugins)
         self._nodes = {}
         for name in self._planned().names:
             if name in self._planned().new:

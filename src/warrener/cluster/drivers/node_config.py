@@ -142,6 +142,14 @@ def enabled_plugins(names: Sequence[str]) -> str:
     return f"[{','.join(names)}].\n"
 
 
+def enabled_in(text: str) -> frozenset[str]:
+    """The names in an ``enabled_plugins``. ValueError if it isn't one."""
+    listed = text.strip()
+    if not (listed.startswith("[") and listed.endswith("].")):
+        raise ValueError("it isn't an Erlang list")
+    return frozenset(word for word in listed[1:-2].replace(",", " ").split() if word)
+
+
 def environment(
     *,
     name: NodeName,

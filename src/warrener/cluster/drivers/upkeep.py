@@ -202,6 +202,17 @@ class Upkeep:
             left += leadership.not_moved(answer, part)
         return left
 
+    async def set_plugins(self, names: Sequence[str]) -> None:
+        """Exactly these on every node that runs, one after the other: all share one file that says
+        which are enabled. Raises ToolFailed, or NotRunning if no node runs."""
+        running = [node for node in self._nodes.values() if self._answers(node)]
+        if not running:
+            raise NotRunning("no node runs whose plugins could be set")
+        for node in running:
+            self._progress(Progress(node.short, "sets its plugins"))
+            await self._tool(node, "rabbitmq-plugins", "--online", "set", *names)
+            self._progress(Progress(node.short, "has its plugins", done=True))
+
     def _answers(self, node: Node) -> bool:
         return node.state is NodeState.RUNNING and not node.frozen
 

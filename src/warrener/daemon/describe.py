@@ -1,0 +1,309 @@
+"""`warrener diff` and `warrener apply`: the description against the cluster that runs.
+
+    text -> spec (parsed by the same code as on the command line)
+         -> observed -> plan -> steps, shown or taken
+
+Nothing is kept between two calls. An apply stops at the first step that fails, between two steps
+when its asker hangs up, and at once when the daemon stops; the next one goes on from there. While
+it lasts nothing else is done to the cluster (``Whole.DESCRIPTION``).
+"""
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from warrener.cluster.drivers.installation import release
+from warrener.cluster.errors import ClusterError
+from warrener.cluster.mistakes import SpecError
+from warrener.cluster.observe_topology import observe_topology
+from warrener.cluster.passwords import GeneratedPasswords
+from warrener.cluster.spec import ClusterSpec, parse_spec
+from warrener.cluster.topology import plan
+from warrener.cluster.topology_steps import Later, Plan, Step, Unlisted, Verb
+from warrener.cluster.wanted import DEFAULT_VHOST, PasswordKind
+from warrener.control.describe_operations import (
+    ApplyAnswer,
+    ApplyRequest,
+    ChangeLine,
+    DiffAnswer,
+    DiffRequest,
+    LaterLine,
+    StepLine,
+)
+from warrener.control.node_operations import AddNodeRequest, RemoveNodeRequest
+from warrener.control.operations import Phase, UrlAnswer, UrlRequest
+from warrener.control.wire import Refusal, Refused
+from warrener.daemon import report
+from warrener.daemon.applying import Actions, Executor, StepFailed
+from warrener.daemon.control_server import Call
+from warrener.daemon.errors import DaemonError
+from warrener.daemon.membership import Membership
+from warrener.daemon.parts import Balancer
+from warrener.daemon.steps import Steps
+from warrener.daemon.works import Whole, Works
+from warrener.facts.happenings import Event
+from warrener.facts.ids import NodeName, short_name
+from warrener.management import topology as api
+from warrener.management.client import ManagementClient, ManagementError, Unreachable
+
+if TYPE_CHECKING:  # the service makes this
+    from warrener.daemon.service import Service
+
+_DOING = {Verb.MAKE: "is made", Verb.CHANGE: "is changed", Verb.REMOVE: "is removed"}
+_DONE = {Verb.MAKE: "made", Verb.CHANGE: "changed", Verb.REMOVE: "removed"}
+
+
+class Describe:
+    """The operations about descriptions."""
+
+    def __init__(
+        self,
+        service: "Service",
+        works: Works,
+        membership: Membership,
+        passwords: GeneratedPasswords,
+    ) -> None:
+        self._service = service
+        self._works = works
+        self._membership = membership
+        self.passwords = passwords
+
+    def _actions(self, says: Steps) -> Actions:
+        """What can be done to this daemon's cluster beside its management API: plug in here what
+        gets possible. ``says`` takes the progress of what takes its time."""
+
+        async def add_node(name: NodeName) -> None:
+            await self._membership.add_within(AddNodeRequest(name), says)
+
+        async def remove_node(name: NodeName) -> None:
+            try:
+                await self._membership.remove_within(name, RemoveNodeRequest(name), says)
+            except Refused as refused:
+                command = f"`warrener node remove {short_name(name)} --force`"
+                raise DaemonError(f"{refused.message}: {command}") from refused
+
+        return Actions(
+            set_plugins=self._service.cluster.set_plugins,
+            add_node=add_node,
+            remove_node=remove_node,
+            renamed=self._service.rename,
+        )
+
+    # -- what can be asked for
+
+    async def diff(self, request: DiffRequest, call: Call) -> DiffAnswer:
+        _, found = await self._plan(request, self._actions(Steps()))
+        return _told(found)
+
+    async def apply(self, request: ApplyRequest, call: Call) -> ApplyAnswer:
+        self._balancer()
+        return await self._works.perform(
+            Whole.DESCRIPTION, "taken", lambda steps: self._apply(request, steps), call
+        )
+
+    async def url(self, request: UrlRequest) -> UrlAnswer:
+        """Of a user whose password was generated; without one Warrener's own."""
+        balancer = self._balancer()
+        if not request.user:
+            credentials = self._service.cluster.credentials()
+            return report.url(balancer.address, credentials, request.vhost)
+        try:
+            password = self.passwords.of(request.user)
+        except ClusterError as error:
+            raise Refused(Refusal.FAILED, str(error)) from None
+        if password is None:
+            raise Refused(
+                Refusal.BAD_ARGUMENT,
+                f"the password of user {request.user!r} isn't known: only those that "
+                f"`warrener apply` generated are (password = {{ generate = true }})",
+            )
+        vhost = request.vhost or await self._vhost_of(request.user)
+        return report.url(balancer.address, (request.user, password), vhost)
+
+    async def _vhost_of(self, user: str) -> str:
+        """The one that a user may use; if there are several the default one, or the first."""
+        client = await self.client()
+        try:
+            allowed = [one.vhost for one in await api.permissions(client) if one.user == user]
+        except ManagementError as error:
+            raise Refused(Refusal.FAILED, str(error)) from None
+        return DEFAULT_VHOST if DEFAULT_VHOST in allowed or not allowed else allowed[0]
+
+    # -- the work
+
+    async def _apply(self, request: ApplyRequest, says: Steps) -> ApplyAnswer:
+        began = self._service.monotonic()
+        actions = self._actions(says)
+        client, found = await self._plan(request, actions)
+        told = _told(found)
+        if request.agreed and request.agreed != told.fingerprint:
+            raise Refused(
+                Refusal.FAILED,
+                "the cluster has changed since the steps were shown; nothing was done. "
+                "`warrener diff` shows what they are by now",
+            )
+        executor = Executor(client, self._balancer(), self.passwords, actions)
+        todo = [step for step in found.steps if not step.blocked]
+        done: list[StepLine] = []
+        failed: StepLine | None = None
+        why = ""
+        called_off = False
+        for number, step in enumerate(todo, start=1):
+            if says.abandoned.is_set():
+                called_off = True
+                break
+            subject = f"{number}/{len(todo)} {step.thing} {step.subject}"
+            what = ", ".join(change.what for change in step.changes[:4])
+            about = f": {what}" if what and step.verb is Verb.CHANGE else ""
+            says.say(subject, _DOING[step.verb] + about)
+            line = _step(step)
+            try:
+                await executor.take(step.action)
+            except StepFailed as error:
+                failed, why = line, str(error)
+                says.say(subject, why, failed=True)
+                self._record("apply.step_failed", step, why)
+                break
+            done.append(line)
+            says.say(subject, _DONE[step.verb] + about, done=True)
+            self._record("apply.step_done", step)
+        if done:
+            await self._service.look_now()
+        taken = len(done) + (failed is not None)
+        return ApplyAnswer(
+            done=done,
+            failed=failed,
+            why=why,
+            left=[_step(step) for step in todo[taken:]],
+            blocked=[_step(step) for step in found.steps if step.blocked],
+            later=told.later,
+            unlisted=told.unlisted,
+            called_off=called_off,
+            seconds=self._service.monotonic() - began,
+        )
+
+    def _record(self, kind: str, step: Step, why: str = "") -> None:
+        detail: dict[str, str | int | float | bool] = {"what": f"{step.verb} {step.thing}"}
+        if why:
+            detail["error"] = why
+        self._service.events.record(Event(kind, step.subject, detail=detail))
+
+    async def _plan(self, request: DiffRequest, actions: Actions) -> tuple[ManagementClient, Plan]:
+        """The plan, and a client of a node that answers."""
+        balancer = self._balancer()
+        spec = self._parse(request)
+        passwords = self._known_passwords(spec, request)
+        statistics = balancer.statistics()
+        client = await self.client()
+        try:
+            config = await actions.config(spec.config) if actions.config is not None else {}
+            observed = await observe_topology(
+                client,
+                spec,
+                nodes=[node.name for node in self._service.cluster.nodes()],
+                plugins=self._service.cluster.plugins(),
+                balancer_policy=statistics.policy,
+                weights={backend.name: backend.weight for backend in statistics.backends},
+                config=config,
+                started_as=self._service.cluster.spec,
+            )
+        except ManagementError as error:
+            raise Refused(Refusal.FAILED, f"the cluster can't be read: {error}") from None
+        found = plan(spec, observed, passwords, prune=request.prune)
+        steps = tuple(actions.possible(step) for step in found.steps)
+        return client, Plan(steps, found.later, found.unlisted)
+
+    def _parse(self, request: DiffRequest) -> ClusterSpec:
+        try:
+            return parse_spec(
+                request.text,
+                source=request.source,
+                folder=Path(request.folder),
+                release=release(self._service.cluster.version()),
+            )
+        except SpecError as error:
+            raise Refused(Refusal.BAD_ARGUMENT, str(error)) from None
+
+    def _known_passwords(self, spec: ClusterSpec, request: DiffRequest) -> dict[str, str]:
+        known = dict(request.secrets)
+        try:
+            for user in spec.wanted.users:
+                if user.password.kind is PasswordKind.PLAIN:
+                    known[user.name] = user.password.value
+                elif user.password.kind is PasswordKind.GENERATED:
+                    made = self.passwords.of(user.name)
+                    if made is not None:
+                        known[user.name] = made
+                elif user.name not in known:
+                    raise Refused(
+                        Refusal.BAD_ARGUMENT, f"the password of user {user.name} wasn't sent along"
+                    )
+        except ClusterError as error:
+            raise Refused(Refusal.FAILED, str(error)) from None
+        return known
+
+    async def client(self) -> ManagementClient:
+        """Of the first node whose management API answers."""
+        why = "no node runs"
+        for client in self._service.cluster.management():
+            try:
+                await client.whoami()
+            except Unreachable as error:
+                why = str(error)
+            except ManagementError as error:
+                raise Refused(Refusal.FAILED, str(error)) from None
+            else:
+                return client
+        raise Refused(Refusal.FAILED, f"no node answers ({why}); `warrener status` shows them")
+
+    def _balancer(self) -> Balancer:
+        balancer = self._service.balancer
+        if balancer is None or self._service.phase is not Phase.RUNNING:
+            raise Refused(
+                Refusal.NOT_YET,
+                f"the cluster is {self._service.phase}; `warrener status` shows how far it is",
+            )
+        return balancer
+
+
+# -- on the wire
+
+
+def _told(found: Plan) -> DiffAnswer:
+    steps = [_step(step) for step in found.steps]
+    return DiffAnswer(
+        steps=steps,
+        later=[_later(one) for one in found.later],
+        unlisted=_unlisted(found.unlisted),
+        fingerprint=hashlib.sha256(msgspec.json.encode(steps)).hexdigest()[:16],
+    )
+
+
+def _step(step: Step) -> StepLine:
+    return StepLine(
+        verb=step.verb,
+        thing=step.thing,
+        subject=step.subject,
+        changes=[
+            ChangeLine(what=one.what, before=one.before, after=one.after) for one in step.changes
+        ],
+        danger=step.danger or "",
+        blocked=step.blocked,
+    )
+
+
+def _later(one: Later) -> LaterLine:
+    change = one.change
+    return LaterLine(thing=one.thing, what=change.what, before=change.before, after=change.after)
+
+
+def _unlisted(found: Unlisted) -> dict[str, list[str]]:
+    kinds = {
+        "users": found.users,
+        "virtual hosts": found.vhosts,
+        "policies": found.policies,
+        "plugins": found.plugins,
+    }
+    return {kind: list(names) for kind, names in kinds.items() if names}
