@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 from pamqp import commands
+from tests.integration.ledger_failures import measure
 from tests.integration.raw import Closed, Raw
 from tests.integration.support import Place, balancer_place, eventually
 from tests.integration.warren import (
@@ -28,7 +29,7 @@ from tests.integration.warren import (
     warrener,
 )
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(400)
 
 MAX_SESSIONS = 40
 SPEC = f"""
@@ -268,6 +269,16 @@ def test_clients_of_a_frozen_node_are_cut_off_so_that_they_connect_again(
             "n3@localhost", "hangs", {"sessions": 1},
         )  # fmt: skip
         assert sum(is_cut_off(raw) for raw in old) == 1
+
+
+def test_nothing_confirmed_is_lost_when_a_node_dies_under_load(
+    warren: Warren, place: Place, tmp_path: Path
+) -> None:
+    """Clients that connect again by themselves: a third of twelve has to, give or take."""
+    found = measure(warren, tmp_path, "SIGKILL", 1)
+    print(found)
+    assert found.lost == 0
+    assert found.publishers + found.consumers >= 2
 
 
 def test_a_haproxy_that_dies_is_started_anew(warren: Warren, place: Place) -> None:

@@ -1,5 +1,7 @@
 """What a description holds: what each key becomes, and every mistake told with its place."""
 
+from pathlib import Path
+
 import pytest
 
 from warrener.cluster.config_table import CHECKS, Problem
@@ -318,3 +320,9 @@ def test_each_key_is_for_something() -> None:
         assert key.allowed
     assert types_for([]) == set(QUEUE_TYPES)
     assert types_for(["max-length", "delivery-limit"]) == {"quorum"}
+
+
+def test_each_key_is_documented() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "description.md").read_text()
+    for name in POLICY_KEYS:
+        assert f"| `{name}` |" in page
