@@ -16,21 +16,23 @@ import asyncio
 import contextlib
 import os
 import secrets
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
 
+from warrener.cluster.catalogue.schema import Schema
+from warrener.cluster.drivers.configuration import Configuration
 from warrener.cluster.drivers.installation import Installation, find_installation
 from warrener.cluster.drivers.leftovers import Leftover, find_leftovers, stop_leftovers
 from warrener.cluster.drivers.node import LocalNode, Node
 from warrener.cluster.drivers.node_config import (
-    config,
     enabled_plugins,
     environment,
     epmd_environment,
     node_files,
+    own_settings,
 )
 from warrener.cluster.drivers.ports import (
     LOOPBACK,
@@ -46,6 +48,7 @@ from warrener.cluster.drivers.private_files import (
     write_private,
 )
 from warrener.cluster.drivers.processes import Child, kill_marked, mark, told_end
+from warrener.cluster.drivers.schema_files import load_schema
 from warrener.cluster.drivers.upkeep import Upkeep
 from warrener.cluster.errors import ClusterError, MembersDiffer, StartFailed
 from warrener.cluster.spec import ClusterSpec
@@ -78,13 +81,16 @@ class LocalCluster:
         progress: ProgressSink,
         on_event: EventSink,
         start_timeout: float = START_TIMEOUT,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
+        """``settings``: keys of rabbitmq.conf that the cluster's description sets, checked."""
         self.spec = spec
         self.state = state.absolute()
         self._progress = progress
         self._on_event = on_event
         self._start_timeout = start_timeout
         self._files = PrivateFiles(self.state)
+        self.configuration = Configuration(self._files, settings or {}, self._schema)
         self._installation: Installation | None = None
         self._record: Record | None = None
         self._ports: ClusterPorts | None = None
@@ -108,6 +114,10 @@ class LocalCluster:
     def version(self) -> str:
         """The installation's version of RabbitMQ."""
         return self.installation.version
+
+    def _schema(self) -> Schema:
+        installation = self.installation
+        return load_schema(installation.root, installation.version, self.spec.plugins)
 
     @property
     def ports(self) -> ClusterPorts:
@@ -347,12 +357,16 @@ class LocalCluster:
         write_private(self.state / "rabbitmq-env.conf", b"")
         plugins = enabled_plugins(self.spec.plugins)
         write_private(self.state / "enabled_plugins", plugins.encode())
+        for wrong in self.configuration.read():
+            self._progress(Progress("config", f"left out: {wrong}", failed=True))
+            self._on_event(Event("config.left_out", detail={"why": wrong}))
         self._nodes = {}
         for name, ports in zip(self.spec.node_names, self.ports.nodes, strict=True):
             self._nodes[name] = self._make_node(name, ports, record, credentials)
         self._upkeep = Upkeep(
             self._nodes, self.installation, self._files.mark(record), self._progress
         )
+        self.configuration.run_by(self._nodes, self._upkeep)
 
     def _make_node(
         self, name: NodeName, ports: NodePorts, record: Record, credentials: Credentials
@@ -362,7 +376,7 @@ class LocalCluster:
             # A start that was called off: half a database, nobody's data.
             self._files.remove_node_data(files.data)
         files.folder.mkdir(mode=0o700, exist_ok=True)
-        text = config(
+        own = own_settings(
             release=self.installation.release,
             cluster_name=self.spec.name,
             members=self.spec.node_names,
@@ -370,7 +384,7 @@ class LocalCluster:
             user=credentials.user,
             password=credentials.password,
         )
-        write_private(files.config, text.encode())
+        write_private(files.config, self.configuration.add_node(name, own).encode())
         cluster_mark = self._files.mark(record)
         return Node(
             name,

@@ -7,7 +7,7 @@ key here was in 3.10's schema and still is in 4.x's unless a comment says otherw
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from warrener.cluster.drivers.ports import LOOPBACK, NodePorts
 from warrener.facts.ids import NodeName, short_name
@@ -65,7 +65,12 @@ class NodeFiles:
         return self.shared / "enabled_plugins"
 
 
-def config(
+def config(**parts: Any) -> str:
+    """The text of ``rabbitmq.conf`` with nothing in it but what Warrener sets itself."""
+    return config_text(own_settings(**parts))
+
+
+def own_settings(
     *,
     release: tuple[int, int],
     cluster_name: str,
@@ -73,9 +78,9 @@ def config(
     ports: NodePorts,
     user: str,
     password: str,
-) -> str:
-    """The text of ``rabbitmq.conf``. It holds the password: write it 0600."""
-    settings = {
+) -> dict[str, str]:
+    """What Warrener itself sets in a node's ``rabbitmq.conf``. It holds the password."""
+    settings: dict[str, str | int] = {
         "listeners.tcp.1": f"{LOOPBACK}:{ports.amqp}",
         "management.tcp.ip": LOOPBACK,
         "management.tcp.port": ports.management,
@@ -106,6 +111,11 @@ def config(
         settings["cluster_formation.discovery_retry_interval"] = 100
     for number, member in enumerate(members, start=1):
         settings[f"cluster_formation.classic_config.nodes.{number}"] = member
+    return {key: str(value) for key, value in settings.items()}
+
+
+def config_text(settings: Mapping[str, str]) -> str:
+    """The text of ``rabbitmq.conf``: write it 0600."""
     return "".join(f"{key} = {value}\n" for key, value in settings.items())
 
 
