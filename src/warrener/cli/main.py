@@ -12,7 +12,7 @@ import typer
 import typer.core
 
 from warrener import __version__
-from warrener.cli import balance, doctor, explain, inspect, lifecycle, node
+from warrener.cli import balance, config, doctor, explain, inspect, lifecycle, node
 from warrener.cli.common import BAD_INPUT, FAILED, NOT_RUNNING, CliError
 from warrener.control import state_folder
 from warrener.control.client import NotRunning, Unresponsive
@@ -60,6 +60,8 @@ inspect.register(app)
 explain.register(app)
 app.add_typer(balance.app, name="balance")
 app.add_typer(node.app, name="node")
+app.add_typer(config.app, name="config")
+config.register(app)
 doctor.register(app)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from warrener.control.config_operations import CONFIG, SET_CONFIG
 from warrener.control.names import resolve_node
 from warrener.control.operations import (
     DRAIN,
@@ -44,6 +45,7 @@ from warrener.control.operations import (
 )
 from warrener.control.wire import Refusal, Refused
 from warrener.daemon import report
+from warrener.daemon.configuring import Configuring
 from warrener.daemon.control_server import Call, Handler
 from warrener.daemon.parts import Balancer
 from warrener.daemon.upkeep import Upkeep
@@ -61,6 +63,7 @@ class Handlers:
     def __init__(self, service: "Service", upkeep: Upkeep) -> None:
         self._service = service
         self._upkeep = upkeep
+        self._configuring = Configuring(service, upkeep)
 
     def table(self) -> Mapping[str, Handler]:
         """Operation name -> handler."""
@@ -77,6 +80,8 @@ class Handlers:
             SESSIONS.name: self.sessions,
             EXPLAIN.name: self.explain,
             EVENTS.name: self.events,
+            CONFIG.name: self._configuring.show,
+            SET_CONFIG.name: self._configuring.set,
         }
 
     async def status(self, request: StatusRequest, call: Call) -> StatusAnswer:

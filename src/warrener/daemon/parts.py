@@ -1,8 +1,10 @@
 """What the service needs of the rooms it wires, so that its tests can use small stand-ins."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
+from warrener.cluster.catalogue.schema import Schema
+from warrener.cluster.drivers.config_scripts import Told
 from warrener.control.operations import StatusAnswer, UrlAnswer
 from warrener.daemon.report import DrivenNode
 from warrener.facts.balance import Backend, BalancerStatistics, SessionStatistics
@@ -13,6 +15,29 @@ from warrener.facts.settings import PolicyName
 from warrener.facts.snapshot import ClusterSnapshot
 
 MoveSink = Callable[[MoveProgress], None]
+
+
+class Configured(Protocol):
+    """``cluster.drivers.configuration``, with its errors as ``DaemonError``."""
+
+    @property
+    def schema(self) -> Schema: ...
+    @property
+    def described(self) -> Mapping[str, str]: ...
+    @property
+    def chosen(self) -> Mapping[str, str]: ...
+    def own(self, name: NodeName) -> Mapping[str, str]: ...
+    def settings(
+        self, name: NodeName, chosen: Mapping[str, str] | None = None
+    ) -> Mapping[str, str]: ...
+    def record(self, chosen: Mapping[str, str]) -> None: ...
+    def write_file(self, name: NodeName, chosen: Mapping[str, str] | None = None) -> None: ...
+    def running(self) -> list[NodeName]: ...
+    async def values(self, name: NodeName, targets: Iterable[str]) -> Told: ...
+    async def check(
+        self, name: NodeName, chosen: Mapping[str, str], targets: Iterable[str]
+    ) -> Told: ...
+    async def apply(self, name: NodeName, targets: Sequence[str]) -> None: ...
 
 
 class Cluster(Protocol):
@@ -46,6 +71,8 @@ class Cluster(Protocol):
     async def drained_nodes(self) -> frozenset[NodeName]:
         """Those in maintenance mode, whoever put them there. ``DaemonError`` if nobody tells."""
 
+    @property
+    def configuration(self) -> Configured: ...
     def nodes(self) -> Sequence[DrivenNode]: ...
     def backends(self) -> tuple[Backend, ...]: ...
     def credentials(self) -> tuple[str, str]: ...

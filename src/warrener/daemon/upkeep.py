@@ -96,32 +96,45 @@ class Upkeep:
     async def drain(self, request: DrainRequest, call: Call) -> DrainAnswer:
         node = self._resolve(request.node)
         _check_timeout(request.timeout)
-        return await self._perform(
+        return await self.perform(
             node, "drained", lambda steps: self._drain(node, request, steps), call
         )
 
     async def revive(self, request: ReviveRequest, call: Call) -> ReviveAnswer:
         node = self._resolve(request.node)
         _check_timeout(request.timeout)
-        return await self._perform(
+        return await self.perform(
             node, "revived", lambda steps: self._revive(node, request, steps), call
         )
 
     async def restart(self, request: RestartRequest, call: Call) -> RestartAnswer:
         node = self._resolve(request.node)
         _check_timeout(request.timeout)
-        return await self._perform(
+        return await self.perform(
             node, "restarted", lambda steps: self._restart(node, request, steps), call
         )
 
     async def rebalance(self, request: RebalanceRequest, call: Call) -> RebalanceAnswer:
-        return await self._perform(
+        return await self.perform(
             _REBALANCING, "rebalanced", lambda steps: self._rebalance(request, steps), call
         )
 
+    async def restart_as_part(
+        self, node: NodeName, request: RestartRequest, steps: Steps
+    ) -> RestartAnswer:
+        """A restart that is a step of a longer operation, in whose task this runs."""
+        self._refuse_if_busy(node)
+        task = asyncio.current_task()
+        assert task is not None
+        self._running[node] = "restarted", task
+        try:
+            return await self._restart(node, request, steps)
+        finally:
+            del self._running[node]
+
     # -- one at a time
 
-    async def _perform(
+    async def perform(
         self,
         key: NodeName,
         what: str,

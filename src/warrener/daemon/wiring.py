@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +10,10 @@ import structlog
 
 from warrener.balancer.shell.probe import ProbeLogin
 from warrener.balancer.shell.server import BalancerServer
+from warrener.cluster.catalogue.schema import Schema
 from warrener.cluster.drivers import leftovers
+from warrener.cluster.drivers.config_scripts import Told
+from warrener.cluster.drivers.configuration import Configuration
 from warrener.cluster.drivers.local import LocalCluster
 from warrener.cluster.drivers.node import LocalNode
 from warrener.cluster.errors import ClusterError
@@ -72,6 +75,7 @@ class Local:
     ) -> None:
         self._cluster = LocalCluster(spec, state, progress=progress, on_event=on_event)
         self._asked_last: NodeName | None = None
+        self.configuration = LocalConfiguration(self._cluster.configuration)
 
     @property
     def balancer_port(self) -> int:
@@ -147,3 +151,56 @@ def _told() -> Iterator[None]:
         yield
     except ClusterError as error:
         raise DaemonError(str(error)) from error
+
+
+class LocalConfiguration:
+    """``cluster.drivers.configuration`` as the service's; its errors become ``DaemonError``."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._it = configuration
+
+    @property
+    def schema(self) -> Schema:
+        with _told():
+            return self._it.schema
+
+    @property
+    def described(self) -> Mapping[str, str]:
+        return self._it.described
+
+    @property
+    def chosen(self) -> Mapping[str, str]:
+        return self._it.chosen
+
+    def own(self, name: NodeName) -> Mapping[str, str]:
+        return self._it.own(name)
+
+    def settings(
+        self, name: NodeName, chosen: Mapping[str, str] | None = None
+    ) -> Mapping[str, str]:
+        return self._it.settings(name, chosen)
+
+    def record(self, chosen: Mapping[str, str]) -> None:
+        with _told():
+            self._it.record(chosen)
+
+    def write_file(self, name: NodeName, chosen: Mapping[str, str] | None = None) -> None:
+        with _told():
+            self._it.write_file(name, chosen)
+
+    def running(self) -> list[NodeName]:
+        return self._it.running()
+
+    async def values(self, name: NodeName, targets: Iterable[str]) -> Told:
+        with _told():
+            return await self._it.values(name, targets)
+
+    async def check(
+        self, name: NodeName, chosen: Mapping[str, str], targets: Iterable[str]
+    ) -> Told:
+        with _told():
+            return await self._it.check(name, chosen, targets)
+
+    async def apply(self, name: NodeName, targets: Sequence[str]) -> None:
+        with _told():
+            await self._it.apply(name, targets)

@@ -3,12 +3,17 @@
 import msgspec
 import pytest
 
-from warrener.control import operations
+from warrener.control import config_operations, operations
 from warrener.control.operations import OPERATIONS, Operation
 
 
 def test_every_operation_of_the_module_is_registered_under_its_name() -> None:
-    declared = [v for v in vars(operations).values() if isinstance(v, Operation)]
+    declared = [
+        value
+        for module in (operations, config_operations)
+        for value in vars(module).values()
+        if isinstance(value, Operation)
+    ]
     assert len(declared) == len(OPERATIONS)
     assert all(OPERATIONS[operation.name] is operation for operation in declared)
 

@@ -15,7 +15,7 @@ tells a process and leaves the environment alone. Those are asked of who holds t
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -40,10 +40,16 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a node says. ``error``: why its file comes to nothing, empty if it does."""
+    """What a node says. ``loaded`` are its applications: a plugin that is off isn't among them.
+    ``error``: why its file comes to nothing, empty if it comes to something."""
 
-    values: dict[str, Value]
+    values: Mapping[str, Value]
+    loaded: frozenset[str]
     error: str
+
+    def uses(self, target: str) -> bool:
+        """Whether the application that the target is of is there at all."""
+        return target.partition(".")[0] in self.loaded
 
 
 class NotUnderstood(ValueError):
@@ -126,11 +132,13 @@ Rows = [begin
   Equal = try Same(How, Now) =:= Same(How, Then) catch _:_ -> false end,
   [list_to_binary(Target), Shown(How, Now), Shown(How, Then), Equal]
 end || {Target, App, Path, How} <- Targets],
+Loaded = [App || {App, _, _} <- application:loaded_applications()],
 Error = case Generated of
   {error, E} -> unicode:characters_to_binary(io_lib:format("~0tp", [E]));
   _ -> <<>>
 end,
-{warrener, base64:encode(iolist_to_binary(rabbit_json:encode(#{error => Error, rows => Rows})))}.
+Answer = #{error => Error, rows => Rows, loaded => Loaded},
+{warrener, base64:encode(iolist_to_binary(rabbit_json:encode(Answer)))}.
 """
 
 _APPLY: Final = """
@@ -189,7 +197,7 @@ def read_answer(printed: str) -> Told:
         target: Value(in_force, wanted, same) for target, in_force, wanted, same in answer.rows
     }
     why = "; ".join(complaints(printed)) or answer.error
-    return Told(values, why if answer.error else "")
+    return Told(values, frozenset(answer.loaded), why if answer.error else "")
 
 
 def complaints(printed: str) -> list[str]:
@@ -206,6 +214,7 @@ def complaints(printed: str) -> list[str]:
 class _Answer(msgspec.Struct, frozen=True):
     error: str = ""
     rows: list[tuple[str, str | None, str | None, bool]] = []
+    loaded: list[str] = []
 
 
 def _filled(

@@ -147,15 +147,18 @@ class Configuration:
         file = self._nodes[name].files.config
         return await self._told(name, file, targets)
 
-    async def check(self, name: NodeName, chosen: Mapping[str, str]) -> None:
-        """Asks a running node whether it could boot with these settings, as far as RabbitMQ's own
-        check of the file goes (files that have to be there, keys that exclude one another). Raises
-        SettingRefused with its words, NotRunning or ToolFailed."""
+    async def check(
+        self, name: NodeName, chosen: Mapping[str, str], targets: Iterable[str]
+    ) -> Told:
+        """The same for a file with ``chosen`` in it, which is nowhere yet. Asks a running node
+        whether it could boot with that, as far as RabbitMQ's own check of a file goes (files that
+        have to be there, keys that exclude one another). Raises SettingRefused with its words,
+        NotRunning or ToolFailed."""
         settings = self.settings(name, chosen)
         candidate = self._nodes[name].files.folder / "candidate.conf"
         write_private(candidate, config_text(settings).encode())
         try:
-            told = await self._told(name, candidate, ())
+            told = await self._told(name, candidate, targets)
         finally:
             candidate.unlink(missing_ok=True)
         if told.error:
@@ -164,6 +167,7 @@ class Configuration:
                 if is_secret(key):
                     error = error.replace(value, SECRET)
             raise SettingRefused(f"RabbitMQ would not start with that: {error}")
+        return told
 
     async def apply(self, name: NodeName, targets: Sequence[str]) -> None:
         """Puts what a node's file says of ``targets`` in force. Raises NotRunning or ToolFailed."""

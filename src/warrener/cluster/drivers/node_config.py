@@ -7,7 +7,7 @@ key here was in 3.10's schema and still is in 4.x's unless a comment says otherw
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from warrener.cluster.drivers.ports import LOOPBACK, NodePorts
 from warrener.facts.ids import NodeName, short_name
@@ -63,11 +63,6 @@ class NodeFiles:
     @property
     def plugins(self) -> Path:
         return self.shared / "enabled_plugins"
-
-
-def config(**parts: Any) -> str:
-    """The text of ``rabbitmq.conf`` with nothing in it but what Warrener sets itself."""
-    return config_text(own_settings(**parts))
 
 
 def own_settings(
