@@ -1,4 +1,4 @@
-"""`warrener config`: RabbitMQ's configuration, in the file and in force; changed without a pause."""
+"""`warrener config`: RabbitMQ's configuration, in the file and in force; changed live or not."""
 
 import sys
 from typing import TYPE_CHECKING, Annotated, Final

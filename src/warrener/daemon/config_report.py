@@ -52,7 +52,7 @@ def choose(schema: Schema, files: Iterable[str], pattern: str, every: bool) -> l
     in_files = list(dict.fromkeys(files))
     usual = [key for key in KEYS if key in schema.known and "$" not in key]
     keys = list(dict.fromkeys([*usual, *in_files]))
-    rest = [key for key in schema.known if key not in keys]
+    rest = [key for key, one in schema.known.items() if key not in keys and not one.is_pattern]
     found = [key for key in keys if _matches(key, pattern)]
     if every or (pattern and not found):
         found += [key for key in rest if _matches(key, pattern)]
@@ -89,7 +89,7 @@ def row(
         file=SECRET if known.secret and file else file,
         source=sources[0] if sources else "",
         in_force=in_force,
-        default=_default(known, schema),
+        default=default(known, schema),
         applies=known.applies.value,
         command=live.command if live and is_live else "",
         effect=live.effect if live and is_live else "",
@@ -132,7 +132,7 @@ def plain(text: str | None, target: str = "") -> str | None:
     return text
 
 
-def _default(known: Description, schema: Schema) -> str | None:
+def default(known: Description, schema: Schema) -> str | None:
     if known.secret:
         return None
     if known.key in ("vm_memory_high_watermark.absolute", "disk_free_limit.relative"):
@@ -170,7 +170,8 @@ def _drift(
         than = "the file" if any(name in files for name in off) else "the default"
         return f"{nodes}: other than {than}"
     distinct = {in_force[name] for name in in_force if told[name].uses(target)}
-    if len(distinct) > 1 and len(set(files.values())) <= 1:
+    # What each node has of its own (ports, folders) is Warrener's to set, and reserved.
+    if len(distinct) > 1 and not known.reserved:
         return "nodes differ"
     return ""
 

@@ -196,7 +196,7 @@ class _Change:
             key=self._known.key,
             before=config_report.hidden(self._known.key, before),
             after=config_report.hidden(self._known.key, self._value(self._new)),
-            default=self._configured.schema.defaults.get(self._target),
+            default=config_report.default(self._known, self._configured.schema),
             applies=self._known.applies.value,
             command=live.command if live else "",
             effect=live.effect if live else "",
@@ -216,7 +216,7 @@ class _Change:
 
     def _note(self) -> str:
         entry = self._known.entry
-        return entry.note if entry else ""
+        return entry.note if entry and self._request.value is not None else ""
 
     async def _plan(self, steps: Steps) -> tuple[list[NodeName], list[NodeName]]:
         """Nodes that haven't the new value in force, and nodes that don't run. Each running node

@@ -144,7 +144,7 @@ def erlang(value: Term) -> str:
     """A term as Erlang writes it."""
     match value:
         case Atom():
-            return value if re.fullmatch(r"[a-z][\w@]*", value) else f"'{value}'"
+            return str(value) if re.fullmatch(r"[a-z][\w@]*", value) else f"'{value}'"
         case Text():
             return f'"{value}"'
         case tuple():
