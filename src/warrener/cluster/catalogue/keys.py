@@ -211,7 +211,7 @@ ENTRIES: Final[tuple[Entry, ...]] = (
     Entry("collect_statistics", "What is counted without the management plugin"),
     Entry("collect_statistics_interval", "How often statistics are told", "ms", 100, 3600000),
     # -- users and access
-    Entry("auth_backends.$num", "Who says who may log in, in this order: internal, ldap, http...",
+    Entry("auth_backends.$num", "Who says who may log in, in this order: internal, ldap, http",
           live=set_env("rabbit", "auth_backends", _NEXT_LOGIN)),
     Entry("auth_backends.$num.authn", "The same, only for logins",
           live=set_env("rabbit", "auth_backends", _NEXT_LOGIN)),

@@ -81,12 +81,12 @@ class Schema:
     def find(self, key: str) -> Known | None:
         """The entry that describes a key as it is written in ``rabbitmq.conf``; None if there is
         none, and RabbitMQ would refuse to boot with it."""
-        parts = key.split(".")
-        if not all(_WORD.fullmatch(part) for part in parts):
-            return None
         exact = self.known.get(key)
         if exact is not None:
             return exact
+        parts = key.split(".")
+        if not all(_WORD.fullmatch(part) for part in parts):
+            return None
         for pattern, entry in self._patterns:
             if len(pattern) == len(parts) and all(
                 one.startswith("$") or one == part for one, part in zip(pattern, parts, strict=True)
