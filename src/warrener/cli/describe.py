@@ -332,6 +332,7 @@ def _request(kind: type[_Request], file: Path, prune: bool, **more: str) -> _Req
 
 
 def _read(path: Path, *, with_release: bool = False) -> "tuple[ClusterSpec, str]":
+    from warrener.cluster.drivers import config_check
     from warrener.cluster.spec import parse_spec, read_text
 
     if not path.exists():
@@ -339,6 +340,7 @@ def _read(path: Path, *, with_release: bool = False) -> "tuple[ClusterSpec, str]
             f"{shown(path)} doesn't exist; `warrener init` writes one to start from", BAD_INPUT
         )
     text = read_text(path)
+    config_check.plug_in()
     spec = parse_spec(text, source=str(path), folder=path.parent)
     if with_release:
         from warrener.cluster.drivers.installation import find_installation

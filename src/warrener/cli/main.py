@@ -14,6 +14,7 @@ import typer.core
 from warrener import __version__
 from warrener.cli import (
     balance,
+    config,
     doctor,
     explain,
     inspect,
@@ -75,6 +76,8 @@ app.add_typer(balance.app, name="balance")
 app.add_typer(node_membership.app, name="node")
 words.register(app)
 app.add_typer(leaders.app, name="leaders")
+app.add_typer(config.app, name="config")
+config.register(app)
 doctor.register(app)
 
 

@@ -87,3 +87,7 @@ class DataLost(ClusterError):
 
 class ReviveFailed(ClusterError):
     """RabbitMQ says that a node was revived, but it doesn't serve."""
+
+
+class SettingRefused(ClusterError):
+    """RabbitMQ's own check of a configuration says no."""

@@ -7,9 +7,8 @@ handler in ``warrener.daemon.handlers``; nothing else has to know.
 Sizes are bytes, times are seconds (``*_at``: since the epoch), ``None`` means "not known".
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Generic, TypeVar
+from typing import Final
 
 import msgspec
 
@@ -21,14 +20,14 @@ from warrener.control.leaders_operations import (
     LeadersShowAnswer,
     LeadersShowRequest,
 )
+from warrener.control.operation import Operation as Operation  # noqa: PLC0414  re-exported
+from warrener.control.operation import ProgressLine as ProgressLine  # noqa: PLC0414  re-exported
+from warrener.control.operation import Request as Request  # noqa: PLC0414  re-exported
 from warrener.facts.data_plane import DataPlane
 from warrener.facts.ids import NodeName
 from warrener.facts.reasons import NodeState, Placement, Unfit
 from warrener.facts.settings import PolicyName
 from warrener.facts.snapshot import QueueView
-
-Request = TypeVar("Request", bound=msgspec.Struct)
-Answer = TypeVar("Answer", bound=msgspec.Struct)
 
 
 class Phase(StrEnum):
@@ -170,18 +169,6 @@ class StopAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """All nodes are gone; the daemon ends right after this line."""
 
     seconds: float
-
-
-class ProgressLine(msgspec.Struct, frozen=True):
-    """``facts.happenings.Progress`` on the wire. Where there is something to count, ``count`` of
-    ``total`` are done; ``total`` is 0 elsewhere."""
-
-    subject: str
-    text: str
-    done: bool = False
-    failed: bool = False
-    count: int = 0
-    total: int = 0
 
 
 # --------------------------------------------------------------------------------- balance
@@ -421,16 +408,6 @@ class EventsAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # -------------------------------------------------------------------------------- registry
-
-
-@dataclass(frozen=True, slots=True)
-class Operation(Generic[Request, Answer]):
-    """One thing that can be asked. ``streams`` is what may come before the answer."""
-
-    name: str
-    request: type[Request]
-    answer: type[Answer]
-    streams: type[msgspec.Struct] | None = None
 
 
 STATUS: Final = Operation("status", StatusRequest, StatusAnswer)

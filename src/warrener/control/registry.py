@@ -5,10 +5,15 @@ from typing import Final
 
 import msgspec
 
-from warrener.control import describe_operations, node_operations, operations
+from warrener.control import (
+    config_operations,
+    describe_operations,
+    node_operations,
+    operations,
+)
 from warrener.control.operations import Operation
 
-_MODULES: Final = (operations, node_operations, describe_operations)
+_MODULES: Final = (operations, node_operations, describe_operations, config_operations)
 
 OPERATIONS: Final[Mapping[str, Operation[msgspec.Struct, msgspec.Struct]]] = {
     found.name: found

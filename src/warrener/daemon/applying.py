@@ -7,7 +7,7 @@ in the middle (a failure, Ctrl-C, kill -9), the next plan is made from what is t
 blocked: they are shown and passed over, with the reason.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from warrener.cluster.errors import ClusterError
@@ -54,7 +54,7 @@ class Actions:
     add_node      the node of this name is made, joins and is fit
     remove_node   its queues are led and kept elsewhere, it leaves, its data is gone
     set_config    a setting of RabbitMQ is in force on every node, restarts included
-    config        the settings of these names that are in force
+    config        of these settings those in force; where that comes to the same, as they are here
     renamed       the cluster's name was changed: for who shows it
 
     They raise ``DaemonError`` or ``Refused``.
@@ -64,7 +64,7 @@ class Actions:
     add_node: Callable[[NodeName], Awaitable[None]] | None = None
     remove_node: Callable[[NodeName], Awaitable[None]] | None = None
     set_config: Callable[[str, Scalar], Awaitable[None]] | None = None
-    config: Callable[[Collection[str]], Awaitable[Mapping[str, Scalar]]] | None = None
+    config: Callable[[Mapping[str, Scalar]], Awaitable[Mapping[str, Scalar]]] | None = None
     renamed: Callable[[str], None] = lambda name: None
 
     def possible(self, step: Step) -> Step:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from warrener.cluster.drivers import config_check
 from warrener.cluster.drivers.installation import release
 from warrener.cluster.errors import ClusterError
 from warrener.cluster.mistakes import SpecError
@@ -22,7 +23,7 @@ from warrener.cluster.passwords import GeneratedPasswords
 from warrener.cluster.spec import ClusterSpec, parse_spec
 from warrener.cluster.topology import plan
 from warrener.cluster.topology_steps import Later, Plan, Step, Unlisted, Verb
-from warrener.cluster.wanted import DEFAULT_VHOST, PasswordKind
+from warrener.cluster.wanted import DEFAULT_VHOST, PasswordKind, Scalar
 from warrener.control.describe_operations import (
     ApplyAnswer,
     ApplyRequest,
@@ -37,6 +38,7 @@ from warrener.control.operations import Phase, UrlAnswer, UrlRequest
 from warrener.control.wire import Refusal, Refused
 from warrener.daemon import report
 from warrener.daemon.applying import Actions, Executor, StepFailed
+from warrener.daemon.configuring import Configuring
 from warrener.daemon.control_server import Call
 from warrener.daemon.errors import DaemonError
 from warrener.daemon.membership import Membership
@@ -63,11 +65,13 @@ class Describe:
         service: "Service",
         works: Works,
         membership: Membership,
+        configuring: Configuring,
         passwords: GeneratedPasswords,
     ) -> None:
         self._service = service
         self._works = works
         self._membership = membership
+        self._configuring = configuring
         self.passwords = passwords
 
     def _actions(self, says: Steps) -> Actions:
@@ -84,7 +88,15 @@ class Describe:
                 command = f"`warrener node remove {short_name(name)} --force`"
                 raise DaemonError(f"{refused.message}: {command}") from refused
 
+        async def set_config(key: str, value: Scalar) -> None:
+            try:
+                await self._configuring.set_described(key, value, says)
+            except Refused as refused:
+                raise DaemonError(refused.message) from refused
+
         return Actions(
+            set_config=set_config,
+            config=self._configuring.in_force,
             set_plugins=self._service.cluster.set_plugins,
             add_node=add_node,
             remove_node=remove_node,
@@ -217,6 +229,7 @@ class Describe:
 
     def _parse(self, request: DiffRequest) -> ClusterSpec:
         try:
+            config_check.plug_in()
             return parse_spec(
                 request.text,
                 source=request.source,

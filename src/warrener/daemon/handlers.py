@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from warrener.control.config_operations import CONFIG, SET_CONFIG
 from warrener.control.describe_operations import APPLY, DIFF
 from warrener.control.names import resolve_node
 from warrener.control.node_operations import (
@@ -55,6 +56,7 @@ from warrener.control.operations import (
 )
 from warrener.control.wire import Refusal, Refused
 from warrener.daemon import report
+from warrener.daemon.configuring import Configuring
 from warrener.daemon.control_server import Call, Handler
 from warrener.daemon.describe import Describe
 from warrener.daemon.leaders import Leaders
@@ -78,6 +80,7 @@ class Handlers:
         upkeep: Upkeep,
         membership: Membership,
         leaders: Leaders,
+        configuring: Configuring,
         describe: Describe,
     ) -> None:
         self._service = service
@@ -85,6 +88,7 @@ class Handlers:
         self._membership = membership
         self._leaders = leaders
         self._describe = describe
+        self._configuring = configuring
 
     def table(self) -> Mapping[str, Handler]:
         """Operation name -> handler."""
@@ -111,6 +115,8 @@ class Handlers:
             EVENTS.name: self.events,
             DIFF.name: self._describe.diff,
             APPLY.name: self._describe.apply,
+            CONFIG.name: self._configuring.show,
+            SET_CONFIG.name: self._configuring.set,
         }
 
     async def status(self, request: StatusRequest, call: Call) -> StatusAnswer:

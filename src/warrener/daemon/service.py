@@ -29,6 +29,7 @@ from warrener.control.operations import (
 )
 from warrener.control.state_folder import StateFolder
 from warrener.daemon import report
+from warrener.daemon.configuring import Configuring
 from warrener.daemon.control_server import ControlServer
 from warrener.daemon.describe import Describe
 from warrener.daemon.errors import DaemonError, Interrupted
@@ -97,8 +98,11 @@ class Service:
         self._upkeep = Upkeep(self, self._works)
         membership = Membership(self, self._works, self._upkeep)
         leaders = Leaders(self, self._works)
-        describe = Describe(self, self._works, membership, GeneratedPasswords(folder.path))
-        handlers = Handlers(self, self._upkeep, membership, leaders, describe)
+        configuring = Configuring(self, self._works, self._upkeep)
+        describe = Describe(
+            self, self._works, membership, configuring, GeneratedPasswords(folder.path)
+        )
+        handlers = Handlers(self, self._upkeep, membership, leaders, configuring, describe)
         self._control = ControlServer(folder.socket, handlers.table())
 
     # ------------------------------------------------------------------------ life

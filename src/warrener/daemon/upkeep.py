@@ -124,6 +124,12 @@ class Upkeep:
             Whole.SESSIONS, "rebalanced", lambda steps: self._rebalance(request, steps), call
         )
 
+    async def restart_as_part(
+        self, node: NodeName, request: RestartRequest, steps: Steps
+    ) -> RestartAnswer:
+        """A restart that is a step of a longer operation, in whose task this runs."""
+        return await self._restart(node, request, steps)
+
     # -- whom it concerns
 
     def resolve(self, typed: str) -> NodeName:

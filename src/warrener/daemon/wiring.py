@@ -1,8 +1,9 @@
 """The real parts behind the service: the local driver, the balancer, the description of both."""
 
 import contextlib
+import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +11,16 @@ import structlog
 
 from warrener.balancer.shell.probe import ProbeLogin
 from warrener.balancer.shell.server import BalancerServer
+from warrener.cluster.catalogue.check import WrongSetting, check_setting
+from warrener.cluster.catalogue.schema import Schema
 from warrener.cluster.drivers import leftovers
+from warrener.cluster.drivers.config_scripts import Told
+from warrener.cluster.drivers.configuration import Configuration
+from warrener.cluster.drivers.installation import find_installation
 from warrener.cluster.drivers.local import LocalCluster
 from warrener.cluster.drivers.node import LocalNode
 from warrener.cluster.drivers.processes import Child
+from warrener.cluster.drivers.schema_files import load_schema
 from warrener.cluster.errors import ClusterError
 from warrener.cluster.look_up import look_up
 from warrener.cluster.mistakes import SpecError
@@ -86,8 +93,11 @@ class Local:
         self, spec: ClusterSpec, state: Path, *, progress: ProgressSink, on_event: EventSink
     ) -> None:
         self.spec = spec
-        self._cluster = LocalCluster(spec, state, progress=progress, on_event=on_event)
+        self._cluster = LocalCluster(
+            spec, state, progress=progress, on_event=on_event, settings=_described(spec)
+        )
         self._asked_last: NodeName | None = None
+        self.configuration = LocalConfiguration(self._cluster.configuration)
 
     @property
     def balancer_port(self) -> int:
@@ -232,9 +242,86 @@ class Local:
         return found
 
 
+def _described(spec: ClusterSpec) -> dict[str, str]:
+    """What warrener.toml sets in rabbitmq.conf, checked; ``DaemonError`` with every mistake."""
+    if not spec.config:
+        return {}
+    with _told():
+        installation = find_installation(spec.rabbitmq, os.environ.get("PATH", ""))
+    schema = load_schema(installation.root, installation.version)
+    settings, mistakes = {}, []
+    for key, value in spec.config.items():
+        try:
+            settings[key] = check_setting(key, value, schema).value
+        except WrongSetting as wrong:
+            mistakes.append(f"  {wrong}")
+    if mistakes:
+        raise DaemonError(
+            "\n".join([f"{spec.source}, [config], for RabbitMQ {schema.version}:", *mistakes]),
+            exit_code=BAD_INPUT,
+        )
+    return settings
+
+
 @contextlib.contextmanager
 def _told() -> Iterator[None]:
     try:
         yield
     except ClusterError as error:
         raise DaemonError(str(error)) from error
+
+
+class LocalConfiguration:
+    """``cluster.drivers.configuration`` as the service's; its errors become ``DaemonError``."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._it = configuration
+
+    @property
+    def schema(self) -> Schema:
+        with _told():
+            return self._it.schema
+
+    @property
+    def described(self) -> Mapping[str, str]:
+        return self._it.described
+
+    @property
+    def chosen(self) -> Mapping[str, str]:
+        return self._it.chosen
+
+    def own(self, name: NodeName) -> Mapping[str, str]:
+        return self._it.own(name)
+
+    def settings(
+        self, name: NodeName, chosen: Mapping[str, str] | None = None
+    ) -> Mapping[str, str]:
+        return self._it.settings(name, chosen)
+
+    def describe(self, key: str, value: str | None) -> None:
+        self._it.describe(key, value)
+
+    def record(self, chosen: Mapping[str, str]) -> None:
+        with _told():
+            self._it.record(chosen)
+
+    def write_file(self, name: NodeName, chosen: Mapping[str, str] | None = None) -> None:
+        with _told():
+            self._it.write_file(name, chosen)
+
+    def running(self) -> list[NodeName]:
+        return self._it.running()
+
+    async def values(self, name: NodeName, targets: Iterable[str]) -> Told:
+        with _told():
+            return await self._it.values(name, targets)
+
+    async def check(
+        self, name: NodeName, chosen: Mapping[str, str], targets: Iterable[str]
+    ) -> Told:
+        with _told():
+            return await self._it.check(name, chosen, targets)
+
+    async def apply(self, name: NodeName, targets: Sequence[str]) -> None:
+        with _told():
+            await self._it.apply(name, targets)

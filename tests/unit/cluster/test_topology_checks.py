@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from warrener.cluster.config_table import CHECKS, Problem
+from warrener.cluster import config_table
+from warrener.cluster.config_table import Problem
 from warrener.cluster.policy_keys import POLICY_KEYS, QUEUE_TYPES, types_for
 from warrener.cluster.profiles import PROFILES
 from warrener.cluster.spec import ClusterSpec, SpecError, parse_spec
@@ -284,18 +285,15 @@ def test_what_only_pcre_knows_is_no_mistake(pattern: str) -> None:
     assert why_not_regex(pattern) is None
 
 
-def test_a_catalogue_of_settings_can_be_plugged_in() -> None:
+def test_a_catalogue_of_settings_can_be_plugged_in(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def check(key: str, value: object, release: object) -> Problem | None:
         asked.append((key, value, release))
         return Problem("unknown setting", "b.d", "b.d") if key == "b.c" else None
 
-    CHECKS.append(check)
-    try:
-        told = mistakes("[config]\na = 1\nb.c = 2", (3, 10))
-    finally:
-        CHECKS.remove(check)
+    monkeypatch.setattr(config_table, "CHECKS", [check])
+    told = mistakes("[config]\na = 1\nb.c = 2", (3, 10))
     assert told == [
         "w.toml:3:3: config.b.c: unknown setting; allowed: b.d; did you mean 'b.d'?",
     ]

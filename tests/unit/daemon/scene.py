@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from tests.unit.daemon.config_scene import FakeConfiguration
 
 from warrener.cluster.spec import ALWAYS_ON, ClusterSpec
 from warrener.control import operations as ops
@@ -68,6 +69,7 @@ class FakeCluster:
         self.lags: list[int] = []  # of new replicas, at each look
         self.progress: Callable[[Progress], None] = lambda _: None
         self.rows = {name: Node(name) for name in (N1, N2)}
+        self.configuration = FakeConfiguration(story, (N1, N2, N3))
         self.drained: set[NodeName] = set()
         self.drained_error: Exception | None = None
         self.look_error: Exception | None = None

@@ -16,24 +16,26 @@ import asyncio
 import contextlib
 import os
 import secrets
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
 
+from warrener.cluster.catalogue.schema import Schema
 from warrener.cluster.drivers import replicas
+from warrener.cluster.drivers.configuration import Configuration
 from warrener.cluster.drivers.epmd import Epmd
 from warrener.cluster.drivers.installation import Installation, find_installation
 from warrener.cluster.drivers.leftovers import Leftover, find_leftovers, stop_leftovers
 from warrener.cluster.drivers.node import LocalNode, Node
 from warrener.cluster.drivers.node_config import (
-    config,
     enabled_in,
     enabled_plugins,
     environment,
     live_changes,
     node_files,
+    own_settings,
 )
 from warrener.cluster.drivers.ports import (
     LOOPBACK,
@@ -50,6 +52,7 @@ from warrener.cluster.drivers.private_files import (
 )
 from warrener.cluster.drivers.processes import Child, kill_marked, mark
 from warrener.cluster.drivers.replicas import Holding
+from warrener.cluster.drivers.schema_files import load_schema
 from warrener.cluster.drivers.upkeep import Upkeep
 from warrener.cluster.errors import (
     ClusterError,
@@ -100,13 +103,16 @@ class LocalCluster:
         progress: ProgressSink,
         on_event: EventSink,
         start_timeout: float = START_TIMEOUT,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
+        """``settings``: keys of rabbitmq.conf that the cluster's description sets, checked."""
         self.spec = spec
         self.state = state.absolute()
         self._progress = progress
         self._on_event = on_event
         self._start_timeout = start_timeout
         self._files = PrivateFiles(self.state)
+        self.configuration = Configuration(self._files, settings or {}, self._schema)
         self._installation: Installation | None = None
         self._record: Record | None = None
         self._ports: ClusterPorts | None = None
@@ -130,6 +136,10 @@ class LocalCluster:
     def version(self) -> str:
         """The installation's version of RabbitMQ."""
         return self.installation.version
+
+    def _schema(self) -> Schema:
+        installation = self.installation
+        return load_schema(installation.root, installation.version, self.spec.plugins)
 
     @property
     def ports(self) -> ClusterPorts:
@@ -453,7 +463,8 @@ class LocalCluster:
         """Nodes that run get their new share of the machine's memory; at their next start they
         would get it anyway."""
         try:
-            await self._works().eval_somewhere(live_changes(len(self._nodes)))
+            text = live_changes(len(self._nodes), self.configuration.by_hand)
+            await self._works().eval_somewhere(text)
         except ClusterError as error:
             self._on_event(Event("cluster.not_shared_anew", detail={"error": str(error)}))
 
@@ -669,6 +680,9 @@ class LocalCluster:
         files.prepare_cookie()
         write_private(self.state / "rabbitmq-env.conf", b"")
         self._write_plugins(self.spec.plugins)
+        for wrong in self.configuration.read():
+            self._progress(Progress("config", f"left out: {wrong}", failed=True))
+            self._on_event(Event("config.left_out", detail={"why": wrong}))
         self._nodes = {}
         for name in self._planned().names:
             if name in self._planned().new:
@@ -679,12 +693,13 @@ class LocalCluster:
         self._upkeep = Upkeep(
             self._nodes, self.installation, self._files.mark(record), self._progress
         )
+        self.configuration.run_by(self._nodes, self._upkeep)
 
     def _write_configs(self) -> None:
         """Every node's ``rabbitmq.conf``, for its next start: it depends on who the others are."""
         credentials = self._files.credentials()
         for node in self._nodes.values():
-            text = config(
+            own = own_settings(
                 release=self.installation.release,
                 cluster_name=self.spec.name,
                 members=tuple(self._nodes),
@@ -692,6 +707,7 @@ class LocalCluster:
                 user=credentials.user,
                 password=credentials.password,
             )
+            text = self.configuration.add_node(node.name, own)
             write_private(node.files.config, text.encode())
 
     def _make_node(self, name: NodeName, record: Record, credentials: Credentials) -> Node:

@@ -4,7 +4,7 @@ Which keys a RabbitMQ knows differs by version, and it refuses to boot on one th
 key here was in 3.10's schema and still is in 4.x's unless a comment says otherwise.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -70,7 +70,7 @@ class NodeFiles:
         return self.shared / "enabled_plugins"
 
 
-def config(
+def own_settings(
     *,
     release: tuple[int, int],
     cluster_name: str,
@@ -78,9 +78,9 @@ def config(
     ports: NodePorts,
     user: str,
     password: str,
-) -> str:
-    """The text of ``rabbitmq.conf``. It holds the password: write it 0600."""
-    settings = {
+) -> dict[str, str]:
+    """What Warrener itself sets in a node's ``rabbitmq.conf``. It holds the password."""
+    settings: dict[str, str | int] = {
         "listeners.tcp.1": f"{LOOPBACK}:{ports.amqp}",
         "management.tcp.ip": LOOPBACK,
         "management.tcp.port": ports.management,
@@ -111,18 +111,29 @@ def config(
         settings["cluster_formation.discovery_retry_interval"] = 100
     for number, member in enumerate(members, start=1):
         settings[f"cluster_formation.classic_config.nodes.{number}"] = member
+    return {key: str(value) for key, value in settings.items()}
+
+
+def config_text(settings: Mapping[str, str]) -> str:
+    """The text of ``rabbitmq.conf``: write it 0600."""
     return "".join(f"{key} = {value}\n" for key, value in settings.items())
 
 
-def live_changes(members: int) -> str:
-    """A piece of Erlang that gives every running node what ``config`` would write for so many
-    members: the cluster has grown or shrunk, and who runs shall not keep another's share."""
-    watermark, handling = _watermark(members), _partition_handling(members)
-    return (
-        f"[begin rpc:call(N, vm_memory_monitor, set_vm_memory_high_watermark, [{watermark}]), "
-        f"rpc:call(N, application, set_env, [rabbit, cluster_partition_handling, {handling}]) end "
-        f"|| N <- rabbit_nodes:all_running()], ok."
-    )
+def live_changes(members: int, by_hand: Collection[str] = ()) -> str:
+    """A piece of Erlang that gives every running node what ``own_settings`` would say for so many
+    members: the cluster has grown or shrunk, and who runs shall not keep another's share. Keys
+    that were set ``by_hand`` are left alone."""
+    calls = []
+    if not any(key.startswith("vm_memory_high_watermark.") for key in by_hand):
+        calls.append(
+            f"rpc:call(N, vm_memory_monitor, set_vm_memory_high_watermark, [{_watermark(members)}])"
+        )
+    if "cluster_partition_handling" not in by_hand:
+        calls.append(
+            f"rpc:call(N, application, set_env, "
+            f"[rabbit, cluster_partition_handling, {_partition_handling(members)}])"
+        )
+    return f"[begin {', '.join([*calls, 'ok'])} end || N <- rabbit_nodes:all_running()], ok."
 
 
 def _watermark(members: int) -> str:

@@ -1,6 +1,7 @@
 """The driver's files in a state folder, all of them private (folders 0700, files 0600).
 
     cluster.json            the cluster's id, ports, members (``Record``)
+    config.json             settings of RabbitMQ's that were chosen by `config set` (``Chosen``)
     credentials.json        the user and password that Warrener and its users log in with
     home/.erlang.cookie     what the nodes know one another by (0400, as Erlang insists)
     enabled_plugins, rabbitmq-env.conf, conf.d/
@@ -46,6 +47,13 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     joining: NodeName | None = None
     leaving: NodeName | None = None
     rabbitmq: str = ""
+
+
+class Chosen(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of ``rabbitmq.conf`` that a user chose: key -> value as the file has it. They come
+    before Warrener's own and those of warrener.toml. Passwords may be among them."""
+
+    settings: dict[str, str] = {}
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +104,13 @@ class PrivateFiles:
 
     def write_record(self, record: Record) -> None:
         write_private(self.state / "cluster.json", msgspec.json.encode(record) + b"\n")
+
+    def read_chosen(self) -> Chosen:
+        """What was chosen so far; nothing if nothing was."""
+        return self._read(self.state / "config.json", Chosen) or Chosen()
+
+    def write_chosen(self, chosen: Chosen) -> None:
+        write_private(self.state / "config.json", msgspec.json.encode(chosen) + b"\n")
 
     def credentials(self) -> Credentials:
         """Those of this cluster, made up at the first call."""

@@ -21,6 +21,7 @@ One thing at a time is done to a node, and none outlives the driver: ``end`` cal
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from warrener.cluster.drivers import leadership
@@ -335,6 +336,12 @@ class Upkeep:
         return await self._tool(able[0], "rabbitmqctl", "-q", "eval", text)
 
     # -- tools
+
+    async def evaluate(self, node: Node, script: Path) -> str:
+        """What Erlang expressions in a file come to, on a node that runs, as the tool prints it.
+        Raises NotRunning or ToolFailed."""
+        self._must_run(node)
+        return await self._tool(node, "rabbitmqctl", "-q", "eval_file", str(script))
 
     async def _tool(
         self, node: Node, name: str, *arguments: str, timeout: float = TOOL_TIMEOUT

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from warrener.cluster.drivers.node_config import (
-    config,
+    config_text,
     enabled_plugins,
     environment,
     live_changes,
     node_files,
+    own_settings,
     tool_environment,
 )
 from warrener.cluster.drivers.ports import layout
@@ -20,13 +21,15 @@ PASSWORD = "dont-tell"
 
 
 def settings(nodes: int = 3, release: tuple[int, int] = (3, 10)) -> dict[str, str]:
-    text = config(
-        release=release,
-        cluster_name="orders",
-        members=node_names(nodes),
-        ports=layout(20_000, nodes).nodes[0],
-        user="warrener",
-        password=PASSWORD,
+    text = config_text(
+        own_settings(
+            release=release,
+            cluster_name="orders",
+            members=node_names(nodes),
+            ports=layout(20_000, nodes).nodes[0],
+            user="warrener",
+            password=PASSWORD,
+        )
     )
     assert text.endswith("\n")
     pairs = [line.split(" = ", 1) for line in text.splitlines()]
