@@ -68,6 +68,20 @@ def sessions(warren: Warren) -> list[int]:
     return [node["sessions"] for node in warren.status()["nodes"]]
 
 
+def wait_sessions(warren: Warren, number: int) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def there() -> bool:
+        found = balancer(warren)
+        seen.append((found["sessions"], found["rejected_total"]))
+        return seen[-1][0] == number
+
+    try:
+        eventually(f"{number} sessions", there)
+    except AssertionError as error:
+        raise AssertionError(f"{error}; sessions and rejected were {seen[-30:]}") from None
+
+
 def events(warren: Warren, kind: str) -> list[dict[str, Any]]:
     found = json.loads(warren.ok("events", "--json", "--last", "200"))["events"]
     return [event for event in found if event["kind"] == kind]
@@ -194,7 +208,7 @@ def test_who_comes_too_late_is_refused_and_counted(warren: Warren, place: Place)
     with contextlib.ExitStack() as stack:
         for _ in range(MAX_SESSIONS):
             stack.enter_context(socket.create_connection((place.host, place.port)))
-        eventually("all are there", lambda: balancer(warren)["sessions"] == MAX_SESSIONS)
+        wait_sessions(warren, MAX_SESSIONS)
         with socket.create_connection((place.host, place.port)) as late:
             late.settimeout(5)
             with pytest.raises(ConnectionResetError):
