@@ -98,7 +98,7 @@ class Configuration:
         return [str(wrong) for wrong in self._wrong_ones().values()]
 
     def settings(self, name: NodeName, chosen: Mapping[str, str] | None = None) -> dict[str, str]:
-        """What a node's file has: the three layers, ``chosen`` in place of what is in the record."""
+        """What a node's file has: the three layers, ``chosen`` in place of the record's."""
         told = dict(self._own[name])
         wrong = self._wrong_ones()
         for layer in (self._chosen.settings if chosen is None else chosen, self._described):
