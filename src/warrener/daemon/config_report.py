@@ -39,8 +39,8 @@ def layers(
     found = {}
     for key, value in settings.items():
         source = "warrener" if own.get(key) == value else ""
-        source = "warrener.toml" if described.get(key) == value else source
         source = "set" if chosen.get(key) == value else source
+        source = "warrener.toml" if described.get(key) == value else source
         found[key] = (value, source or "set")
     return found
 
@@ -165,6 +165,8 @@ def _drift(
             and value.in_force is not None
         ):
             off.append(name)
+    if known.reserved and known.key.startswith("cluster_formation."):
+        return ""  # of who was there when each node joined: matters only then
     if off:
         nodes = ", ".join(short_name(name) for name in off)
         than = "the file" if any(name in files for name in off) else "the default"
