@@ -17,7 +17,7 @@ a quorum queue.
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
 
 from warrener.facts.leaders import QueueRates
@@ -116,12 +116,3 @@ def cost(kind: str, told: QueueRates) -> tuple[float, float]:
     if kind == "classic":
         return CLASSIC * operations, 0.0
     return operations, FOLLOWER * (told.published + told.acked)
-
-
-def total(all_rates: Mapping[tuple[str, str], QueueRates]) -> QueueRates:
-    """Of all queues."""
-    return QueueRates(
-        sum(one.published for one in all_rates.values()),
-        sum(one.delivered for one in all_rates.values()),
-        sum(one.acked for one in all_rates.values()),
-    )

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from warrener.cluster.leaders.rates import CLASSIC, FOLLOWER, cost, counters, rates, total
+from warrener.cluster.leaders.rates import CLASSIC, FOLLOWER, cost, counters, rates
 from warrener.facts.leaders import QueueRates
 
 P = "rabbitmq_detailed_"
@@ -107,9 +107,3 @@ def test_what_queues_cost() -> None:
     assert cost("quorum", told) == (270, FOLLOWER * 180)
     assert cost("classic", told) == (CLASSIC * 270, 0)
     assert cost("quorum", QueueRates()) == (0, 0)
-
-
-def test_the_total() -> None:
-    assert total({("/", "a"): QueueRates(1, 2, 3), ("/", "b"): QueueRates(4, 5, 6)}) == (
-        QueueRates(5, 7, 9)
-    )
