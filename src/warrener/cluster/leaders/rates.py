@@ -17,7 +17,7 @@ a quorum queue.
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
 
 from warrener.facts.leaders import QueueRates
@@ -41,8 +41,13 @@ _DELIVERED: Final = frozenset(
         "channel_messages_delivered_total",
     }
 )
-_LABEL: Final = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+_USED_LABELS: Final = re.compile(r'vhost="(.*?)",queue="(.*)"\}$')
+_PUBLISHED_LABELS: Final = re.compile(
+    r'queue_vhost="(.*?)",queue="(.*)",exchange_vhost="(?:.*?)",exchange="(?:.*)"\}$'
+)
 _ESCAPE: Final = re.compile(r"\\(.)")
+_RAW: Final = re.compile(r"""(?:[^\\"]|\\[\\"n])*(?:\\(?![\\"n])|").*""")
+"""Not as Prometheus has it: 3.10.8 writes names without escaping quotes and backslashes."""
 
 Counters = dict[bytes, float]
 """One node's, by name and labels as they were written."""
@@ -92,10 +97,13 @@ def _place(key: bytes) -> tuple[int, tuple[str, str]] | None:
         kind = 2
     else:
         return None
-    told = {label: _ESCAPE.sub(_unescaped, value) for label, value in _LABEL.findall(labels)}
-    queue = told.get("queue")
-    vhost = told.get("queue_vhost", told.get("vhost"))
-    return None if queue is None or vhost is None else (kind, (vhost, queue))
+    found = (_PUBLISHED_LABELS if kind == 0 else _USED_LABELS).search(labels)
+    return None if found is None else (kind, (_plain(found[1]), _plain(found[2])))
+
+
+def _plain(written: str) -> str:
+    """A name, whether it was escaped or not; one that has an escape in it is taken as escaped."""
+    return written if _RAW.fullmatch(written) else _ESCAPE.sub(_unescaped, written)
 
 
 def _unescaped(match: re.Match[str]) -> str:
@@ -108,12 +116,3 @@ def cost(kind: str, told: QueueRates) -> tuple[float, float]:
     if kind == "classic":
         return CLASSIC * operations, 0.0
     return operations, FOLLOWER * (told.published + told.acked)
-
-
-def total(all_rates: Mapping[tuple[str, str], QueueRates]) -> QueueRates:
-    """Of all queues."""
-    return QueueRates(
-        sum(one.published for one in all_rates.values()),
-        sum(one.delivered for one in all_rates.values()),
-        sum(one.acked for one in all_rates.values()),
-    )
