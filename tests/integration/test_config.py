@@ -7,7 +7,6 @@ The tests go on where the one before ended. What the commands print is kept (``p
 import json
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pika
