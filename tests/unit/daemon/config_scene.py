@@ -43,11 +43,17 @@ class FakeConfiguration:
 
     def settings(self, name: NodeName, chosen: Mapping[str, str] | None = None) -> dict[str, str]:
         told = dict(self.own(name))
-        for key, value in (self.chosen if chosen is None else chosen).items():
+        layer = self.chosen if chosen is None else chosen
+        for key, value in {**layer, **self.described}.items():
             for rival in rivals(key, tuple(told), self.schema):
                 del told[rival]
             told[key] = value
         return told
+
+    def describe(self, key: str, value: str | None) -> None:
+        self.described.pop(key, None)
+        if value is not None:
+            self.described[key] = value
 
     def record(self, chosen: Mapping[str, str]) -> None:
         self.story.append(f"recorded {dict(chosen)}")

@@ -241,3 +241,18 @@ async def test_unknown_keys_and_patterns_without_a_match_are_bad_input(scene: Sc
             with pytest.raises(Refused) as caught:
                 await ask(scene.folder, CONFIG, request)
             assert caught.value.refusal is Refusal.BAD_ARGUMENT
+
+
+# -- what a description says
+
+
+async def test_what_a_description_sets_is_not_set_beside_it(scene: Scene) -> None:
+    async with scene.running():
+        of(scene).described["heartbeat"] = "20"
+        found = await refused(scene, "heartbeat", "30")
+        assert found.refusal is Refusal.BAD_ARGUMENT
+        assert found.message == (
+            "heartbeat is set in warrener.toml, under [config]; change it there, and "
+            "`warrener apply` puts it in force"
+        )
+        assert scene.story == []

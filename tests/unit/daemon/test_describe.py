@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.unit.daemon.fake_management import FakeManagement
-from tests.unit.daemon.scene import N1, Scene, ask
+from tests.unit.daemon.scene import N1, N2, Scene, ask
 
 from warrener.cluster.password_hash import is_password
 from warrener.control.describe_operations import (
@@ -21,6 +21,8 @@ from warrener.control.describe_operations import (
 )
 from warrener.control.operations import URL, UrlRequest
 from warrener.control.wire import BadLine, Refusal, Refused
+from warrener.daemon import upkeep
+from warrener.facts.ids import NodeName
 from warrener.facts.settings import PolicyName
 
 TEXT = """
@@ -240,3 +242,48 @@ async def test_secrets_are_in_no_log(tmp_path: Path, caplog: pytest.LogCaptureFi
         if path.is_file():
             assert "s3cret" not in path.read_text(), path
     assert "s3cret" not in caplog.text
+
+
+# -- RabbitMQ's own settings
+
+CONFIG = "[config]\nheartbeat = 30\nconnection_max = 100\n"
+
+
+async def test_settings_are_put_in_force_live_or_by_restarts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "LOOK", 0)
+    async with stage(tmp_path) as on:
+        cluster = on.scene.cluster
+        configuration = cluster.configuration
+        configuration.names = [N1, N2]
+        restart = cluster.restart_node
+
+        async def boots(name: NodeName, timeout: float) -> None:
+            await restart(name, timeout)
+            configuration.boot(name)
+
+        cluster.restart_node = boots  # type: ignore[method-assign]
+        shown = await on.diff(CONFIG)
+        changes = [(change.what, change.after) for step in shown.steps for change in step.changes]
+        assert changes == [("heartbeat", "30"), ("connection_max", "100")]
+        answer = await on.apply(CONFIG, agreed=shown.fingerprint)
+        assert (answer.failed, answer.left) == (None, [])
+        for name in (N1, N2):
+            assert configuration.in_force[name]["heartbeat"] == "30"
+            assert configuration.in_force[name]["connection_max"] == "100"
+        assert configuration.described == {"heartbeat": "30", "connection_max": "100"}
+        assert configuration.chosen == configuration.described  # it stays without the file
+        assert (await on.diff(CONFIG)).steps == []
+
+
+async def test_a_setting_that_rabbitmq_refuses_leaves_the_old_one(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on:
+        configuration = on.scene.cluster.configuration
+        configuration.names = [N1, N2]
+        shown = await on.diff("[config]\nheartbeat = 30\n")
+        configuration.refuse = "RabbitMQ would not start with that"
+        with pytest.raises(Refused, match="RabbitMQ would not start with that"):
+            await on.apply("[config]\nheartbeat = 30\n", agreed=shown.fingerprint)
+        assert configuration.described == {}
+        assert configuration.chosen == {}
