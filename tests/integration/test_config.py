@@ -175,7 +175,7 @@ def test_what_is_wrong_is_refused_before_anything_is_touched(warren: Warren) -> 
     assert gone.returncode == 1
     assert "file does not exist or cannot be read by the node" in gone.stderr
     unasked = warren.run("config", "set", "heartbeat", "30")
-    assert (unasked.returncode, "give --yes" in unasked.stderr) == (2, True)
+    assert (unasked.returncode, "give --yes" in unasked.stderr) == (2, True), unasked.stderr
     assert (files(warren), pids(warren)) == before
 
 

@@ -258,7 +258,6 @@ def test_a_killed_node_costs_its_clients_and_nobody_else(warren: Warren, place: 
                 alive += works(raw)
         assert alive == 4
     eventually("unfit", lambda: not warren.status()["nodes"][0]["fit"])
-    assert warren.status()["nodes"][0]["failures_total"] > 0
     warren.ok("node", "restart", "n1")
 
 

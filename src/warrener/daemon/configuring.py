@@ -293,11 +293,15 @@ class _Change:
                 Refusal.FAILED, "no node runs that could check the value; start one first"
             )
         steps.say("config", "RabbitMQ checks the value")
+        # All to their ends, also when one refuses: the others have a file lying about till then.
         answers = await asyncio.gather(
-            *(self._configured.check(name, self._new, [self._target]) for name in running)
+            *(self._configured.check(name, self._new, [self._target]) for name in running),
+            return_exceptions=True,
         )
         to_do = []
         for name, told in zip(running, answers, strict=True):
+            if isinstance(told, BaseException):
+                raise told
             value = told.values[self._target]
             if not told.uses(self._target):
                 continue  # of a plugin that is off: the file is enough

@@ -1,11 +1,14 @@
 """The configuration looked at and changed: in which order, and what a failure leaves behind."""
 
+import asyncio
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
 from tests.unit.daemon.config_scene import FakeConfiguration
 from tests.unit.daemon.scene import N1, N2, N3, Node, Scene, ask
 
+from warrener.cluster.drivers.config_scripts import Told
 from warrener.control.config_operations import (
     CONFIG,
     SECRET,
@@ -256,3 +259,23 @@ async def test_what_a_description_sets_is_not_set_beside_it(scene: Scene) -> Non
             "`warrener apply` puts it in force"
         )
         assert scene.story == []
+
+
+async def test_a_check_that_is_refused_waits_for_the_other_nodes_checks(scene: Scene) -> None:
+    """Each has a file of its own lying about, which the next command would write anew."""
+    under_way: set[NodeName] = set()
+    check = of(scene).check
+
+    async def slow(name: NodeName, chosen: Mapping[str, str], targets: Iterable[str]) -> Told:
+        if name == N1:
+            raise DaemonError("no such file")
+        under_way.add(name)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        under_way.discard(name)
+        return await check(name, chosen, targets)
+
+    of(scene).check = slow  # type: ignore[method-assign]
+    async with scene.running():
+        assert (await refused(scene, "heartbeat", "30")).message == "no such file"
+        assert under_way == set()
