@@ -144,7 +144,7 @@ def _show_and_balance(warren: Warren, before: dict[str, str]) -> None:
     assert after["classic"] == before["classic"]
 
     again = json.loads(warren.ok("leaders", "balance", "--yes", "--sample", "8", "--json"))
-    # Nothing on a quiet machine; on a busy one rates as measured twice differ by more than the margin.
+    # Nothing on a quiet machine; on a busy one two measurements differ by more than the margin.
     moves = again.get("moves", [])
     assert (len(moves) if isinstance(moves, list) else moves) <= 2, again
 
