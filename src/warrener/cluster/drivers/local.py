@@ -23,17 +23,13 @@ from typing import Final, TypeVar
 import msgspec
 
 from warrener.cluster.catalogue.schema import Schema
-from warrener.cluster.drivers import replicas
 from warrener.cluster.drivers.configuration import Configuration
 from warrener.cluster.drivers.epmd import Epmd
 from warrener.cluster.drivers.installation import Installation, find_installation
 from warrener.cluster.drivers.leftovers import Leftover, find_leftovers, stop_leftovers
 from warrener.cluster.drivers.node import LocalNode, Node
 from warrener.cluster.drivers.node_config import (
-    enabled_in,
-    enabled_plugins,
     environment,
-    live_changes,
     node_files,
     own_settings,
 )
@@ -42,7 +38,6 @@ from warrener.cluster.drivers.ports import (
     ClusterPorts,
     claim_balancer_port,
     claim_block,
-    extended,
 )
 from warrener.cluster.drivers.private_files import (
     Credentials,
@@ -51,23 +46,16 @@ from warrener.cluster.drivers.private_files import (
     write_private,
 )
 from warrener.cluster.drivers.processes import Child, kill_marked, mark
-from warrener.cluster.drivers.replicas import Holding
+from warrener.cluster.drivers.running import Running, finish
 from warrener.cluster.drivers.schema_files import load_schema
 from warrener.cluster.drivers.upkeep import Upkeep
 from warrener.cluster.errors import (
     ClusterError,
-    NotRunning,
-    NotUnderstood,
     StartFailed,
-    StateBroken,
-    UnknownNode,
 )
-from warrener.cluster.leaders.measure import measure
 from warrener.cluster.members import (
-    MAX_NODES,
     StartPlan,
     by_number,
-    next_name,
     number_of,
     plan,
 )
@@ -75,9 +63,7 @@ from warrener.cluster.spec import ClusterSpec
 from warrener.facts.balance import Backend
 from warrener.facts.happenings import Event, EventSink, Progress, ProgressSink
 from warrener.facts.ids import NodeName, short_name
-from warrener.facts.leaders import LeaderMove, NotMoved, RateSample
 from warrener.facts.reasons import NodeState
-from warrener.facts.replicas import Position, ReplicaMove
 from warrener.management.client import ManagementClient
 
 START_TIMEOUT: Final = 120.0
@@ -91,7 +77,7 @@ do, in 10 s."""
 _T = TypeVar("_T")
 
 
-class LocalCluster:
+class LocalCluster(Running):
     """The cluster in the folder ``state``. One at a time drives a folder; all methods belong to one
     event loop."""
 
@@ -309,256 +295,6 @@ class LocalCluster:
         limit = max(1.0, deadline - asyncio.get_running_loop().time())
         await _all([node.wait_serving(expected, limit) for node in nodes])
 
-    # -- one node of a cluster that runs
-
-    async def hand_over_node(self, name: NodeName) -> None:
-        """Other nodes lead its quorum queues from here on, as far as that can be: without this they
-        are without a leader for a moment when it is drained. Raises NodeBusy, NotRunning or
-        ToolFailed."""
-        await self._works().perform(name, "relieved", self._works().hand_over)
-
-    async def drain_node(self, name: NodeName) -> None:
-        """RabbitMQ's maintenance mode, on. Raises NodeBusy, NotRunning or ToolFailed."""
-        await self._works().perform(name, "drained", self._works().drain)
-
-    async def revive_node(self, name: NodeName) -> None:
-        """RabbitMQ's maintenance mode, off. Raises NodeBusy, NotRunning, ToolFailed, or
-        ReviveFailed if the node doesn't serve although RabbitMQ says that it does."""
-        await self._works().perform(name, "revived", self._works().revive)
-
-    async def stop_app(self, name: NodeName) -> None:
-        """Stops RabbitMQ on a node; its Erlang VM stays. Raises NodeBusy, NotRunning or
-        ToolFailed."""
-        await self._works().perform(name, "stopped", self._works().stop_app)
-
-    async def start_app(self, name: NodeName) -> None:
-        """Starts RabbitMQ on a node whose Erlang VM runs. Raises as ``stop_app``."""
-        await self._works().perform(name, "started", self._works().start_app)
-
-    async def restart_node(self, name: NodeName, timeout: float | None = None) -> None:
-        """Stops a node if it runs (in order; a frozen one is thawed first) and starts it; returns
-        when it serves and is clustered. ``timeout`` is for the start, by default that of the
-        cluster's. Raises NodeBusy or StartFailed; the node is stopped then."""
-        limit = timeout if timeout is not None else self._start_timeout
-        works = self._works()
-        await works.perform(name, "restarted", lambda node: works.restart(node, limit))
-
-    # -- the cluster grows and shrinks
-
-    async def add_node(
-        self, name: NodeName | None = None, timeout: float | None = None
-    ) -> NodeName:
-        """One node more: makes it, and returns its name once it serves and is clustered. ``name``
-        None: the lowest that is free.
-
-        Raises UnknownNode for a name that can't be, PortTaken, NodeBusy, NotRunning or StartFailed;
-        nothing of it is left then.
-        """
-        name = name if name is not None else next_name(self._nodes)
-        if name is None:
-            raise UnknownNode(f"the cluster has {MAX_NODES} nodes; more don't fit on one machine")
-        if name in self._nodes:
-            raise UnknownNode(f"{short_name(name)} is a node of this cluster already")
-        try:
-            number = number_of(name)
-        except ValueError as error:
-            raise UnknownNode(f"{error}") from None
-        record = self._record
-        assert record is not None, "start() first"
-        self._ports = extended(self.ports, number)
-        self._remember(joining=name)
-        self._files.remove_node_data(node_files(self.state, name).data)
-        self._nodes[name] = self._make_node(name, record, self._files.credentials())
-        self._write_configs()
-        try:
-            await self._works().perform(name, "added", lambda node: self._join(node, timeout))
-        except BaseException:
-            await finish(self._unmake(name))
-            raise
-        self._remember(members=by_number((*self._record_members(), name)), joining=None)
-        await self._share_anew()
-        return name
-
-    async def _join(self, node: Node, timeout: float | None) -> None:
-        """A node without data, into the cluster that runs."""
-        works = self._works()
-        others = await works.running_others(node)
-        if not others:
-            raise NotRunning(f"no other node runs whose cluster {node.short} could join")
-        await works.forget([node.name])
-        self._files.remove_node_data(node.files.data)
-        await node.launch()
-        limit = timeout if timeout is not None else self._start_timeout
-        await node.wait_serving([*others, node.name], limit)
-
-    async def _unmake(self, name: NodeName) -> None:
-        """What was begun of a new node is undone. The others may know it already."""
-        node = self._nodes.pop(name)
-        node.kill()
-        await node.stop(0)
-        await node.client.close()
-        self._write_configs()
-        try:
-            await self._works().forget([name])
-        except ClusterError as error:  # ``joining`` stays: the next start clears it away
-            self._on_event(Event("node.not_cleared_away", name, detail={"error": str(error)}))
-            return
-        self._files.remove_node(node.files.folder)
-        self._remember(joining=None)
-        self._progress(Progress(node.short, "is taken away again", failed=True))
-
-    async def remove_node(self, name: NodeName) -> None:
-        """Stops a node, has the others forget it, and removes what it stored. What it holds alone
-        is lost: moving that is the caller's business.
-
-        Raises NodeBusy, NotRunning or ToolFailed; said again, it goes on where it stopped.
-        """
-        works = self._works()
-        await works.perform(name, "removed", self._leave)
-        node = self._nodes.pop(name)
-        await node.client.close()
-        self._write_configs()
-        self._files.remove_node(node.files.folder)
-        members = [member for member in self._record_members() if member != name]
-        self._remember(members=by_number(members), leaving=None)
-        await self._share_anew()
-
-    async def _leave(self, node: Node) -> None:
-        works = self._works()
-        if not await works.running_others(node):
-            raise NotRunning(
-                f"{node.short} is the only node that runs; the others have to forget it"
-            )
-        self._remember(leaving=node.name)
-        await node.stop()
-        await works.forget([node.name])
-
-    async def replace_node(self, name: NodeName, timeout: float | None = None) -> None:
-        """Makes a node anew: stopped if it runs, forgotten by the others, its data removed, joined
-        again under its name. What it held alone is lost.
-
-        Raises NodeBusy, NotRunning, ToolFailed or StartFailed; said again, it goes on.
-        """
-
-        async def work(node: Node) -> None:
-            works = self._works()
-            if not await works.running_others(node):
-                raise NotRunning(
-                    f"{node.short} can't be replaced: no other node runs whose cluster it could "
-                    f"join"
-                )
-            self._remember(joining=name)
-            await node.stop()
-            try:
-                await self._join(node, timeout)
-            except BaseException:
-                await finish(node.stop(0))
-                node.state = NodeState.LOST
-                raise
-            self._remember(joining=None)
-
-        await self._works().perform(name, "replaced", work)
-
-    async def _share_anew(self) -> None:
-        """Nodes that run get their new share of the machine's memory; at their next start they
-        would get it anyway."""
-        try:
-            text = live_changes(len(self._nodes), self.configuration.by_hand)
-            await self._works().eval_somewhere(text)
-        except ClusterError as error:
-            self._on_event(Event("cluster.not_shared_anew", detail={"error": str(error)}))
-
-    async def holdings(self) -> list[Holding]:
-        """Who has a replica of which queue, as RabbitMQ itself knows it now. Takes a second. Raises
-        NotRunning or ToolFailed."""
-        answer = await self._works().eval_somewhere(replicas.LISTING)
-        try:
-            return replicas.holdings(answer)
-        except ValueError as error:
-            raise NotUnderstood(f"RabbitMQ's list of replicas isn't understood: {error}") from None
-
-    async def add_replicas(self, moves: Sequence[ReplicaMove]) -> dict[int, str]:
-        """Adds the replicas on ``to``: the numbers of the moves that failed, and why. They are not
-        in sync yet. Raises NotRunning or ToolFailed."""
-        return self._failures(await self._works().eval_somewhere(replicas.adding(moves)))
-
-    async def delete_replicas(self, moves: Sequence[ReplicaMove]) -> dict[int, str]:
-        """Takes the replicas on ``away`` away, as ``add_replicas``."""
-        text = replicas.deleting(moves)
-        return self._failures(await self._works().eval_somewhere(text, without=moves[0].away))
-
-    async def replica_positions(self, moves: Sequence[ReplicaMove]) -> list[Position]:
-        """How far the replicas on ``to`` are. Raises NotRunning or ToolFailed."""
-        answer = await self._works().eval_somewhere(replicas.asking(moves))
-        try:
-            return replicas.positions(answer, len(moves))
-        except ValueError as error:
-            raise NotUnderstood(
-                f"RabbitMQ's word on its replicas isn't understood: {error}"
-            ) from None
-
-    def _failures(self, answer: str) -> dict[int, str]:
-        try:
-            return replicas.failures(answer)
-        except ValueError as error:
-            raise NotUnderstood(
-                f"RabbitMQ's word on its replicas isn't understood: {error}"
-            ) from None
-
-    def _record_members(self) -> tuple[NodeName, ...]:
-        assert self._record is not None
-        return self._record.members
-
-    async def set_plugins(self, names: Sequence[str]) -> None:
-        """Exactly these plugins on every node that runs, at once; the others read the same list
-        when they start. Raises UnknownPlugin, NotRunning or ToolFailed."""
-        self.installation.check_plugins(names)
-        before = self.plugins()
-        try:
-            await self._works().set_plugins(names)
-        except BaseException:
-            # The tool writes the list first. Put back, so that it tells what is to be done again.
-            self._write_plugins(sorted(before))
-            raise
-
-    def plugins(self) -> frozenset[str]:
-        """Those that are enabled by name, on all nodes. Raises StateBroken."""
-        try:
-            return enabled_in((self.state / "enabled_plugins").read_text())
-        except (OSError, ValueError) as error:
-            raise StateBroken(f"{self.state / 'enabled_plugins'} can't be read: {error}") from None
-
-    def _write_plugins(self, names: Sequence[str]) -> None:
-        write_private(self.state / "enabled_plugins", enabled_plugins(names).encode())
-
-    async def drained_nodes(self) -> frozenset[NodeName]:
-        """Which nodes are in maintenance mode, whoever put them there. Takes a second. Raises
-        NotRunning or ToolFailed."""
-        return await self._works().drained()
-
-    # -- leaders of queues
-
-    async def measure_rates(self, seconds: float) -> RateSample:
-        """What goes through the queues; asks the nodes that run and aren't in maintenance mode,
-        which closes their ports. Raises NotRunning or ManagementError if none answers."""
-        asked = [
-            (node.name, f"http://{LOOPBACK}:{node.ports.prometheus}")
-            for node in self._nodes.values()
-            if node.state is NodeState.RUNNING and not node.drained
-        ]
-        if not asked:
-            raise NotRunning("no node runs whose queues could be measured")
-        return await measure(asked, seconds)
-
-    async def move_leaders(self, moves: Sequence[LeaderMove]) -> list[NotMoved]:
-        """Hands the leadership of quorum queues over; those that RabbitMQ says it left where they
-        were. Raises NotRunning or ToolFailed."""
-        return await self._works().move_leaders(moves)
-
-    def _works(self) -> Upkeep:
-        assert self._upkeep is not None, "prepare() first"
-        return self._upkeep
-
     # -- what runs beside the nodes
 
     def start_beside(
@@ -756,22 +492,3 @@ async def _all(works: Sequence[Awaitable[None]]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def finish(work: Awaitable[_T]) -> _T:
-    """``work`` to its end, also if we are cancelled meanwhile; the cancellation is raised then."""
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError as error:
-            if task.cancelled():
-                raise
-            cancelled = error
-        except Exception:  # noqa: S110  raised below by result()
-            pass
-    result = task.result()
-    if cancelled is not None:
-        raise cancelled
-    return result
