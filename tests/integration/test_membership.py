@@ -56,7 +56,7 @@ def stream(warren: Warren) -> Iterator[str]:
         channel.queue_declare(name, durable=True, arguments={"x-queue-type": "stream"})
         for _ in range(100):
             channel.basic_publish("", name, bytes(1000))
-        yield name
+    yield name  # without a connection: nobody would answer its heartbeats
     with pika.BlockingConnection(pika.URLParameters(warren.url)) as connection:
         connection.channel().queue_delete(name)
 
