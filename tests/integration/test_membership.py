@@ -102,7 +102,7 @@ def test_a_node_whose_data_was_deleted_is_recognised_and_replaced(
     warren: Warren, tmp_path: Path
 ) -> None:
     wait_all_fit(warren)
-    with load_on(warren, tmp_path, duplicates=True) as load:
+    with stream(warren) as log, load_on(warren, tmp_path, duplicates=True) as load:
         node = nodes_of(warren)[1]
         name = node["name"].partition("@")[0]
         with load.fault(f"{name} loses its disk"):
@@ -120,7 +120,9 @@ def test_a_node_whose_data_was_deleted_is_recognised_and_replaced(
             load.wait_flowing(60)
             report_gap(load, "replace", at)
         assert answer["failed"] == {}
-        assert answer["replicas"] == 6
+        assert answer["replicas"] == 7
+        assert set(replicas_of_stream(warren, log).values()) == {100}
+        assert len(replicas_of_stream(warren, log)) == 3
         assert all(len(nodes) == 3 for nodes in members(warren, "ledger-").values())
     wait_all_fit(warren)
 

@@ -148,6 +148,8 @@ class Running:
         self._files.remove_node_data(node.files.data)
         await node.launch()
         limit = timeout if timeout is not None else self._start_timeout
+        await node.wait_serving([node.name], limit)
+        await works.join_if_alone(node, others[0])
         await node.wait_serving([*others, node.name], limit)
 
     async def _unmake(self, name: NodeName) -> None:

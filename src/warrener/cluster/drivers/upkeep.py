@@ -324,6 +324,22 @@ class Upkeep:
                     raise
                 await asyncio.sleep(_FORGET_PAUSE)
 
+    async def join_if_alone(self, node: Node, other: NodeName) -> None:
+        """Joins a node that serves as a cluster of its own. Peer discovery is only for a node whose
+        folder is empty when RabbitMQ looks, and the coordinator of streams puts the replicas back
+        that it remembers there as soon as the Erlang VM is up (3.10.8). Raises ToolFailed."""
+        try:
+            seen = {one.name for one in await node.client.nodes()}
+        except ManagementError:
+            return
+        if seen != {node.name}:
+            return
+        self._progress(Progress(node.short, "joins the others"))
+        await self._tool(node, "rabbitmqctl", "-q", "stop_app")
+        await self._tool(node, "rabbitmqctl", "-q", "reset")
+        await self._tool(node, "rabbitmqctl", "-q", "join_cluster", other)
+        await self._tool(node, "rabbitmqctl", "-q", "start_app")
+
     # -- replicas
 
     async def eval_somewhere(self, text: str, without: NodeName | None = None) -> str:
