@@ -13,6 +13,7 @@ import typer.core
 
 from warrener import __version__
 from warrener.cli import (
+    backup,
     balance,
     config,
     doctor,
@@ -78,6 +79,7 @@ words.register(app)
 app.add_typer(leaders.app, name="leaders")
 app.add_typer(config.app, name="config")
 config.register(app)
+backup.register(app)
 doctor.register(app)
 
 

@@ -36,6 +36,7 @@ from warrener.daemon.errors import DaemonError, Interrupted
 from warrener.daemon.event_log import EventLog
 from warrener.daemon.feed import Feed
 from warrener.daemon.handlers import Handlers
+from warrener.daemon.keeping import Keeping
 from warrener.daemon.leaders import Leaders
 from warrener.daemon.membership import Membership
 from warrener.daemon.observer import STALE_AFTER, Observer, is_news
@@ -82,6 +83,7 @@ class Service:
         self.cluster = cluster
         self.balancer: Balancer | None = None
         self.phase = Phase.STARTING
+        self.now = now
         self.monotonic = monotonic
         self._name = name
         self._version = version
@@ -102,7 +104,8 @@ class Service:
         describe = Describe(
             self, self._works, membership, configuring, GeneratedPasswords(folder.path)
         )
-        handlers = Handlers(self, self._upkeep, membership, leaders, configuring, describe)
+        keeping = Keeping(self, self._works, configuring, describe, version)
+        handlers = Handlers(self, self._upkeep, membership, leaders, configuring, describe, keeping)
         self._control = ControlServer(folder.socket, handlers.table())
 
     # ------------------------------------------------------------------------ life
