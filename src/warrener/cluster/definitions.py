@@ -10,6 +10,10 @@ it is (tried on 3.10.8). So those are found here, by comparing. Nothing is ever 
 
 Left out of every comparison: Warrener's own user, which each cluster makes for itself, and what
 names the cluster (``cluster_name``, ``internal_cluster_id``).
+
+The management API and `rabbitmqctl export_definitions` of one and the same RabbitMQ (3.10.8) write
+them differently: the tool has objects as lists of pairs, what is said of a virtual host under
+``metadata``, a queue's type beside its arguments. Reading makes both the same.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -162,16 +166,16 @@ def read_definitions(document: Any) -> Definitions:
         entries = document.get(kind.list, [])
         if not isinstance(entries, list):
             raise BadDefinitions(f"{kind.list} is not a list")
-        for number, entry in enumerate(entries):
-            _check(kind, entry, f"{kind.list}[{number}]")
-        found[kind.list] = entries
+        found[kind.list] = [
+            _read(kind, entry, f"{kind.list}[{number}]") for number, entry in enumerate(entries)
+        ]
     if not any(kind.list in document for kind in KINDS):
         raise BadDefinitions("it has none of RabbitMQ's lists (users, vhosts, queues, ...)")
     version = document.get("rabbitmq_version", document.get("rabbit_version", ""))
     return Definitions(version if isinstance(version, str) else "", found)
 
 
-def _check(kind: Kind, entry: Any, where: str) -> None:
+def _read(kind: Kind, entry: Any, where: str) -> Entry:
     if not isinstance(entry, dict):
         raise BadDefinitions(f"{where} is not an object")
     for key in kind.key:
@@ -184,14 +188,37 @@ def _check(kind: Kind, entry: Any, where: str) -> None:
                 f"one. Export all of them (`rabbitmqctl export_definitions FILE`)"
             )
         raise BadDefinitions(f"{where} has no {key}, or one that isn't text")
-    for key in ("arguments", "definition", "limits"):
-        value = entry.get(key)
-        # An Erlang map without anything in it was written as [] by older versions.
-        if not isinstance(value, dict | None) and value != []:
-            raise BadDefinitions(f"{where}: {key} is not an object")
-    tags = entry.get("tags")
+    read = dict(entry)
+    for key in ("arguments", "definition", "limits", "metadata"):
+        if key in read:
+            read[key] = _object(read[key])
+            if not isinstance(read[key], dict):
+                raise BadDefinitions(f"{where}: {key} is not an object")
+    if "value" in read:
+        read["value"] = _object(read["value"], empty=[])
+        if isinstance(read["value"], dict) and "definition" in read["value"]:
+            read["value"] = {**read["value"], "definition": _object(read["value"]["definition"])}
+    if kind is VHOSTS:
+        read = {**read.pop("metadata", {}), **read}
+        read.pop("limits", None)  # parameters have them as well
+    if kind is QUEUES and "type" in read and not isinstance(read["type"], str):
+        raise BadDefinitions(f"{where}: type is not text")
+    tags = read.get("tags")
     if not isinstance(tags, str | None) and not _is_words(tags):
         raise BadDefinitions(f"{where}: tags is neither a text nor a list of texts")
+    return read
+
+
+def _object(value: Any, empty: Any = None) -> Any:
+    """A list of pairs as the object that it stands for; so is an empty list, unless it may be
+    ``empty`` itself. None: an object without anything."""
+    if value is None or value == []:
+        return {} if empty is None else value
+    if isinstance(value, list) and all(
+        isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) for pair in value
+    ):
+        return dict(value)
+    return value
 
 
 def _is_words(value: Any) -> bool:
@@ -257,6 +284,8 @@ def _changes(kind: Kind, entry: Entry, there: Entry) -> Iterator[Change]:
         if what not in entry:
             continue
         before, after = _normal(what, there.get(what)), _normal(what, entry[what])
+        if kind is QUEUES and what == "arguments":
+            before, after = _with_type(there), _with_type(entry)
         if before == after:
             continue
         if _is_secret(kind, entry, what):
@@ -289,7 +318,7 @@ def _normal(what: str, value: Any) -> Any:
     if what == "tags":
         words = value.split(",") if isinstance(value, str) else value or []
         return sorted({word.strip() for word in words if word.strip()})
-    if what in ("arguments", "definition", "limits"):
+    if what in ("arguments", "limits"):
         return value or {}
     if what in ("durable", "auto_delete", "internal"):
         return bool(value)
@@ -301,9 +330,20 @@ def _normal(what: str, value: Any) -> Any:
         return (
             text.removeprefix("rabbit_").removesuffix("_queue") if what != "description" else text
         )
-    if what == "value" and isinstance(value, list) and not value:
+    if what == "value" and value == []:
         return {}
     return value
+
+
+def _with_type(queue: Entry) -> dict[str, Any]:
+    """A queue's arguments, its type always among them."""
+    return {"x-queue-type": queue_type(queue), **(queue.get("arguments") or {})}
+
+
+def queue_type(queue: Entry) -> str:
+    """What kind of queue a definition makes."""
+    arguments = queue.get("arguments") or {}
+    return str(arguments.get("x-queue-type") or queue.get("type") or "classic")
 
 
 def _subject(kind: Kind, entry: Entry) -> str:
@@ -336,7 +376,7 @@ def _why_impossible(kind: Kind, entry: Entry, world: World) -> str:
         if type_ not in world.exchange_types:
             return _lacks(f"an exchange of type {type_!r}", _PLUGIN_OF_EXCHANGE.get(str(type_)))
     elif kind is QUEUES:
-        type_ = (entry.get("arguments") or {}).get("x-queue-type", "classic")
+        type_ = queue_type(entry)
         if world.queue_types and type_ not in world.queue_types:
             allowed = ", ".join(sorted(world.queue_types))
             return f"RabbitMQ {world.version} has no queues of type {type_!r}, only {allowed}"
