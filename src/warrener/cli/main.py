@@ -22,6 +22,7 @@ from warrener.cli import (
     leaders,
     lifecycle,
     node_membership,
+    upgrade,
     words,
 )
 from warrener.cli import (
@@ -76,6 +77,7 @@ explain.register(app)
 app.add_typer(balance.app, name="balance")
 app.add_typer(node_membership.app, name="node")
 words.register(app)
+upgrade.register(app)
 app.add_typer(leaders.app, name="leaders")
 app.add_typer(config.app, name="config")
 config.register(app)

@@ -11,11 +11,13 @@ from warrener.control import (
     describe_operations,
     node_operations,
     operations,
+    upgrade_operations,
 )
 from warrener.control.operations import Operation
 
 _MODULES: Final = (
     operations,
+    upgrade_operations,
     node_operations,
     describe_operations,
     config_operations,

@@ -55,6 +55,7 @@ from warrener.control.operations import (
     UrlAnswer,
     UrlRequest,
 )
+from warrener.control.upgrade_operations import UPGRADE
 from warrener.control.wire import Refusal, Refused
 from warrener.daemon import report
 from warrener.daemon.configuring import Configuring
@@ -64,6 +65,7 @@ from warrener.daemon.keeping import Keeping
 from warrener.daemon.leaders import Leaders
 from warrener.daemon.membership import Membership
 from warrener.daemon.parts import Balancer
+from warrener.daemon.upgrading import Upgrading
 from warrener.daemon.upkeep import Upkeep
 from warrener.facts.balance import BalancerStatistics, SessionStatistics
 from warrener.facts.happenings import Event
@@ -85,6 +87,7 @@ class Handlers:
         configuring: Configuring,
         describe: Describe,
         keeping: Keeping,
+        upgrading: Upgrading,
     ) -> None:
         self._service = service
         self._upkeep = upkeep
@@ -93,6 +96,7 @@ class Handlers:
         self._describe = describe
         self._configuring = configuring
         self._keeping = keeping
+        self._upgrading = upgrading
 
     def table(self) -> Mapping[str, Handler]:
         """Operation name -> handler."""
@@ -123,6 +127,7 @@ class Handlers:
             SET_CONFIG.name: self._configuring.set,
             BACKUP.name: self._keeping.backup,
             RESTORE.name: self._keeping.restore,
+            UPGRADE.name: self._upgrading.upgrade,
         }
 
     async def status(self, request: StatusRequest, call: Call) -> StatusAnswer:

@@ -42,6 +42,7 @@ from warrener.daemon.membership import Membership
 from warrener.daemon.observer import STALE_AFTER, Observer, is_news
 from warrener.daemon.parts import Balancer, BalancerFactory, Cluster, Reporter
 from warrener.daemon.switch import Switch
+from warrener.daemon.upgrading import Upgrading
 from warrener.daemon.upkeep import Upkeep
 from warrener.daemon.works import Works
 from warrener.facts.happenings import Event, Progress, ProgressSink
@@ -105,7 +106,10 @@ class Service:
             self, self._works, membership, configuring, GeneratedPasswords(folder.path)
         )
         keeping = Keeping(self, self._works, configuring, describe, version)
-        handlers = Handlers(self, self._upkeep, membership, leaders, configuring, describe, keeping)
+        upgrading = Upgrading(self, self._works, self._upkeep, describe)
+        handlers = Handlers(
+            self, self._upkeep, membership, leaders, configuring, describe, keeping, upgrading
+        )
         self._control = ControlServer(folder.socket, handlers.table())
 
     # ------------------------------------------------------------------------ life
