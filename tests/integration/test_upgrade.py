@@ -1,5 +1,5 @@
-"""`warrener rolling-upgrade` on three nodes, under the ledger's load. Only one version of RabbitMQ is
-installed here, so the other installation is a copy of it, and the one that fails a broken copy."""
+"""`warrener rolling-upgrade` on three nodes, under the ledger's load. Only one version of RabbitMQ
+is installed here, so the other installation is a copy, and the one that fails a broken copy."""
 
 import json
 import os
