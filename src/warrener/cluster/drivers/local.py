@@ -341,15 +341,17 @@ class LocalCluster(Running):
 
     # -- stop
 
-    async def stop(self) -> None:
+    async def stop(self, *, discard: bool = False) -> None:
         """Stops all nodes in order and at once, by force after a while. Cancelled: by force.
+        ``discard``: by force as well; it is for a cluster whose data is removed afterwards.
 
         What is being done to a node is called off first: a restart must not start one again.
         """
         try:
             if self._upkeep is not None:
                 await self._upkeep.end()
-            await _all([node.stop() for node in self._nodes.values()])
+            if not discard:
+                await _all([node.stop() for node in self._nodes.values()])
         finally:
             await finish(self._end())
 
