@@ -41,6 +41,7 @@ from warrener.facts.ids import NodeName, short_name
 from warrener.facts.reasons import NodeState
 from warrener.facts.snapshot import ClusterSnapshot
 from warrener.management import topology as api
+from warrener.management.answers import Overview
 from warrener.management.client import ManagementClient, ManagementError
 
 if TYPE_CHECKING:  # the service makes this
@@ -144,13 +145,30 @@ class Upgrading:
 
     async def _check_version(self, name: NodeName, wanted: str) -> None:
         """What the node itself says it is."""
-        view = await self._upkeep.look()
-        told = {node.name: node.version for node in view.nodes} if view else {}
-        if told.get(name) != wanted:
+        told = (await self._versions()).get(name, "")
+        if told != wanted:
             raise Refused(
                 Refusal.FAILED,
-                f"{short_name(name)} says that it runs {told.get(name) or 'nothing'}, not {wanted}",
+                f"{short_name(name)} says that it runs {told or 'nothing'}, not {wanted}",
             )
+
+    async def _versions(self) -> dict[NodeName, str]:
+        """What each node says itself; nothing of one that doesn't answer. What the others say of it
+        comes from statistics, and is not there for some seconds after a start."""
+        cluster = self._service.cluster
+        names = [row.name for row in cluster.nodes()]
+        asked = [client.overview() for client in cluster.management()]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        found = {}
+        for name, answer in zip(names, answers, strict=True):
+            match answer:
+                case Overview():
+                    found[name] = answer.rabbitmq_version
+                case ManagementError():
+                    pass
+                case BaseException():
+                    raise answer
+        return found
 
     async def _roll_back(
         self, name: NodeName, why: str, plan: _Plan, request: UpgradeRequest, says: Steps
@@ -193,7 +211,11 @@ class Upgrading:
             raise Refused(Refusal.FAILED, "no node tells how the cluster is; `warrener status`")
         drained = await self._upkeep.drained_nodes()
         client = await self._describe.client()
-        now = [self._now(row.name, view, drained) for row in cluster.nodes()]
+        versions = await self._versions()
+        now = [
+            self._now(row.name, versions.get(row.name, ""), view, drained)
+            for row in cluster.nodes()
+        ]
         try:
             found = checks(target, now, await _flags(client), await _mirrored(client))
         except ManagementError as error:
@@ -225,7 +247,7 @@ class Upgrading:
             alarms += ["network partition"] * bool(seen.partitions)
         return NodeNow(
             name=name,
-            version=seen.version if seen is not None else "",
+            version=version,
             why_not=why,
             alarms=alarms,
             drained=name in drained,
@@ -263,8 +285,8 @@ class Upgrading:
         return done
 
     async def _mixed(self) -> bool:
-        view = await self._upkeep.look()
-        return view is None or len({node.version for node in view.nodes}) > 1
+        versions = await self._versions()
+        return len(set(versions.values())) > 1 or len(versions) < len(self._service.cluster.nodes())
 
     async def _answer(
         self,
@@ -275,8 +297,7 @@ class Upgrading:
         dry_run: bool = False,
     ) -> UpgradeAnswer:
         cluster = self._service.cluster
-        view = await self._upkeep.look()
-        versions = {node.name: node.version for node in view.nodes} if view else {}
+        versions = await self._versions()
         try:
             off = list((await _flags(await self._describe.client())).off)
         except ManagementError as error:
