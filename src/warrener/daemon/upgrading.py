@@ -232,7 +232,9 @@ class Upgrading:
             already=[name for name in chosen if roots[name] == target.root],
         )
 
-    def _now(self, name: NodeName, view: ClusterSnapshot, drained: frozenset[NodeName]) -> NodeNow:
+    def _now(
+        self, name: NodeName, version: str, view: ClusterSnapshot, drained: frozenset[NodeName]
+    ) -> NodeNow:
         row = self._upkeep.row(name)
         seen = next((node for node in view.nodes if node.name == name), None)
         why = ""
