@@ -54,12 +54,8 @@ def broken(usual: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run_from(warren: Warren) -> list[Path]:
     """Where each node's RabbitMQ was started from, as the processes say."""
-    found = []
-    for node in nodes_of(warren):
-        words = psutil.Process(node["pid"]).cmdline()
-        boot = next(word for word in words if word.endswith("/ebin") or "/plugins/rabbit-" in word)
-        found.append(Path(boot.partition("/plugins/")[0]))
-    return found
+    libraries = [psutil.Process(node["pid"]).environ()["ERL_LIBS"] for node in nodes_of(warren)]
+    return [Path(library).parent for library in libraries]
 
 
 def pids(warren: Warren) -> list[int]:

@@ -103,7 +103,7 @@ class Service:
         membership = Membership(self, self._works, self._upkeep)
         leaders = Leaders(self, self._works)
         configuring = Configuring(self, self._works, self._upkeep)
-        describe = Describe(
+        self.describe = describe = Describe(
             self, self._works, membership, configuring, GeneratedPasswords(folder.path)
         )
         keeping = Keeping(self, self._works, configuring, describe, version)
