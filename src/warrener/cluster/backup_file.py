@@ -143,7 +143,7 @@ def _read_backup(plain: dict[str, Any]) -> Document:
         raise BadBackup("its version (warrener_backup) is no number")
     if version > FORMAT:
         raise BadBackup(
-            f"it is of version {version}, made by Warrener {plain.get('warrener', '?')!s:.20}; "
+            f"it is of version {version}, made by Warrener {str(plain.get('warrener', '?'))[:20]!r}; "
             f"this one reads up to version {FORMAT}: restore it with a newer Warrener"
         )
     try:

@@ -173,7 +173,8 @@ def read_definitions(document: Any) -> Definitions:
     if not any(kind.list in document for kind in KINDS):
         raise BadDefinitions("it has none of RabbitMQ's lists (users, vhosts, queues, ...)")
     version = document.get("rabbitmq_version", document.get("rabbit_version", ""))
-    return Definitions(version if isinstance(version, str) else "", found)
+    told = isinstance(version, str) and version.isprintable() and len(version) <= _SHOWN
+    return Definitions(version if told else "", found)
 
 
 def _read(kind: Kind, entry: Any, where: str) -> Entry:

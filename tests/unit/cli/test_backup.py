@@ -138,6 +138,17 @@ def test_what_failed_or_cannot_be_is_told_and_fails(run, folder, file: Path) -> 
     assert "1 step failed, 1 step can't be taken on this cluster" in result.err
 
 
+def test_a_name_from_a_file_does_not_speak_to_the_terminal(run, folder, file: Path) -> None:
+    evil = step("q\x1b]0;owned\x07", blocked="no\x1b[2J")
+    failed = FailedLine(step=step("p\x1b[1A"), why="a\nb\x1b[0m")
+    plan = told(source="x\x1b[31m", steps=[step("ok")], notes=["\x9b2J"], blocked=[evil])
+    done = told(failed=[failed], seconds=1.0)
+    with scripted_daemon(folder, answer(plan), answer(done)):
+        result = run("restore", str(file), "--yes")
+    assert not {"\x1b", "\x07", "\x9b"} & set(result.out + result.err)
+    assert "q?]0;owned?" in result.out
+
+
 def test_nothing_to_do_asks_nothing(run, folder, file: Path) -> None:
     with scripted_daemon(folder, answer(told())) as requests:
         result = run("restore", str(file), "--yes")
