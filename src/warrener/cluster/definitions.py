@@ -173,8 +173,9 @@ def read_definitions(document: Any) -> Definitions:
     if not any(kind.list in document for kind in KINDS):
         raise BadDefinitions("it has none of RabbitMQ's lists (users, vhosts, queues, ...)")
     version = document.get("rabbitmq_version", document.get("rabbit_version", ""))
-    told = isinstance(version, str) and version.isprintable() and len(version) <= _SHOWN
-    return Definitions(version if told else "", found)
+    if not isinstance(version, str) or not version.isprintable() or len(version) > _SHOWN:
+        version = ""
+    return Definitions(version, found)
 
 
 def _read(kind: Kind, entry: Any, where: str) -> Entry:
