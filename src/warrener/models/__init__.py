@@ -6,6 +6,7 @@
     classes.py    one station, several priorities
     batches.py    one station that serves several at once
     networks.py   stations in a row or a net, fed from outside (Jackson)
+    flow.py       limits and what gets through them: max-flow, min-cut, what an edge is worth, N-1
     windows.py    stations with a window around them: publishers with a limit of unconfirmed
                   messages, consumers with a prefetch (mean value analysis)
 
