@@ -7,6 +7,9 @@
     batches.py    one station that serves several at once
     networks.py   stations in a row or a net, fed from outside (Jackson)
     flow.py       limits and what gets through them: max-flow, min-cut, what an edge is worth, N-1
+    simulation.py  a workload, nodes that differ, and the balancer's own policies: event by event
+    stations.py    one queue, message by message
+    samples.py     what a series of measurements says, and how surely
     windows.py    stations with a window around them: publishers with a limit of unconfirmed
                   messages, consumers with a prefetch (mean value analysis)
 
