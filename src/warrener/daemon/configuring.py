@@ -134,6 +134,14 @@ class Configuring:
                 Refusal.BAD_ARGUMENT,
                 f"a time-out is up to {MAX_TIMEOUT:g} s, not {request.timeout:g}",
             )
+        change = await self._change(request)
+        return await self._works.perform(Whole.CONFIGURATION, "changed", change.carry_out, call)
+
+    async def set_within(self, request: SetConfigRequest, steps: Steps) -> SetConfigAnswer:
+        """The same as a step of a longer operation, which has the whole cluster for itself."""
+        return await (await self._change(request)).carry_out(steps)
+
+    async def _change(self, request: SetConfigRequest) -> "_Change":
         configured = self._configured()
         schema = await asyncio.to_thread(lambda: configured.schema)
         try:
@@ -152,8 +160,7 @@ class Configuring:
                 f"{known.key} is set in warrener.toml, under [config]; change it there, and "
                 f"`warrener apply` puts it in force",
             )
-        change = _Change(self._service, self._upkeep, configured, request, known, value)
-        return await self._works.perform(Whole.CONFIGURATION, "changed", change.carry_out, call)
+        return _Change(self._service, self._upkeep, configured, request, known, value)
 
     # -- what a description says
 

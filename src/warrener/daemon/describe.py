@@ -73,6 +73,8 @@ class Describe:
         self._membership = membership
         self._configuring = configuring
         self.passwords = passwords
+        spec = service.cluster.spec
+        self.in_force = (spec.source, spec.text)  # the file the cluster was made by, and its text
 
     def _actions(self, says: Steps) -> Actions:
         """What can be done to this daemon's cluster beside its management API: plug in here what
@@ -183,6 +185,8 @@ class Describe:
             self._record("apply.step_done", step)
         if done:
             await self._service.look_now()
+        if failed is None and not called_off:
+            self.in_force = (request.source, request.text)
         taken = len(done) + (failed is not None)
         return ApplyAnswer(
             done=done,
