@@ -24,6 +24,7 @@ async def observe_topology(
     weights: Mapping[NodeName, int],
     config: Mapping[str, Scalar],
     started_as: ClusterSpec,
+    unspread: Sequence[NodeName] = (),
 ) -> Observed:
     """All of it, asked of one node. What the management API doesn't tell is passed in (plugins are
     in it, but up to 5 s late). Raises ManagementError."""
@@ -78,6 +79,8 @@ async def observe_topology(
         balancer_policy=balancer_policy,
         weights=weights,
         started_as=started_as,
+        unspread=tuple(unspread),
+        unreached=frozenset(vhosts) - {one.vhost for one in permissions if one.user == client.user},
     )
 
 

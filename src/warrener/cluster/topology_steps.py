@@ -68,6 +68,8 @@ class NameCluster:
 
 @dataclass(frozen=True, slots=True)
 class AddNode:
+    """It joins; if it has, it gets its share of replicas."""
+
     name: NodeName
 
 
@@ -208,7 +210,9 @@ class ObservedUser:
 class Observed:
     """What a running cluster holds. ``own_user`` is left out of ``users``; ``queues`` has those
     that are asked for; ``config`` the settings that are in force, as far as anybody tells;
-    ``started_as`` what the daemon was started with."""
+    ``started_as`` what the daemon was started with; ``unspread`` are nodes that have joined without
+    being given replicas; ``unreached`` virtual hosts in which Warrener's own user has no
+    permissions, so that it can't declare queues there."""
 
     release: Release
     cluster_name: str
@@ -222,6 +226,8 @@ class Observed:
     balancer_policy: PolicyName
     weights: Mapping[NodeName, int]
     started_as: ClusterSpec
+    unspread: tuple[NodeName, ...] = ()
+    unreached: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@
     restart  checked by a running node -> for one node after the other: its file is written, it is
              drained and restarted behind the balancer, and read back
              -> after the first one that worked: recorded, all files written
+             -> at the end the leaders of queues are spread again
 
 The record has a value only once a node was seen to run with it, and every file is what the record
 says except that of the node which is being tried (``cluster.drivers.configuration``). So whenever
@@ -20,6 +21,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
 
 from warrener.cluster.catalogue.check import (
@@ -153,7 +155,15 @@ class Configuring:
                 f"`warrener apply` puts it in force",
             )
         change = _Change(self._service, self._upkeep, configured, request, known, value)
-        return await self._works.perform(Whole.CONFIGURATION, "changed", change.carry_out, call)
+
+        async def work(steps: Steps) -> SetConfigAnswer:
+            answer = await change.carry_out(steps)
+            restarted = bool(answer.nodes) and known.applies is not Applies.LIVE
+            wanted = restarted and not request.dry_run
+            spread = await self._service.spreading.after_change(wanted, steps)
+            return msgspec.structs.replace(answer, leaders=spread)
+
+        return await self._works.perform(Whole.CONFIGURATION, "changed", work, call)
 
     # -- what a description says
 
@@ -180,9 +190,10 @@ class Configuring:
                 found[key] = other.in_force
         return found
 
-    async def set_described(self, key: str, value: Scalar, steps: Steps) -> None:
+    async def set_described(self, key: str, value: Scalar, steps: Steps) -> bool:
         """What the description says of a key is in force on every node; a step of a longer
-        operation. Raises DaemonError or Refused, and leaves the old value in force then."""
+        operation. Whether nodes were restarted for it. Raises DaemonError or Refused, and leaves
+        the old value in force then."""
         configured = self._configured()
         schema = await asyncio.to_thread(lambda: configured.schema)
         written, _ = _written({key: value}, schema)
@@ -192,11 +203,12 @@ class Configuring:
         known = describe(key, schema)
         change = _Change(self._service, self._upkeep, configured, request, known, written[key])
         try:
-            await change.carry_out(steps)
+            answer = await change.carry_out(steps)
         except BaseException:
             configured.describe(key, before)
             raise
         configured.describe(key, written[key])
+        return bool(answer.nodes) and known.applies is not Applies.LIVE
 
     def _configured(self) -> Configured:
         if self._service.phase is not Phase.RUNNING or self._service.balancer is None:

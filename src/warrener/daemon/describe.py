@@ -74,14 +74,16 @@ class Describe:
         self._configuring = configuring
         self.passwords = passwords
 
-    def _actions(self, says: Steps) -> Actions:
-        """What can be done to this daemon's cluster beside its management API: plug in here what
-        gets possible. ``says`` takes the progress of what takes its time."""
+    def _actions(self, says: Steps, changed: set[str]) -> Actions:
+        """What is done to this daemon's cluster beside its management API. ``says`` takes the
+        progress of what takes its time; ``changed`` gets what may have moved leaders of queues."""
 
         async def add_node(name: NodeName) -> None:
+            changed.add(name)
             await self._membership.add_within(AddNodeRequest(name), says)
 
         async def remove_node(name: NodeName) -> None:
+            changed.add(name)
             try:
                 await self._membership.remove_within(name, RemoveNodeRequest(name), says)
             except Refused as refused:
@@ -90,13 +92,13 @@ class Describe:
 
         async def set_config(key: str, value: Scalar) -> None:
             try:
-                await self._configuring.set_described(key, value, says)
+                if await self._configuring.set_described(key, value, says):
+                    changed.add(key)
             except Refused as refused:
                 raise DaemonError(refused.message) from refused
 
         return Actions(
             set_config=set_config,
-            config=self._configuring.in_force,
             set_plugins=self._service.cluster.set_plugins,
             add_node=add_node,
             remove_node=remove_node,
@@ -106,7 +108,7 @@ class Describe:
     # -- what can be asked for
 
     async def diff(self, request: DiffRequest, call: Call) -> DiffAnswer:
-        _, found = await self._plan(request, self._actions(Steps()))
+        _, found = await self._plan(request)
         return _told(found)
 
     async def apply(self, request: ApplyRequest, call: Call) -> ApplyAnswer:
@@ -147,8 +149,8 @@ class Describe:
 
     async def _apply(self, request: ApplyRequest, says: Steps) -> ApplyAnswer:
         began = self._service.monotonic()
-        actions = self._actions(says)
-        client, found = await self._plan(request, actions)
+        changed: set[str] = set()
+        client, found = await self._plan(request)
         told = _told(found)
         if request.agreed and request.agreed != told.fingerprint:
             raise Refused(
@@ -156,7 +158,7 @@ class Describe:
                 "the cluster has changed since the steps were shown; nothing was done. "
                 "`warrener diff` shows what they are by now",
             )
-        executor = Executor(client, self._balancer(), self.passwords, actions)
+        executor = Executor(client, self._balancer(), self.passwords, self._actions(says, changed))
         todo = [step for step in found.steps if not step.blocked]
         done: list[StepLine] = []
         failed: StepLine | None = None
@@ -184,6 +186,9 @@ class Describe:
         if done:
             await self._service.look_now()
         taken = len(done) + (failed is not None)
+        spread = None
+        if failed is None and not called_off:
+            spread = await self._service.spreading.after_change(bool(changed), says)
         return ApplyAnswer(
             done=done,
             failed=failed,
@@ -193,6 +198,7 @@ class Describe:
             later=told.later,
             unlisted=told.unlisted,
             called_off=called_off,
+            leaders=spread,
             seconds=self._service.monotonic() - began,
         )
 
@@ -202,7 +208,7 @@ class Describe:
             detail["error"] = why
         self._service.events.record(Event(kind, step.subject, detail=detail))
 
-    async def _plan(self, request: DiffRequest, actions: Actions) -> tuple[ManagementClient, Plan]:
+    async def _plan(self, request: DiffRequest) -> tuple[ManagementClient, Plan]:
         """The plan, and a client of a node that answers."""
         balancer = self._balancer()
         spec = self._parse(request)
@@ -210,7 +216,7 @@ class Describe:
         statistics = balancer.statistics()
         client = await self.client()
         try:
-            config = await actions.config(spec.config) if actions.config is not None else {}
+            config = await self._configuring.in_force(spec.config)
             observed = await observe_topology(
                 client,
                 spec,
@@ -220,12 +226,11 @@ class Describe:
                 weights={backend.name: backend.weight for backend in statistics.backends},
                 config=config,
                 started_as=self._service.cluster.spec,
+                unspread=self._service.cluster.unspread(),
             )
         except ManagementError as error:
             raise Refused(Refusal.FAILED, f"the cluster can't be read: {error}") from None
-        found = plan(spec, observed, passwords, prune=request.prune)
-        steps = tuple(actions.possible(step) for step in found.steps)
-        return client, Plan(steps, found.later, found.unlisted)
+        return client, plan(spec, observed, passwords, prune=request.prune)
 
     def _parse(self, request: DiffRequest) -> ClusterSpec:
         try:
