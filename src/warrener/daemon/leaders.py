@@ -10,6 +10,8 @@ It stops at the first sign of trouble; what was moved stays where it is, as each
 plan is made before it is asked for, so that what is carried out is what was shown.
 
 The balancer's channels follow the leaders by themselves, as each view tells it where they are.
+What takes long where there are thousands of queues (a plan up to half a second) is worked out in a
+thread, as sessions are served on the event loop.
 """
 
 import asyncio
@@ -125,8 +127,8 @@ class Leaders:
 
         async def work(steps: Steps) -> LeadersShowAnswer:
             measured = await self.measured(request.sample, steps)
-            planned = plan(measured.nodes, measured.queues)
-            return report.show(measured, planned, request.limit)
+            planned = await asyncio.to_thread(plan, measured.nodes, measured.queues)
+            return await asyncio.to_thread(report.show, measured, planned, request.limit)
 
         return await _accompanied(work, call, "leaders shown")
 
@@ -143,7 +145,9 @@ class Leaders:
 
         async def work(steps: Steps) -> LeadersPlanAnswer:
             measured = await self.measured(request.sample, steps)
-            planned = plan(measured.nodes, measured.queues, max_moves=request.max_moves)
+            planned = await asyncio.to_thread(
+                plan, measured.nodes, measured.queues, max_moves=request.max_moves
+            )
             self._number += 1
             self._kept = _Kept(
                 self._number,
@@ -190,7 +194,7 @@ class Leaders:
         finally:
             measuring.cancel()
         backends = {backend.name: backend for backend in balancer.statistics().backends}
-        return report.measured(snapshot, sample, backends, self._drained())
+        return await asyncio.to_thread(report.measured, snapshot, sample, backends, self._drained())
 
     async def _view(self) -> ClusterSnapshot:
         """As new as can be had: a busy node may need longer for its statistics than is waited."""
@@ -294,7 +298,9 @@ class Leaders:
         except (DaemonError, Refused) as error:
             log.warning("leaders_not_measured", error=str(error))
             return None
-        return plan(measured.nodes, measured.queues, max_moves=kept.max_moves)
+        return await asyncio.to_thread(
+            plan, measured.nodes, measured.queues, max_moves=kept.max_moves
+        )
 
     async def _move(
         self, moves: Sequence[PlannedMove], snapshot: ClusterSnapshot, course: Course

@@ -12,6 +12,7 @@ they aren't RabbitMQ's averages but what its counters grow by while it is measur
 what is measured so shortly after a change is a moment, which ``leaders balance --sample 60`` isn't.
 """
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -73,7 +74,9 @@ class Spreading:
             return LeadersSpread(why="; ".join(obstacles))
         by, queues = weighed(measured)
         least = LEAST_LOAD if by is SpreadBy.LOAD else 0.0
-        planned = plan(measured.nodes, queues, max_moves=MAX_MOVES, least_load=least)
+        planned = await asyncio.to_thread(
+            plan, measured.nodes, queues, max_moves=MAX_MOVES, least_load=least
+        )
         told = LeadersSpread(
             by=by,
             planned=len(planned.moves),
