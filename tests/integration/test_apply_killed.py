@@ -6,7 +6,9 @@ what is described, whatever the kill left half done.
     -> another daemon, killed at step k + 1 ... -> `apply --yes`, to its end
 
 So each state that a kill leaves is what the next run begins with. Three times of four the nodes are
-killed with the daemon, as when a machine loses power, the disk's own caches excepted.
+killed a second after the daemon, too, which saves the time that it takes to stop them in order.
+(Killed at the same moment, RabbitMQ itself can be left with a stream that is declared by half and
+never serves. It says so, and only its owner can know whether it may be deleted.)
 
 By default each kind of step is met once, and the costly ones (a node that joins or leaves, a
 setting that takes restarts) in one of their sub-steps. With WARRENER_EVERY_STEP=1 every step is
@@ -122,6 +124,7 @@ class Folder:
         os.kill(daemon, signal.SIGKILL)
         os.waitpid(daemon, 0)
         if (self.kills + self.done_before) % 4:
+            time.sleep(1)
             for line in processes_of(self.state):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(int(line.split()[0]), signal.SIGKILL)

@@ -42,8 +42,9 @@ from warrener.facts.ids import NodeName
 from warrener.management import topology as api
 from warrener.management.client import ManagementClient, ManagementError, NotFound
 
-RECOVERY: Final = 20.0
-"""Seconds for a queue that RabbitMQ knows and that doesn't serve to come up by itself."""
+RECOVERY: Final = 10.0
+"""Seconds for a queue that RabbitMQ knows and that doesn't serve to come up by itself, as those of
+a node that has just booted do."""
 
 RECOVERY_LOOK: Final = 0.5
 
@@ -177,10 +178,13 @@ class Executor:
             try:
                 await api.put_queue(self._client, queue.vhost, queue.name, arguments=arguments)
             except NotFound as error:
-                # It is there, and nobody serves it: being recovered by a node that has just booted,
-                # or half declared by a run that was cut off, which RabbitMQ brings to its end.
+                # It is there, and nobody serves it. A node that is killed while it declares one can
+                # leave it so for ever; but whether there is anything in it isn't known.
                 if self._monotonic() > deadline:
-                    raise StepFailed(str(error)) from error
+                    raise StepFailed(
+                        f"{error}. If nothing is in it that is needed: `rabbitmqctl delete_queue` "
+                        f"takes it away, and the next `warrener apply` makes it anew"
+                    ) from error
                 await asyncio.sleep(RECOVERY_LOOK)
             else:
                 return
