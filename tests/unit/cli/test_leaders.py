@@ -1,7 +1,6 @@
 """`warrener leaders` against a scripted daemon."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -225,5 +224,5 @@ def test_a_busy_cluster_is_told(run, folder: StateFolder) -> None:
 def test_what_became_of_leaders_after_a_change(
     folder: StateFolder, monkeypatch: pytest.MonkeyPatch, spread: Any, words: str
 ) -> None:
-    monkeypatch.chdir(folder.path.parent)
-    assert leaders.spread_told(StateFolder(Path(".warrener")), spread) == words
+    monkeypatch.setenv("WARRENER_STATE", str(folder.path))
+    assert leaders.spread_told(folder, spread) == words
