@@ -60,7 +60,8 @@ class Actions:
     set_plugins   exactly these, on every node
     add_node      the node of this name is made, joins and is fit
     remove_node   its queues are led and kept elsewhere, it leaves, its data is gone
-    set_config    a setting of RabbitMQ is in force on every node, restarts included
+    set_config    a setting of RabbitMQ is in force on every node, restarts included; None: it is
+                  as if nobody had chosen one
     renamed       the cluster's name was changed: for who shows it
 
     They raise ``DaemonError`` or ``Refused``.
@@ -69,7 +70,7 @@ class Actions:
     set_plugins: Callable[[Sequence[str]], Awaitable[None]]
     add_node: Callable[[NodeName], Awaitable[None]]
     remove_node: Callable[[NodeName], Awaitable[None]]
-    set_config: Callable[[str, Scalar], Awaitable[None]]
+    set_config: Callable[[str, Scalar | None], Awaitable[None]]
     renamed: Callable[[str], None]
 
 

@@ -88,7 +88,7 @@ class Describe:
                 command = f"`warrener node remove {short_name(name)} --force`"
                 raise DaemonError(f"{refused.message}: {command}") from refused
 
-        async def set_config(key: str, value: Scalar) -> None:
+        async def set_config(key: str, value: Scalar | None) -> None:
             try:
                 if await self._configuring.set_described(key, value, says):
                     changed.add(key)
@@ -195,6 +195,7 @@ class Describe:
                 balancer_policy=statistics.policy,
                 weights={backend.name: backend.weight for backend in statistics.backends},
                 config=config,
+                chosen=self._configuring.chosen(),
                 started_as=self._service.cluster.spec,
                 unspread=self._service.cluster.unspread(),
             )
@@ -294,5 +295,6 @@ def _unlisted(found: Unlisted) -> dict[str, list[str]]:
         "virtual hosts": found.vhosts,
         "policies": found.policies,
         "plugins": found.plugins,
+        "settings": found.config,
     }
     return {kind: list(names) for kind, names in kinds.items() if names}
