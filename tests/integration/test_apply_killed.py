@@ -265,6 +265,7 @@ TAKING_AWAY = (
     "user walker: is removed",
     "virtual host w: is removed",
     "plugins on every node: is changed",
+    "config vm_memory_high_watermark.relative: is changed",
 )
 
 
@@ -332,7 +333,7 @@ def test_killed_at_every_step_it_ends_as_described(tmp_path: Path) -> None:
         left = holds(folder)
         assert left.pop("name") == "bare"
         assert left.pop("vhosts") == {"/": []}
-        assert left.pop("watermark") == 0.31  # a setting stays until `config unset`
+        assert left.pop("watermark") != 0.31
         assert not any(left.values()), left
 
 
