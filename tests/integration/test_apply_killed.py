@@ -387,7 +387,7 @@ def test_killed_while_nodes_join_restart_and_leave(tmp_path: Path) -> None:
             assert "{backlog,77}" in told
         for line in LEAVING if EVERY else LEAVING[2:3]:
             folder.apply_and_kill(three, two, Moment(line, inner=True), prune=False)
-        folder.apply(two, prune=False)
+        folder.apply(two, prune=True)  # the setting is taken back, too
         eventually(
             "n3 is forgotten", lambda: members(folder) == (names - {"n3@localhost"},) * 2, 20
         )
