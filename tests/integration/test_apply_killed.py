@@ -325,6 +325,7 @@ def test_killed_at_every_step_it_ends_as_described(tmp_path: Path) -> None:
             "plugins": True,
             "watermark": 0.31,
         }
+        folder.ok("down")
         for moment in moments(*(TAKING_AWAY if EVERY else TAKING_AWAY[1:])):
             folder.apply_and_kill(whole, bare, moment, prune=True)
         folder.apply(bare, prune=True)
@@ -385,6 +386,7 @@ def test_killed_while_nodes_join_restart_and_leave(tmp_path: Path) -> None:
                 node, "rabbitmqctl", "eval", "application:get_env(rabbit, tcp_listen_options)."
             )
             assert "{backlog,77}" in told
+        folder.ok("down")
         for line in LEAVING if EVERY else LEAVING[2:3]:
             folder.apply_and_kill(three, two, Moment(line, inner=True), prune=False)
         folder.apply(two, prune=True)  # the setting is taken back, too
