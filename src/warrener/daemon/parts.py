@@ -92,6 +92,12 @@ class Cluster(Protocol):
     async def replace_node(self, name: NodeName, timeout: float) -> None:
         """Forgotten, its data removed, joined anew. ``DaemonError``; to be said again."""
 
+    def unspread(self) -> Sequence[NodeName]:
+        """Nodes that have joined and were not given their share of replicas yet."""
+
+    def spread(self, name: NodeName) -> None:
+        """From here on it was."""
+
     async def add_replicas(self, moves: Sequence[ReplicaMove]) -> dict[int, str]:
         """On ``to``; the numbers of the moves that failed, and why. ``DaemonError``."""
 

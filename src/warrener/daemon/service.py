@@ -41,6 +41,7 @@ from warrener.daemon.leaders import Leaders
 from warrener.daemon.membership import Membership
 from warrener.daemon.observer import STALE_AFTER, Observer, is_news
 from warrener.daemon.parts import Balancer, BalancerFactory, Cluster, Reporter
+from warrener.daemon.spreading import Spreading
 from warrener.daemon.switch import Switch
 from warrener.daemon.upgrading import Upgrading
 from warrener.daemon.upkeep import Upkeep
@@ -102,6 +103,7 @@ class Service:
         self._upkeep = Upkeep(self, self._works)
         membership = Membership(self, self._works, self._upkeep)
         leaders = Leaders(self, self._works)
+        self.spreading = Spreading(self, self._works, leaders)
         configuring = Configuring(self, self._works, self._upkeep)
         self.describe = describe = Describe(
             self, self._works, membership, configuring, GeneratedPasswords(folder.path)

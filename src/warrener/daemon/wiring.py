@@ -172,6 +172,13 @@ class Local:
         with _told():
             await self._cluster.replace_node(name, timeout)
 
+    def unspread(self) -> Sequence[NodeName]:
+        return self._cluster.unspread()
+
+    def spread(self, name: NodeName) -> None:
+        with _told():
+            self._cluster.spread(name)
+
     async def add_replicas(self, moves: Sequence[ReplicaMove]) -> dict[int, str]:
         with _told():
             return await self._cluster.add_replicas(moves)

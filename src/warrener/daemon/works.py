@@ -64,6 +64,11 @@ class Works:
         at = keys.index(node) if node in self._running else len(keys)
         return [key for key in keys[:at] if not isinstance(key, Whole)]
 
+    def others(self) -> str:
+        """What runs beside the one operation that asks, in words; empty if nothing does."""
+        keys = list(self._running)
+        return ", ".join(_being(key, self._running[key][0]) for key in keys if len(keys) > 1)
+
     async def perform(
         self,
         key: Key,

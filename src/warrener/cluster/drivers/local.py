@@ -272,7 +272,11 @@ class LocalCluster(Running):
             await self._boot(nodes, [*serving, *new], deadline)
         members = by_number((*serving, *new, *plan.lost))
         self._write_configs()
-        self._remember(members=members, joining=None, leaving=None)
+        came = [name for name in (*plan.uncertain, *new) if name in members] if plan.known else []
+        left = [name for name in self.unspread() if name in members]
+        self._remember(
+            members=members, joining=None, leaving=None, unspread=by_number((*left, *came))
+        )
 
     async def _turned_out_well(self, name: NodeName, serving: Sequence[NodeName]) -> bool:
         """Whether a node that may have joined before Warrener was killed is in the cluster."""
@@ -409,6 +413,7 @@ class LocalCluster(Running):
             ],
             wanted=self.spec.nodes,
             given=self.spec.nodes_given,
+            more_may_run=self.spec.more_may_run,
             folder=str(self.state),
         )
 

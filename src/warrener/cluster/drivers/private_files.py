@@ -51,7 +51,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     ``members``: the nodes that have joined, empty until the cluster was formed for the first time.
     ``joining``: a node that is being added, or made anew; ``leaving``: one that is being removed
-    and holds nothing any more. Both are None at most times.
+    and holds nothing any more. Both are None at most times. ``unspread``: nodes that have joined,
+    and were not given their share of replicas yet.
     """
 
     id: str
@@ -60,6 +61,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     members: tuple[NodeName, ...] = ()
     joining: NodeName | None = None
     leaving: NodeName | None = None
+    unspread: tuple[NodeName, ...] = ()
     rabbitmq: str = ""
     installations: dict[NodeName, Used] = {}  # these three: ``installations``
     described: str = ""

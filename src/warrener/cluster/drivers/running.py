@@ -166,7 +166,11 @@ class Running:
         except BaseException:
             await finish(self._unmake(name))
             raise
-        self._remember(members=by_number((*self._record_members(), name)), joining=None)
+        self._remember(
+            members=by_number((*self._record_members(), name)),
+            joining=None,
+            unspread=by_number((*self.unspread(), name)),
+        )
         await self._share_anew()
         return name
 
@@ -214,6 +218,7 @@ class Running:
         self._files.remove_node(node.files.folder)
         members = [member for member in self._record_members() if member != name]
         self._remember(members=by_number(members), leaving=None)
+        self.spread(name)
         await self._share_anew()
 
     async def _leave(self, node: Node) -> None:
@@ -248,9 +253,18 @@ class Running:
                 await finish(node.stop(0))
                 node.state = NodeState.LOST
                 raise
-            self._remember(joining=None)
+            self._remember(joining=None, unspread=by_number((*self.unspread(), name)))
 
         await self._works().perform(name, "replaced", work)
+
+    def unspread(self) -> tuple[NodeName, ...]:
+        """Nodes that have joined a cluster and were not given their share of replicas: that is
+        somebody else's business, who says so with ``spread``."""
+        return self._record.unspread if self._record is not None else ()
+
+    def spread(self, name: NodeName) -> None:
+        """A node has its replicas."""
+        self._remember(unspread=tuple(one for one in self.unspread() if one != name))
 
     async def _share_anew(self) -> None:
         """Nodes that run get their new share of the machine's memory; at their next start they
