@@ -94,6 +94,7 @@ class ClusterSpec:
     wanted: Wanted = field(default_factory=Wanted)
     config: Mapping[str, Scalar] = field(default_factory=dict)
     source: str = ""  # the file it was read from; empty: all defaults
+    text: str = field(default="", repr=False, compare=False)  # what it was read from
 
     @property
     def node_names(self) -> tuple[NodeName, ...]:
@@ -185,7 +186,7 @@ def parse_spec(
         raise SpecError(source, mistakes) from None
     if mistakes:
         raise SpecError(source, mistakes)
-    return _build(file, source, folder)
+    return replace(_build(file, source, folder), text=text)
 
 
 def _syntax_mistake(error: tomllib.TOMLDecodeError, text: str) -> Mistake:

@@ -136,6 +136,21 @@ class Configuring:
                 Refusal.BAD_ARGUMENT,
                 f"a time-out is up to {MAX_TIMEOUT:g} s, not {request.timeout:g}",
             )
+        change = await self._change(request)
+
+        async def work(steps: Steps) -> SetConfigAnswer:
+            answer = await change.carry_out(steps)
+            wanted = change.restarts and bool(answer.nodes) and not request.dry_run
+            spread = await self._service.spreading.after_change(wanted, steps)
+            return msgspec.structs.replace(answer, leaders=spread)
+
+        return await self._works.perform(Whole.CONFIGURATION, "changed", work, call)
+
+    async def set_within(self, request: SetConfigRequest, steps: Steps) -> SetConfigAnswer:
+        """The same as a step of a longer operation, which has the whole cluster for itself."""
+        return await (await self._change(request)).carry_out(steps)
+
+    async def _change(self, request: SetConfigRequest) -> "_Change":
         configured = self._configured()
         schema = await asyncio.to_thread(lambda: configured.schema)
         try:
@@ -154,16 +169,7 @@ class Configuring:
                 f"{known.key} is set in warrener.toml, under [config]; change it there, and "
                 f"`warrener apply` puts it in force",
             )
-        change = _Change(self._service, self._upkeep, configured, request, known, value)
-
-        async def work(steps: Steps) -> SetConfigAnswer:
-            answer = await change.carry_out(steps)
-            restarted = bool(answer.nodes) and known.applies is not Applies.LIVE
-            wanted = restarted and not request.dry_run
-            spread = await self._service.spreading.after_change(wanted, steps)
-            return msgspec.structs.replace(answer, leaders=spread)
-
-        return await self._works.perform(Whole.CONFIGURATION, "changed", work, call)
+        return _Change(self._service, self._upkeep, configured, request, known, value)
 
     # -- what a description says
 
@@ -264,6 +270,11 @@ class _Change:
         self._new = _with(configured, known.key, value)
         self._done: list[NodeName] = []
         self._not_online: dict[NodeName, list[str]] = {}
+
+    @property
+    def restarts(self) -> bool:
+        """Whether nodes are restarted for it."""
+        return self._known.applies is not Applies.LIVE
 
     async def carry_out(self, steps: Steps) -> SetConfigAnswer:
         began = self._service.monotonic()

@@ -71,6 +71,8 @@ class Describe:
         self._membership = membership
         self._configuring = configuring
         self.passwords = passwords
+        spec = service.cluster.spec
+        self.in_force = (spec.source, spec.text)  # the file the cluster was made by, and its text
 
     def _actions(self, says: Steps, changed: set[str]) -> Actions:
         """What is done to this daemon's cluster beside its management API. ``says`` takes the
@@ -164,6 +166,7 @@ class Describe:
         spread = None
         if course.failed is None and not course.called_off:
             spread = await self._service.spreading.after_change(bool(changed), says)
+            self.in_force = (request.source, request.text)
         return ApplyAnswer(
             done=[_step(step) for step in course.done],
             failed=_step(course.failed) if course.failed is not None else None,

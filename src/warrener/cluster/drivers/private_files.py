@@ -32,6 +32,20 @@ _MAX_FILE: Final = 1024 * 1024
 _T = TypeVar("_T")
 
 
+class Used(msgspec.Struct, frozen=True):
+    """A RabbitMQ that a node runs."""
+
+    root: str
+    version: str
+
+
+class Trial(msgspec.Struct, frozen=True):
+    """A node that is being given another RabbitMQ, and what it ran before."""
+
+    node: NodeName
+    before: Used
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """What the driver has to remember of a cluster between two runs.
 
@@ -49,6 +63,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     leaving: NodeName | None = None
     unspread: tuple[NodeName, ...] = ()
     rabbitmq: str = ""
+    installations: dict[NodeName, Used] = {}  # these three: ``installations``
+    described: str = ""
+    trial: Trial | None = None
 
 
 class Chosen(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ leads and keeps which queues.
 """
 
 import asyncio
+import os
 from abc import abstractmethod
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import TypeVar
 
 from warrener.cluster.drivers import replicas
 from warrener.cluster.drivers.configuration import Configuration
-from warrener.cluster.drivers.installation import Installation
+from warrener.cluster.drivers.installation import Installation, find_installation
+from warrener.cluster.drivers.installations import Candidate, Installations, candidate
 from warrener.cluster.drivers.node import Node
 from warrener.cluster.drivers.node_config import (
     enabled_in,
@@ -53,6 +55,7 @@ class Running:
     state: Path
     configuration: Configuration
     _files: PrivateFiles
+    _installations: Installations
     _record: Record | None
     _ports: ClusterPorts | None
     _nodes: dict[NodeName, Node]
@@ -101,6 +104,35 @@ class Running:
         limit = timeout if timeout is not None else self._start_timeout
         works = self._works()
         await works.perform(name, "restarted", lambda node: works.restart(node, limit))
+
+    # -- another RabbitMQ under its nodes
+
+    def look_at_installation(self, path: Path) -> Candidate:
+        """What is there to be known of the installation at ``path``. Takes half a second. Raises
+        RabbitMQMissing or ErlangMissing."""
+        settings = {**self.configuration.chosen, **self.configuration.described}
+        return candidate(path, self.plugins(), settings)[1]
+
+    def installation_of(self, name: NodeName) -> Installation:
+        """What a node runs, or starts with. Raises RabbitMQMissing or ErlangMissing."""
+        return self._installations.of(name)
+
+    def try_installation(self, name: NodeName, path: Path) -> None:
+        """From its next start on a node runs the RabbitMQ at ``path``. ``settle_installation`` says
+        whether it does. Raises RabbitMQMissing or ErlangMissing."""
+        found = find_installation(path, os.environ.get("PATH", ""))
+        self._installations.begin_trial(name, found)
+        self._use(name, found)
+
+    def settle_installation(self, name: NodeName, *, keep: bool) -> None:
+        """The node serves with it; or its next start is with its old one again."""
+        self._installations.end_trial(keep=keep)
+        self._use(name, self._installations.of(name))
+        self.configuration.forget_schema()
+
+    def _use(self, name: NodeName, installation: Installation) -> None:
+        self._nodes[name].server = installation.server
+        self._write_configs()
 
     # -- the cluster grows and shrinks
 
