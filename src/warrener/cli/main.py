@@ -21,6 +21,7 @@ from warrener.cli import (
     leaders,
     lifecycle,
     node_membership,
+    tls,
     words,
 )
 from warrener.cli import (
@@ -77,6 +78,7 @@ app.add_typer(node_membership.app, name="node")
 words.register(app)
 app.add_typer(leaders.app, name="leaders")
 app.add_typer(config.app, name="config")
+app.add_typer(tls.app, name="tls")
 config.register(app)
 doctor.register(app)
 

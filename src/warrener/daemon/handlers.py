@@ -54,6 +54,7 @@ from warrener.control.operations import (
     UrlAnswer,
     UrlRequest,
 )
+from warrener.control.tls_operations import TLS_ISSUE, TLS_ROTATE, TLS_SHOW
 from warrener.control.wire import Refusal, Refused
 from warrener.daemon import report
 from warrener.daemon.configuring import Configuring
@@ -62,6 +63,7 @@ from warrener.daemon.describe import Describe
 from warrener.daemon.leaders import Leaders
 from warrener.daemon.membership import Membership
 from warrener.daemon.parts import Balancer
+from warrener.daemon.tls import Tls
 from warrener.daemon.upkeep import Upkeep
 from warrener.facts.balance import BalancerStatistics, SessionStatistics
 from warrener.facts.happenings import Event
@@ -82,6 +84,7 @@ class Handlers:
         leaders: Leaders,
         configuring: Configuring,
         describe: Describe,
+        tls: Tls,
     ) -> None:
         self._service = service
         self._upkeep = upkeep
@@ -89,6 +92,7 @@ class Handlers:
         self._leaders = leaders
         self._describe = describe
         self._configuring = configuring
+        self._tls = tls
 
     def table(self) -> Mapping[str, Handler]:
         """Operation name -> handler."""
@@ -117,6 +121,9 @@ class Handlers:
             APPLY.name: self._describe.apply,
             CONFIG.name: self._configuring.show,
             SET_CONFIG.name: self._configuring.set,
+            TLS_SHOW.name: self._tls.show,
+            TLS_ROTATE.name: self._tls.rotate,
+            TLS_ISSUE.name: self._tls.issue,
         }
 
     async def status(self, request: StatusRequest, call: Call) -> StatusAnswer:
