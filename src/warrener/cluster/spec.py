@@ -124,7 +124,13 @@ class ClusterSpec:
         return spec
 
     def with_data_plane(self, data_plane: DataPlane) -> "ClusterSpec":
-        """The same with another data plane."""
+        """The same with another data plane; SpecError if that can't be."""
+        if data_plane is DataPlane.HAPROXY and (lacks := tls_file.haproxy_lacks(self.tls)):
+            fix = "false, or without --data-plane haproxy"
+            raise SpecError(
+                self.source,
+                [Mistake(f"tls.{part.value}", tls_file.WHY_NOT_HAPROXY, fix) for part in lacks],
+            )
         return replace(self, balancer=replace(self.balancer, data_plane=data_plane))
 
 

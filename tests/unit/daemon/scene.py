@@ -16,6 +16,8 @@ import msgspec
 from tests.unit.daemon.config_scene import FakeConfiguration
 
 from warrener.cluster.spec import ALWAYS_ON, ClusterSpec
+from warrener.cluster.tls.cluster import ClusterTls
+from warrener.cluster.tls.rotation import Act
 from warrener.control import operations as ops
 from warrener.control import wire
 from warrener.control.state_folder import StateFolder
@@ -32,6 +34,7 @@ from warrener.facts.reasons import NodeState, Unfit
 from warrener.facts.replicas import Position, ReplicaMove
 from warrener.facts.settings import PolicyName
 from warrener.facts.snapshot import ClusterSnapshot, NodeView, QueueView
+from warrener.facts.tls import TlsSettings
 from warrener.management.client import ManagementClient
 
 N1, N2, N3 = (NodeName(f"n{number}@localhost") for number in (1, 2, 3))
@@ -166,6 +169,15 @@ class FakeCluster:
         return tuple(Backend(name, "127.0.0.1", 5001) for name in self.rows)
 
     spec = ClusterSpec()
+    tls = ClusterTls(TlsSettings(), Path("nowhere"), cluster="scene")
+
+    async def perform_tls(self, act: Act) -> None:
+        self.story.append(f"tls: {act}")
+        self.tls.perform(act)
+
+    async def reload_tls(self) -> None:
+        self.story.append("tls: nodes reload")
+        self.tls.reload()
 
     def management(self) -> Sequence[ManagementClient]:
         return self.clients
@@ -292,6 +304,9 @@ class FakeBalancer:
             self.story.append("moving stops")
             raise
         return DrainResult(node, moved=3, forced=1, left=2, seconds=0.5)
+
+    async def reload_tls(self) -> None:
+        self.story.append("tls: balancer reloads")
 
     def revive(self, node: NodeName) -> None:
         self.story.append(f"balancer revives {node}")

@@ -212,14 +212,15 @@ def claim_balancer_port(
     wanted: int,
     last: int | None,
     spares: Sequence[int],
-    usual: int = USUAL_AMQP_PORT,
+    usual: int | None = None,
     key: str = "port",
 ) -> tuple[int, PortLock]:
     """The balancer's port, locked: ``wanted`` if not 0 (else PortTaken); else the one it had, the
-    usual one, or the first of ``spares`` from the cluster's own block that is free. ``key`` is
-    what chooses it in warrener.toml."""
+    ``usual`` one (None: 5672), or the first of ``spares`` from the cluster's own block that is
+    free. ``key`` is what chooses it in warrener.toml."""
     advice = f"end that process, or choose another `{key}` under [balancer] in warrener.toml"
-    choices = [wanted] if wanted else [*([last] if last else []), usual, *spares]
+    found = [*([last] if last else []), usual or USUAL_AMQP_PORT, *spares]
+    choices = [wanted] if wanted else found
     for port in choices:
         try:
             lock = PortLock(f"balancer-{port}")

@@ -12,6 +12,12 @@ _VERSIONS: Final = {
     TlsVersion.V1_3: ("tlsv1.3",),
 }
 
+SETUP_TIME: Final = 20
+"""Seconds for a connection of Erlang's distribution to be set up; its own default is 7. A tool
+loads the modules for TLS while that time runs: half a second on an idle machine, more than 7 on one
+with ten times the work that it can do (measured: two cores, load 15 to 20; `rabbitmqctl` failed
+every other time)."""
+
 
 @dataclass(frozen=True, slots=True)
 class NodeTlsFiles:
@@ -80,7 +86,8 @@ def erlang_flags(settings: TlsSettings, files: NodeTlsFiles) -> str:
     For ``ERL_FLAGS``, which is taken apart as a shell would."""
     if not settings.has(TlsPart.INTER_NODE):
         return ""
-    return f"-proto_dist inet_tls -ssl_dist_optfile {_quoted(str(files.options))}"
+    options = _quoted(str(files.options))
+    return f"-kernel net_setuptime {SETUP_TIME} -proto_dist inet_tls -ssl_dist_optfile {options}"
 
 
 def _string(path: Path) -> str:
