@@ -270,7 +270,7 @@ def test_management_and_metrics_are_https_alone(warren: Warren, tmp_path: Path) 
         assert b"rabbitmq_build_info" in answer.read()
     # Warrener's own clients of both:
     assert warren.status()["management"]["error"] == ""
-    assert json.loads(warren.ok("leaders", "show", "--sample", "0.2", "--json"))["nodes"]
+    assert json.loads(warren.ok("leaders", "show", "--sample", "0.5", "--json"))["nodes"]
 
 
 def test_nodes_speak_tls_with_each_other(warren: Warren) -> None:
