@@ -176,6 +176,7 @@ def _show(answer: "TlsShowAnswer") -> None:
             f"{escape(line.whose)} {escape(line.what)}: issued by {escape(line.issuer)}\n"
             f"  sha256 {line.sha256}",
             soft_wrap=True,
+            emoji=False,  # ``:AB:`` is one
         )
 
 

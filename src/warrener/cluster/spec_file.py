@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from warrener.cluster.members import MAX_NODES
 from warrener.cluster.mistakes import Mistake, dotted, nearest, nearest_place
 from warrener.cluster.policy_keys import APPLY_TO, QUEUE_TYPES
-from warrener.cluster.tls_file import VERSIONS, TlsSection
+from warrener.cluster.tls_file import TlsSection
 from warrener.cluster.toml_places import Path as KeyPath
 from warrener.cluster.toml_places import Place
 from warrener.cluster.topology_file import (
@@ -292,7 +292,6 @@ _WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "apply_to": tuple(APPLY_TO),
     "default_queue_type": QUEUE_TYPES,
     "type": QUEUE_TYPES,
-    "min_version": VERSIONS,
 }
 """Keys with a choice of words: the nearest right one is told."""
 
@@ -302,6 +301,7 @@ def _section_at(path: KeyPath) -> type[BaseModel]:
     annotation: Any = SpecFile
     for key in path:
         annotation, _ = _inside(annotation, key)
+    annotation = _plain(annotation)
     assert isinstance(annotation, type)
     assert issubclass(annotation, BaseModel), "only sections can have unknown keys"
     return annotation

@@ -26,8 +26,6 @@ from warrener.cluster.topology_file import Section
 from warrener.facts.data_plane import DataPlane
 from warrener.facts.tls import TlsPart, TlsSettings, TlsVersion
 
-VERSIONS: Final = tuple(str(version) for version in TlsVersion)
-
 WHY_NOT_HAPROXY: Final = "Warrener sets up no TLS in HAProxy"
 
 
@@ -73,7 +71,7 @@ class TlsSection(Section):
     management: bool = _switch("for the management API, its page and the metrics")
     inter_node: bool = _switch("among the nodes")
     min_version: Annotated[TlsVersion, BeforeValidator(_version)] = Field(
-        TlsVersion.V1_2, description=", ".join(f'"{version}"' for version in VERSIONS)
+        TlsVersion.V1_2, description=", ".join(f'"{version}"' for version in TlsVersion)
     )
     verify_clients: bool = Field(
         False, description="true or false: clients have to show a certificate"
