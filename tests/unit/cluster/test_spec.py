@@ -361,7 +361,8 @@ CASES = {
         "[cluster]\nnodes = 3\nbase_port = 1\n",
         [
             "w.toml:2:1: balancer.prot: unknown key; allowed: host, port, "
-            "tls_port, plain, policy, weights, handshake_timeout, connect_timeout, link_heartbeat, probe_interval, probe_timeout, "
+            "tls_port, plain, policy, weights, handshake_timeout, connect_timeout, "
+            "link_heartbeat, probe_interval, probe_timeout, "
             "probe_fall, probe_rise, max_sessions, high_water, locality, outage_timeout, "
             "park_timeout, settle_timeout, link_linger, journal_limit, journal_total, "
             "data_plane, haproxy; "
