@@ -29,7 +29,12 @@ import pytest
 from tests.integration.support import balancer_place, eventually, tool
 from tests.integration.warren import Warren, running
 
-from warrener.cluster.tls.certificates import make_authority
+from warrener.cluster.tls.certificates import (
+    Use,
+    Wanted,
+    make_authority,
+    make_certificate,
+)
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -165,6 +170,80 @@ class Traffic(threading.Thread):
         before = self.rounds
         eventually("traffic goes on", lambda: self.problem or self.rounds > before + 20, 60)
         assert self.problem is None, repr(self.problem)
+
+
+# -- turned on ----------------------------------------------------------------------------------
+
+
+def test_turned_on_later_with_a_certificate_of_ones_own(tmp_path: Path) -> None:
+    """A cluster that began without TLS keeps its data. Clients and the page see the user's
+    certificate, links and distribution are the cluster's own; clients have to show one, too; and a
+    port without TLS is there where it is asked for. First in this file: one cluster at a time."""
+    now = datetime.now(UTC)
+    company = make_authority("a company", now)
+    (tmp_path / "ca.pem").write_bytes(company.certificate)
+
+    def renew() -> None:
+        wanted = Wanted("mq", Use.BALANCER, ("mq.example.com", "127.0.0.1"))
+        made = make_certificate(company, wanted, datetime.now(UTC))
+        (tmp_path / "mq.pem").write_bytes(made.certificate)
+        (tmp_path / "mq.key").write_bytes(made.key)
+        (tmp_path / "mq.key").chmod(0o600)
+
+    renew()
+    client = make_certificate(company, Wanted("a client", Use.CLIENT), now)
+    (tmp_path / "client.pem").write_bytes(client.pem)
+    file = tmp_path / "own.toml"
+    file.write_text(
+        '[tls]\nca = "ca.pem"\ncertificate = "mq.pem"\nkey = "mq.key"\nverify_clients = true\n'
+        "[balancer]\nplain = true\n"
+    )
+    with running(tmp_path / "cluster", "--nodes", "1") as warren:
+        assert warren.url.startswith("amqp://")
+        with pika.BlockingConnection(pika.URLParameters(warren.url)) as made:
+            made.channel().queue_declare("kept", durable=True, arguments=QUORUM)
+            made.channel().basic_publish("", "kept", b"x", pika.BasicProperties(delivery_mode=2))
+        told = warren.ok("diff", "-f", str(file))
+        later = told.partition("At the next `warrener up`")[2]
+        assert "tls.enabled" in later
+        assert "plain" in later
+        warren.ok("down")
+        warren.ok("up", "-d", "-f", str(file))
+        status = warren.status()
+        port, plain_port = status["balancer"]["port"], status["balancer"]["plain_port"]
+        place = balancer_place(warren)
+        credentials = pika.PlainCredentials(place.user, place.password)
+        context = trusting(tmp_path / "ca.pem")
+        context.load_cert_chain(tmp_path / "client.pem")
+        options = pika.SSLOptions(context, "mq.example.com")
+        by_tls = pika.ConnectionParameters(
+            "127.0.0.1", port, credentials=credentials, ssl_options=options
+        )
+        by_plain = pika.ConnectionParameters("127.0.0.1", plain_port, credentials=credentials)
+        with pika.BlockingConnection(by_tls) as made, pika.BlockingConnection(by_plain) as other:
+            assert made.channel().basic_get("kept", auto_ack=True)[2] == b"x"
+            assert other.channel().basic_get("kept")[0] is None
+        without = trusting(tmp_path / "ca.pem")
+        without.maximum_version = ssl.TLSVersion.TLSv1_2  # where a refusal is in the handshake
+        with (
+            socket.create_connection(("127.0.0.1", port)) as raw,
+            pytest.raises((ssl.SSLError, ConnectionError)),
+        ):
+            without.wrap_socket(raw, server_hostname="127.0.0.1")
+        node = status["nodes"][0]
+        now_shown = listed(warren)
+        assert shown(node["management_port"]) == now_shown["balancer certificate"]
+        assert shown(node["amqp_port"]) == now_shown["n1 certificate"]
+        assert status["management"]["error"] == ""  # Warrener's own client verifies yours
+        renew()
+        warren.ok("tls", "rotate")
+        renewed = listed(warren)
+        assert renewed["balancer certificate"] != now_shown["balancer certificate"]
+        assert shown(node["management_port"]) == renewed["balancer certificate"]
+        (tmp_path / "mq.key").chmod(0o644)
+        refused = warren.run("tls", "rotate")
+        assert refused.returncode == 1
+        assert "can be read by others" in refused.stderr
 
 
 # -- who gets in --------------------------------------------------------------------------------
