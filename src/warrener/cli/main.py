@@ -13,6 +13,7 @@ import typer.core
 
 from warrener import __version__
 from warrener.cli import (
+    backup,
     balance,
     config,
     doctor,
@@ -22,6 +23,7 @@ from warrener.cli import (
     lifecycle,
     node_membership,
     tls,
+    upgrade,
     words,
 )
 from warrener.cli import (
@@ -76,10 +78,12 @@ explain.register(app)
 app.add_typer(balance.app, name="balance")
 app.add_typer(node_membership.app, name="node")
 words.register(app)
+upgrade.register(app)
 app.add_typer(leaders.app, name="leaders")
 app.add_typer(config.app, name="config")
 app.add_typer(tls.app, name="tls")
 config.register(app)
+backup.register(app)
 doctor.register(app)
 
 

@@ -6,19 +6,23 @@ from typing import Final
 import msgspec
 
 from warrener.control import (
+    backup_operations,
     config_operations,
     describe_operations,
     node_operations,
     operations,
     tls_operations,
+    upgrade_operations,
 )
 from warrener.control.operations import Operation
 
 _MODULES: Final = (
     operations,
+    upgrade_operations,
     node_operations,
     describe_operations,
     config_operations,
+    backup_operations,
     tls_operations,
 )
 

@@ -24,7 +24,7 @@ _RESERVED: Final = (
     (r"(management|prometheus)\.(tcp|ssl)\.(port|ip|listener.*)", _LISTENERS),
     (r"management\.(listener(\..*)?|ssl(\..*)?)", _LISTENERS),
     (r"prometheus\.ssl(\..*)?", _LISTENERS),
-    (r"ssl_options\.(cacertfile|certfile|keyfile|password|verify|fail_if_no_peer_cert|versions\..*)",
+    (r"ssl_options\.(cacertfile|certfile|keyfile|verify|fail_if_no_peer_cert|versions\..*)",
      "[tls] in warrener.toml turns TLS on, with certificates that it makes or that are yours; "
      "docs/tls.md has how"),
     (r"(management|prometheus)\.(path_prefix|path)",

@@ -23,7 +23,7 @@ from warrener.cluster.drivers.boot_log import stage, telling_lines
 from warrener.cluster.drivers.node_config import NodeFiles
 from warrener.cluster.drivers.ports import LOOPBACK, NodePorts
 from warrener.cluster.drivers.processes import Child, kill_marked, told_end
-from warrener.cluster.errors import StartFailed
+from warrener.cluster.errors import BootFailed, StartFailed
 from warrener.facts.happenings import Event, EventSink, Progress, ProgressSink
 from warrener.facts.ids import NodeName, short_name
 from warrener.facts.reasons import NodeState
@@ -89,7 +89,7 @@ class Node:
         self.drained = False
         self.environment = environment
         self._verify = verify
-        self._server = server
+        self.server = server
         self._cluster_mark = cluster_mark
         self._progress = progress
         self._on_event = on_event
@@ -143,8 +143,8 @@ class Node:
 
     async def launch(self) -> None:
         """Starts the process; ``wait_serving`` is next."""
-        assert self._child is None, f"{self.name} runs already"
         await self._cleared_away()
+        assert self._child is None, f"{self.name} runs already"
         self._vm = None
         self.drained = False  # RabbitMQ forgets maintenance mode when it boots
         self.files.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -152,7 +152,7 @@ class Node:
         try:
             self._child = Child.start(
                 self.short,
-                [str(self._server)],
+                [str(self.server)],
                 environment=self.environment,
                 folder=self.files.folder,
                 output=self.files.console,
@@ -168,9 +168,11 @@ class Node:
     async def wait_serving(self, members: Sequence[NodeName], timeout: float) -> None:
         """Returns once the node serves AMQP and sees all of ``members`` running.
 
-        Raises StartFailed if its process ends, or after ``timeout`` seconds.
+        Raises BootFailed if its process ends, StartFailed after ``timeout`` seconds.
         """
         child = self._child
+        if child is None and self.state is NodeState.DOWN:  # ended before anybody waited for it
+            raise self._failed("ended while it booted", BootFailed)
         assert child is not None, "launch() first"
         try:
             async with asyncio.timeout(timeout):
@@ -187,7 +189,7 @@ class Node:
         except TimeoutError:
             raise self._failed(f"did not come up within {timeout:g} s") from None
         if child.exited.is_set():
-            raise self._failed(f"{told_end(child.returncode)} while it booted")
+            raise self._failed(f"{told_end(child.returncode)} while it booted", BootFailed)
         await serving  # raises what it raised
         self.state = NodeState.RUNNING
         self._progress(
@@ -245,9 +247,9 @@ class Node:
         except (OSError, asyncio.IncompleteReadError):
             return False
 
-    def _failed(self, text: str) -> StartFailed:
+    def _failed(self, text: str, kind: type[StartFailed] = StartFailed) -> StartFailed:
         self._progress(Progress(self.short, text, failed=True))
-        return StartFailed(
+        return kind(
             self.short,
             text,
             telling_lines(self._new_log(), _tail(self.files.console, 0)),
