@@ -5,7 +5,9 @@
 One queue, one publisher with confirms, one consumer, each on a connection of its own. All paths
 end at the node that leads the queue, so that none has a head start by locality. A cluster without
 TLS is measured in the same way afterwards; a ratio between the two is one between medians, for they
-can't run side by side.
+can't run side by side. Beside the rate stands what the process in between (Warrener's daemon,
+HAProxy) used: microseconds of CPU a message, publish, confirm, delivery and ack together. That
+figure depends less on what else the machine does.
 """
 
 import argparse
@@ -20,6 +22,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
+
+import psutil
 
 from warrener.bench.haproxy import find_haproxy, free_ports
 from warrener.bench.job import measure
@@ -42,20 +46,29 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=None, metavar="FILE")
     options = parser.parse_args()
     samples: dict[str, list[float]] = {}
+    cpu: dict[str, list[float]] = {}
     for title, description in (("tls", WITH_TLS), ("plain", "")):
         with temporary_stand(3, description) as stand, _paths(stand) as paths:
             for number in range(options.rounds):
                 for kind in KINDS:
                     for path, target in _turned(paths(kind), number).items():
-                        rate = _rate(f"{title}-{kind}", target, options.seconds, options.body)
-                        samples.setdefault(f"{kind} {title} {path}", []).append(rate)
-                        _say(f"round {number + 1}: {kind} {title} {path}: {rate:,.0f} msg/s")
+                        name = f"{kind} {title} {path}"
+                        pid = paths.pids.get(path)
+                        before = _cpu(pid)
+                        done = _run(f"{title}-{kind}", target, options.seconds, options.body)
+                        used = (_cpu(pid) - before) / done.published * 1e6
+                        samples.setdefault(name, []).append(done.rate)
+                        cpu.setdefault(name, []).append(used)
+                        _say(f"round {number + 1}: {name}: {done.rate:,.0f} msg/s, {used:.1f} us")
     for name, found in samples.items():
-        _say(f"{name}: median {statistics.median(found):,.0f} msg/s of {len(found)}")
+        _say(
+            f"{name}: median {statistics.median(found):,.0f} msg/s of {len(found)}; "
+            f"{statistics.median(cpu[name]):.1f} us of CPU a message in between"
+        )
     for kind in KINDS:
         _ratios(kind, samples)
     if options.json is not None:
-        options.json.write_text(json.dumps(samples, indent=2) + "\n")
+        options.json.write_text(json.dumps({"rates": samples, "cpu_us": cpu}, indent=2) + "\n")
 
 
 def _ratios(kind: str, samples: Mapping[str, list[float]]) -> None:
@@ -79,22 +92,34 @@ def _turned(paths: dict[str, Target], number: int) -> dict[str, Target]:
     return {name: paths[name] for name in (*names[at:], *names[:at])}
 
 
-def _rate(queue: str, target: Target, seconds: float, body: int) -> float:
+def _run(queue: str, target: Target, seconds: float, body: int) -> LoadResult:
     spec = LoadSpec((Flow(queue, target, target),), body=body, seconds=seconds)
-    return measure(spec, LoadResult, timeout=seconds + 60).rate
+    return measure(spec, LoadResult, timeout=seconds + 60)
+
+
+def _cpu(pid: int | None) -> float:
+    """Seconds of CPU that a process has used; 0 where there is none in between."""
+    if pid is None:
+        return 0.0
+    used = psutil.Process(pid).cpu_times()
+    return float(used.user + used.system)
 
 
 class _Paths:
-    """Where each path goes for a kind of queue: its queue is made when it is first asked for."""
+    """Where each path goes for a kind of queue: its queue is made when it is first asked for.
+    ``pids``: the process in between, that of the kind asked for last."""
 
     def __init__(self, stand: Stand, haproxy: contextlib.ExitStack) -> None:
         self._stand = stand
         self._haproxy = haproxy
         self._found: dict[str, dict[str, Target]] = {}
+        self._proxies: dict[str, int] = {}
+        self.pids = dict.fromkeys(("warrener", "warrener-plain-clients"), stand.balancer_pid)
 
     def __call__(self, kind: str) -> dict[str, Target]:
         if kind not in self._found:
             self._found[kind] = self._make(kind)
+        self.pids["haproxy"] = self._proxies.get(kind, 0)
         return dict(self._found[kind])
 
     def _make(self, kind: str) -> dict[str, Target]:
@@ -108,8 +133,9 @@ class _Paths:
         if stand.plain_port is not None:
             found["warrener-plain-clients"] = replace(stand.balancer, port=stand.plain_port, ca="")
         if stand.tls:
-            port = self._haproxy.enter_context(_haproxy(stand, direct))
+            port, pid = self._haproxy.enter_context(_haproxy(stand, direct))
             found["haproxy"] = replace(stand.balancer, port=port)
+            self._proxies[kind] = pid
         return found
 
 
@@ -120,9 +146,9 @@ def _paths(stand: Stand) -> Iterator[_Paths]:
 
 
 @contextlib.contextmanager
-def _haproxy(stand: Stand, node: Target) -> Iterator[int]:
+def _haproxy(stand: Stand, node: Target) -> Iterator[tuple[int, int]]:
     """A HAProxy that ends the clients' TLS and begins another to one node, verified as Warrener's
-    links are."""
+    links are. Its port and its process."""
     (port,) = free_ports(1)
     files = stand.state / "tls"
     with tempfile.TemporaryDirectory(prefix="warrener-bench-") as folder:
@@ -138,7 +164,7 @@ def _haproxy(stand: Stand, node: Target) -> Iterator[int]:
         with subprocess.Popen([find_haproxy(), "-db", "-f", str(config)]) as process:
             try:
                 _until_it_serves(replace(stand.balancer, port=port), process)
-                yield port
+                yield port, process.pid
             finally:
                 process.terminate()
 
