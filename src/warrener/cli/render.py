@@ -75,7 +75,10 @@ def status(console: Console, answer: StatusAnswer, folder: str) -> None:
         _balancer(console, answer.balancer, answer.nodes)
     if answer.tls:
         words = ", ".join(answer.tls)
-        console.print(f"[bold]TLS[/] {words.replace('_', '-')}{_without_tls(answer.balancer)}")
+        console.print(
+            f"[bold]TLS[/] {words.replace('_', '-')}{_without_tls(answer.balancer)}",
+            soft_wrap=True,
+        )
         console.print()
     _queues(console, answer.queues)
     _view(console, answer.management)
