@@ -115,6 +115,7 @@ class Tls:
     async def show(self, request: TlsShowRequest, call: Call) -> TlsShowAnswer:
         tls = self._service.cluster.tls
         now = utc_now()
+        certificates = self._listed(tls)
         return TlsShowAnswer(
             enabled=tls.settings.enabled,
             parts={part.value: tls.has(part) for part in TlsPart},
@@ -137,7 +138,7 @@ class Tls:
                     made=one.made,
                     warning=warning(one.described, now),
                 )
-                for one in self._listed(tls)
+                for one in certificates
             ],
         )
 
@@ -212,7 +213,11 @@ class Tls:
         tls = cluster.tls
         began = self._service.monotonic()
         before = {(one.whose, one.what): one.described.sha256 for one in self._listed(tls)}
-        for act in tls.rotation(authority=authority):
+        try:
+            acts = tls.rotation(authority=authority)
+        except ClusterError as error:
+            raise DaemonError(str(error)) from error
+        for act in acts:
             says.say("tls", _DOING[act])
             if act is Act.RELOAD:
                 await self._reload()

@@ -71,6 +71,18 @@ async def test_show_without_tls(tmp_path: Path) -> None:
     assert caught.value.refusal is Refusal.BAD_ARGUMENT
 
 
+async def test_damaged_files_are_told(scene: Scene) -> None:
+    """A sentence with the file, for whoever looks or rotates; nothing else suffers."""
+    async with scene.running():
+        scene.cluster.tls.files.authority.write_bytes(b"half a fi")
+        with pytest.raises(Refused, match="TLS files can't be used") as caught:
+            await ask(scene.folder, TLS_SHOW, TlsShowRequest())
+        assert caught.value.refusal is Refusal.FAILED
+        with pytest.raises(Refused, match="TLS files can't be used"):
+            await rotate(scene)
+        assert (await ask(scene.folder, STATUS, StatusRequest()))[-1].tls
+
+
 async def test_status_and_url_tell(scene: Scene) -> None:
     async with scene.running():
         status = (await ask(scene.folder, STATUS, StatusRequest()))[-1]

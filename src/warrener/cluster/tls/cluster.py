@@ -286,7 +286,8 @@ class ClusterTls:
     @property
     def phase(self) -> Phase:
         """Whether the CA is being replaced."""
-        found = self._authorities()
+        with _told():
+            found = self._authorities()
         return Phase.BOTH_TRUSTED if len(found) > 1 else Phase.STEADY
 
     def listed(self) -> list[Listed]:

@@ -16,7 +16,7 @@ SETUP_TIME: Final = 20
 """Seconds for a connection of Erlang's distribution to be set up; its own default is 7. A tool
 loads the modules for TLS while that time runs: half a second on an idle machine, more than 7 on one
 with ten times the work that it can do (measured: two cores, load 15 to 20; `rabbitmqctl` failed
-every other time)."""
+more often than not)."""
 
 
 @dataclass(frozen=True, slots=True)
