@@ -293,6 +293,34 @@ async def test_a_node_that_can_not_boot_is_told_with_its_own_words(tmp_path: Pat
     await assert_nothing_left(cluster, ports)
 
 
+async def test_a_node_that_ends_while_others_boot_gets_a_second_try(tmp_path: Path) -> None:
+    broken = tmp_path / "state" / "nodes" / "n2" / "advanced.config"
+    told = Told()
+
+    def on_event(event: Event) -> None:
+        told.events.append(event)
+        if event.kind == "node.boot_repeated":
+            broken.unlink()
+
+    cluster = LocalCluster(
+        ClusterSpec(name="orders").with_nodes(2),
+        tmp_path / "state",
+        progress=told.progress.append,
+        on_event=on_event,
+    )
+    await cluster.prepare()
+    broken.write_text("[{rabbit, [oops]")
+    await cluster.start()
+    try:
+        assert [(event.kind, event.subject) for event in told.events] == [
+            ("node.boot_repeated", NodeName("n2@localhost"))
+        ]
+        assert "advanced.config" in str(told.events[0].detail["why"])
+        assert [node.state for node in cluster.nodes()] == [NodeState.RUNNING] * 2
+    finally:
+        await cluster.stop()
+
+
 async def test_a_node_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
     cluster = make(tmp_path / "state", 1, Told(), start_timeout=1.5)
     with pytest.raises(StartFailed, match=r"^n1 did not come up within 1.\d+ s; its log: "):

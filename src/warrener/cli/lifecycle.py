@@ -209,7 +209,8 @@ def down(
     """Stop the cluster and its balancer, and wait until everything is gone.
 
     Clients get a connection.close first. The data is kept for the next `up`,
-    unless --purge. Also stops what a daemon left that was killed.
+    unless --purge, which ends the nodes by force since nobody needs it any more.
+    Also stops what a daemon left that was killed.
 
     With nothing running the exit code is 3; --purge then still removes data
     that is there (exit code 0).
@@ -232,7 +233,7 @@ def down(
 
     began = time.monotonic()
     with ProgressView(begin_with_first=True) as view:
-        halted = halt(folder, view, stop_leftovers)
+        halted = halt(folder, view, stop_leftovers, discard=purge)
     purged = purge and folder.is_ours()
     if purged:
         _purge(folder)

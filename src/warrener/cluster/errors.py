@@ -57,6 +57,10 @@ class StartFailed(ClusterError):
         super().__init__(f"{node} {text}; its log: {log}{told}")
 
 
+class BootFailed(StartFailed):
+    """A node's process ended by itself while it booted."""
+
+
 class ToolFailed(ClusterError):
     """One of RabbitMQ's command-line tools failed. ``output`` is the file with all it printed."""
 

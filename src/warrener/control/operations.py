@@ -162,7 +162,11 @@ class UrlAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StopRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Stops the cluster, the balancer and the daemon. Progress streams before the answer."""
+    """Stops the cluster, the balancer and the daemon. Progress streams before the answer.
+
+    ``discard``: its data is removed afterwards, so nodes need no time to put it in order."""
+
+    discard: bool = False
 
 
 class StopAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -133,6 +133,7 @@ class Handlers:
         began = self._service.monotonic()
         with self._service.follow_progress() as lines:
             self._service.events.record(Event("daemon.stop_asked"))
+            self._service.discard |= request.discard
             self._service.switch.turn(hurry=False)
             async for line in lines:
                 with contextlib.suppress(ConnectionError):  # whoever asked may be gone: stop anyway

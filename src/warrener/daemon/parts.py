@@ -58,8 +58,9 @@ class Cluster(Protocol):
     async def start(self) -> None:
         """Nothing is left running if this raises or is cancelled."""
 
-    async def stop(self) -> None:
-        """Orderly and bounded; cancelling it means: at once, by force."""
+    async def stop(self, *, discard: bool = False) -> None:
+        """Orderly and bounded; cancelling it means: at once, by force. ``discard``: by force as
+        well, since nobody needs the data any more."""
 
     async def hand_over_node(self, name: NodeName) -> None:
         """Other nodes lead its queues from here on, as far as can be; ``DaemonError``."""

@@ -82,6 +82,7 @@ class Service:
         self.cluster = cluster
         self.balancer: Balancer | None = None
         self.phase = Phase.STARTING
+        self.discard = False  # what the nodes hold, once it stops
         self.monotonic = monotonic
         self._name = name
         self._version = version
@@ -181,7 +182,7 @@ class Service:
             self.progress(Progress("balancer", "closing its sessions"))
             await self._hurried_or(balancer.close())
             self.progress(Progress("balancer", "closed", done=True))
-        await self._hurried_or(self.cluster.stop())
+        await self._hurried_or(self.cluster.stop(discard=self.discard))
         self.events.record(Event("daemon.stopped"))
         for follower in self._progress_followers:
             follower.close()

@@ -131,9 +131,9 @@ class Local:
         with _told():
             await self._cluster.start()
 
-    async def stop(self) -> None:
+    async def stop(self, *, discard: bool = False) -> None:
         with _told():
-            await self._cluster.stop()
+            await self._cluster.stop(discard=discard)
 
     async def hand_over_node(self, name: NodeName) -> None:
         with _told():

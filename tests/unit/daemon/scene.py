@@ -104,8 +104,8 @@ class FakeCluster:
             self.story.append("cluster cleans up")
             raise
 
-    async def stop(self) -> None:
-        self.story.append("cluster stops")
+    async def stop(self, *, discard: bool = False) -> None:
+        self.story.append("cluster is discarded" if discard else "cluster stops")
         try:
             await self.stop_with()
         except asyncio.CancelledError:

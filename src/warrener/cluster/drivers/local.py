@@ -50,6 +50,7 @@ from warrener.cluster.drivers.running import Running, finish
 from warrener.cluster.drivers.schema_files import load_schema
 from warrener.cluster.drivers.upkeep import Upkeep
 from warrener.cluster.errors import (
+    BootFailed,
     ClusterError,
     StartFailed,
 )
@@ -290,10 +291,28 @@ class LocalCluster(Running):
     async def _boot(
         self, nodes: Sequence[Node], expected: Sequence[NodeName], deadline: float
     ) -> None:
+        """All at once. What they exchange while they boot can cross, and one of them ends on it
+        (RabbitMQ 3.10: it asks a node to enable a feature flag which that one doesn't know yet);
+        so a node that ends by itself gets a second try, as a service manager would give it."""
         for node in nodes:
             await node.launch()
         limit = max(1.0, deadline - asyncio.get_running_loop().time())
-        await _all([node.wait_serving(expected, limit) for node in nodes])
+        tries = 2 if len(expected) > 1 else 1
+        await _all([self._come_up(node, expected, limit, tries) for node in nodes])
+
+    async def _come_up(
+        self, node: Node, expected: Sequence[NodeName], limit: float, tries: int
+    ) -> None:
+        for left in reversed(range(tries)):
+            try:
+                return await node.wait_serving(expected, limit)
+            except BootFailed as error:
+                if left == 0:
+                    raise
+                self._on_event(
+                    Event("node.boot_repeated", node.name, detail={"why": "; ".join(error.lines)})
+                )
+            await node.launch()
 
     # -- what runs beside the nodes
 
@@ -322,15 +341,17 @@ class LocalCluster(Running):
 
     # -- stop
 
-    async def stop(self) -> None:
+    async def stop(self, *, discard: bool = False) -> None:
         """Stops all nodes in order and at once, by force after a while. Cancelled: by force.
+        ``discard``: by force as well; it is for a cluster whose data is removed afterwards.
 
         What is being done to a node is called off first: a restart must not start one again.
         """
         try:
             if self._upkeep is not None:
                 await self._upkeep.end()
-            await _all([node.stop() for node in self._nodes.values()])
+            if not discard:
+                await _all([node.stop() for node in self._nodes.values()])
         finally:
             await finish(self._end())
 

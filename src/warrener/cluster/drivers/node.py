@@ -23,7 +23,7 @@ from warrener.cluster.drivers.boot_log import stage, telling_lines
 from warrener.cluster.drivers.node_config import NodeFiles
 from warrener.cluster.drivers.ports import LOOPBACK, NodePorts
 from warrener.cluster.drivers.processes import Child, kill_marked, told_end
-from warrener.cluster.errors import StartFailed
+from warrener.cluster.errors import BootFailed, StartFailed
 from warrener.facts.happenings import Event, EventSink, Progress, ProgressSink
 from warrener.facts.ids import NodeName, short_name
 from warrener.facts.reasons import NodeState
@@ -139,8 +139,8 @@ class Node:
 
     async def launch(self) -> None:
         """Starts the process; ``wait_serving`` is next."""
-        assert self._child is None, f"{self.name} runs already"
         await self._cleared_away()
+        assert self._child is None, f"{self.name} runs already"
         self._vm = None
         self.drained = False  # RabbitMQ forgets maintenance mode when it boots
         self.files.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -164,7 +164,7 @@ class Node:
     async def wait_serving(self, members: Sequence[NodeName], timeout: float) -> None:
         """Returns once the node serves AMQP and sees all of ``members`` running.
 
-        Raises StartFailed if its process ends, or after ``timeout`` seconds.
+        Raises BootFailed if its process ends, StartFailed after ``timeout`` seconds.
         """
         child = self._child
         assert child is not None, "launch() first"
@@ -183,7 +183,7 @@ class Node:
         except TimeoutError:
             raise self._failed(f"did not come up within {timeout:g} s") from None
         if child.exited.is_set():
-            raise self._failed(f"{told_end(child.returncode)} while it booted")
+            raise self._failed(f"{told_end(child.returncode)} while it booted", BootFailed)
         await serving  # raises what it raised
         self.state = NodeState.RUNNING
         self._progress(
@@ -239,9 +239,9 @@ class Node:
         except (OSError, asyncio.IncompleteReadError):
             return False
 
-    def _failed(self, text: str) -> StartFailed:
+    def _failed(self, text: str, kind: type[StartFailed] = StartFailed) -> StartFailed:
         self._progress(Progress(self.short, text, failed=True))
-        return StartFailed(
+        return kind(
             self.short,
             text,
             telling_lines(self._new_log(), _tail(self.files.console, 0)),
