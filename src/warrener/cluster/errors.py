@@ -34,6 +34,10 @@ class NoFreePorts(ClusterError):
     """Every block of ports is in use."""
 
 
+class HostUnreachable(ClusterError):
+    """The machine that a node runs on can't be asked; what runs there is not known."""
+
+
 class StateInUse(ClusterError):
     """Another process drives the cluster in this folder."""
 

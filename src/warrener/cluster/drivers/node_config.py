@@ -78,13 +78,18 @@ def own_settings(
     ports: NodePorts,
     user: str,
     password: str,
+    address: str = LOOPBACK,
+    shared_by: int | None = None,
 ) -> dict[str, str]:
-    """What Warrener itself sets in a node's ``rabbitmq.conf``. It holds the password."""
+    """What Warrener itself sets in a node's ``rabbitmq.conf``. It holds the password.
+
+    ``address`` is what the node listens on; ``shared_by`` is how many nodes share its machine's
+    memory, by default all members."""
     settings: dict[str, str | int] = {
-        "listeners.tcp.1": f"{LOOPBACK}:{ports.amqp}",
-        "management.tcp.ip": LOOPBACK,
+        "listeners.tcp.1": f"{address}:{ports.amqp}",
+        "management.tcp.ip": address,
         "management.tcp.port": ports.management,
-        "prometheus.tcp.ip": LOOPBACK,
+        "prometheus.tcp.ip": address,
         "prometheus.tcp.port": ports.prometheus,
         "cluster_name": cluster_name,
         # Used once, when the first node makes its database: guest is not made then.
@@ -93,7 +98,7 @@ def own_settings(
         "default_user_tags.administrator": "true",
         "cluster_partition_handling": _partition_handling(len(members)),
         "queue_leader_locator": "balanced",
-        "vm_memory_high_watermark.relative": _watermark(len(members)),
+        "vm_memory_high_watermark.relative": _watermark(shared_by or len(members)),
         "disk_free_limit.absolute": DISK_FREE_LIMIT,
         "log.file.level": "info",
         "log.file.rotation.size": LOG_SIZE,
@@ -119,14 +124,15 @@ def config_text(settings: Mapping[str, str]) -> str:
     return "".join(f"{key} = {value}\n" for key, value in settings.items())
 
 
-def live_changes(members: int, by_hand: Collection[str] = ()) -> str:
+def live_changes(members: int, by_hand: Collection[str] = (), shared_by: int | None = None) -> str:
     """A piece of Erlang that gives every running node what ``own_settings`` would say for so many
     members: the cluster has grown or shrunk, and who runs shall not keep another's share. Keys
     that were set ``by_hand`` are left alone."""
     calls = []
     if not any(key.startswith("vm_memory_high_watermark.") for key in by_hand):
         calls.append(
-            f"rpc:call(N, vm_memory_monitor, set_vm_memory_high_watermark, [{_watermark(members)}])"
+            f"rpc:call(N, vm_memory_monitor, set_vm_memory_high_watermark, "
+            f"[{_watermark(shared_by or members)}])"
         )
     if "cluster_partition_handling" not in by_hand:
         calls.append(
@@ -170,9 +176,11 @@ def environment(
     path: str,
     mark: Mapping[str, str],
     inherited: Mapping[str, str],
+    address: str = LOOPBACK,
 ) -> dict[str, str]:
-    """The environment of a node. Nothing of the system's own RabbitMQ is read: every file that it
-    would look for in /etc/rabbitmq is pointed at the state folder instead."""
+    """The environment of a node; ``files`` are where they are on its machine. Nothing of the
+    system's own RabbitMQ is read: every file that it would look for in /etc/rabbitmq is pointed at
+    the state folder instead."""
     kept = {key: inherited[key] for key in KEPT_FROM_ENVIRONMENT if key in inherited}
     return {
         "LANG": "C.UTF-8",  # Erlang reads paths in the locale's encoding
@@ -204,7 +212,8 @@ def environment(
         ),
         # In the environment so that it also binds the short-lived VM that a booting node starts to
         # see whether epmd is there.
-        "ERL_FLAGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+        "ERL_FLAGS": f"-kernel inet_dist_use_interface {{{address.replace('.', ',')}}}",
+        **({} if address == LOOPBACK else {"RABBITMQ_USE_LONGNAME": "true"}),
     }
 
 

@@ -1,7 +1,7 @@
-"""What is done to a local cluster that runs: to one of its nodes, to which nodes there are, to who
+"""What is done to a driven cluster that runs: to one of its nodes, to which nodes there are, to who
 leads and keeps which queues.
 
-``LocalCluster`` starts and stops it and has its files; this is its other half.
+``DrivenCluster`` starts and stops it and has its files; this is its other half.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from warrener.cluster.drivers import replicas
 from warrener.cluster.drivers.configuration import Configuration
+from warrener.cluster.drivers.host import Host
 from warrener.cluster.drivers.installation import Installation
 from warrener.cluster.drivers.node import Node
 from warrener.cluster.drivers.node_config import (
@@ -20,7 +21,6 @@ from warrener.cluster.drivers.node_config import (
     live_changes,
     node_files,
 )
-from warrener.cluster.drivers.ports import LOOPBACK, ClusterPorts, extended
 from warrener.cluster.drivers.private_files import (
     Credentials,
     PrivateFiles,
@@ -31,13 +31,14 @@ from warrener.cluster.drivers.replicas import Holding
 from warrener.cluster.drivers.upkeep import Upkeep
 from warrener.cluster.errors import (
     ClusterError,
+    HostUnreachable,
     NotRunning,
     NotUnderstood,
     StateBroken,
     UnknownNode,
 )
 from warrener.cluster.leaders.measure import measure
-from warrener.cluster.members import MAX_NODES, by_number, next_name, number_of
+from warrener.cluster.members import by_number
 from warrener.facts.happenings import Event, EventSink, Progress, ProgressSink
 from warrener.facts.ids import NodeName, short_name
 from warrener.facts.leaders import LeaderMove, NotMoved, RateSample
@@ -48,13 +49,12 @@ _T = TypeVar("_T")
 
 
 class Running:
-    """See the module. Attributes are ``LocalCluster``'s, which sets them."""
+    """See the module. Attributes are ``DrivenCluster``'s, which sets them."""
 
     state: Path
     configuration: Configuration
     _files: PrivateFiles
     _record: Record | None
-    _ports: ClusterPorts | None
     _nodes: dict[NodeName, Node]
     _upkeep: Upkeep | None
     _progress: ProgressSink
@@ -64,9 +64,6 @@ class Running:
     @property
     @abstractmethod
     def installation(self) -> Installation: ...
-    @property
-    @abstractmethod
-    def ports(self) -> ClusterPorts: ...
 
     # -- one node of a cluster that runs
 
@@ -113,20 +110,15 @@ class Running:
         Raises UnknownNode for a name that can't be, PortTaken, NodeBusy, NotRunning or StartFailed;
         nothing of it is left then.
         """
-        name = name if name is not None else next_name(self._nodes)
-        if name is None:
-            raise UnknownNode(f"the cluster has {MAX_NODES} nodes; more don't fit on one machine")
-        if name in self._nodes:
-            raise UnknownNode(f"{short_name(name)} is a node of this cluster already")
-        try:
-            number = number_of(name)
-        except ValueError as error:
-            raise UnknownNode(f"{error}") from None
         record = self._record
         assert record is not None, "start() first"
-        self._ports = extended(self.ports, number)
+        name = self._new_name(name)
+        if name in self._nodes:
+            raise UnknownNode(f"{short_name(name)} is a node of this cluster already")
+        await self._make_room(name)
         self._remember(joining=name)
-        self._files.remove_node_data(node_files(self.state, name).data)
+        files = node_files(self.state, name)
+        await self._host(name).remove_folder(files.data)
         self._nodes[name] = self._make_node(name, record, self._files.credentials())
         self._write_configs()
         try:
@@ -145,7 +137,7 @@ class Running:
         if not others:
             raise NotRunning(f"no other node runs whose cluster {node.short} could join")
         await works.forget([node.name])
-        self._files.remove_node_data(node.files.data)
+        await node.host.remove_folder(node.files.data)
         await node.launch()
         limit = timeout if timeout is not None else self._start_timeout
         await node.wait_serving([node.name], limit)
@@ -161,6 +153,7 @@ class Running:
         self._write_configs()
         try:
             await self._works().forget([name])
+            await node.host.remove_folder(node.files.folder)
         except ClusterError as error:  # ``joining`` stays: the next start clears it away
             self._on_event(Event("node.not_cleared_away", name, detail={"error": str(error)}))
             return
@@ -179,10 +172,18 @@ class Running:
         node = self._nodes.pop(name)
         await node.client.close()
         self._write_configs()
-        self._files.remove_node(node.files.folder)
+        await self._remove_all_of(node)
         members = [member for member in self._record_members() if member != name]
         self._remember(members=by_number(members), leaving=None)
         await self._share_anew()
+
+    async def _remove_all_of(self, node: Node) -> None:
+        """What a node that is no member any more has stored, its logs included."""
+        try:
+            await node.host.remove_folder(node.files.folder)
+        except HostUnreachable as error:
+            self._on_event(Event("node.not_cleared_away", node.name, detail={"error": str(error)}))
+        self._files.remove_node(node.files.folder)
 
     async def _leave(self, node: Node) -> None:
         works = self._works()
@@ -224,7 +225,10 @@ class Running:
         """Nodes that run get their new share of the machine's memory; at their next start they
         would get it anyway."""
         try:
-            text = live_changes(len(self._nodes), self.configuration.by_hand)
+            host = next(iter(self._nodes.values())).host
+            shared_by = sum(1 for node in self._nodes.values() if node.host is host)
+            by_hand = self.configuration.by_hand
+            text = live_changes(len(self._nodes), by_hand, shared_by)
             await self._works().eval_somewhere(text)
         except ClusterError as error:
             self._on_event(Event("cluster.not_shared_anew", detail={"error": str(error)}))
@@ -281,6 +285,7 @@ class Running:
             # The tool writes the list first. Put back, so that it tells what is to be done again.
             self._write_plugins(sorted(before))
             raise
+        self._write_plugins(names)  # what it wrote may be on another machine
 
     def plugins(self) -> frozenset[str]:
         """Those that are enabled by name, on all nodes. Raises StateBroken."""
@@ -303,7 +308,7 @@ class Running:
         """What goes through the queues; asks the nodes that run and aren't in maintenance mode,
         which closes their ports. Raises NotRunning or ManagementError if none answers."""
         asked = [
-            (node.name, f"http://{LOOPBACK}:{node.ports.prometheus}")
+            (node.name, f"http://{node.host.address}:{node.ports.prometheus}")
             for node in self._nodes.values()
             if node.state is NodeState.RUNNING and not node.drained
         ]
@@ -319,6 +324,15 @@ class Running:
     def _works(self) -> Upkeep:
         assert self._upkeep is not None, "prepare() first"
         return self._upkeep
+
+    # -- where it is
+
+    @abstractmethod
+    def _host(self, name: NodeName) -> Host: ...
+    @abstractmethod
+    def _new_name(self, name: NodeName | None) -> NodeName: ...
+    @abstractmethod
+    async def _make_room(self, name: NodeName) -> None: ...
 
     # -- of the cluster's files
 
