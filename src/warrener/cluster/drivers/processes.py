@@ -22,8 +22,9 @@ from typing import IO, Final
 
 import psutil
 
-MARK_CLUSTER: Final = "WARRENER_CLUSTER"
-MARK_PART: Final = "WARRENER_PART"
+from warrener.cluster.drivers.marks import MARK_CLUSTER, MARK_PART, mark
+
+__all__ = ["Child", "kill_marked", "mark", "marked", "marks_ending", "part_of", "told_end"]
 
 _ENVIRON_LIMIT: Final = 128 * 1024  # Linux allows more in all, but ours is a few KiB
 
@@ -142,11 +143,6 @@ def told_end(returncode: int | None) -> str:
         except ValueError:
             return f"was killed by signal {-returncode}"
     return f"ended with exit status {returncode}"
-
-
-def mark(cluster: str, part: str) -> dict[str, str]:
-    """The environment variables that mark a part of a cluster."""
-    return {MARK_CLUSTER: cluster, MARK_PART: part}
 
 
 def marked(cluster: str, part: str | None = None) -> list[psutil.Process]:
