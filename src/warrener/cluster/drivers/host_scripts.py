@@ -348,9 +348,9 @@ if why=$(mkdir -p -m 700 "$folder" 2>&1 && : 2>&1 >"$folder/.warrener-test"); th
 else
   echo "folder ${why:-$folder can't be written to}"
 fi
+case $wanted in "~"/*) wanted=$(pwd)/${wanted#??} ;; esac
 case $wanted in
   "") set -- /usr/lib/rabbitmq/lib/rabbitmq_server-* ;;
-  "~"/*) wanted=$(pwd)/${wanted#??}; set -- "$wanted" "${wanted%/sbin}" "$wanted"/rabbitmq_server-* ;;
   *) set -- "$wanted" "${wanted%/sbin}" "$wanted"/rabbitmq_server-* ;;
 esac
 for root in "$@"; do

@@ -56,6 +56,7 @@ from warrener.cluster.drivers.upkeep import Upkeep
 from warrener.cluster.errors import (
     BootFailed,
     ClusterError,
+    MembersDiffer,
     StartFailed,
     UnknownNode,
 )
@@ -177,7 +178,6 @@ class DrivenCluster(Running):
             return
         try:
             await self._find_installation()
-            self.installation.check_plugins(self.spec.plugins)
             self._files.prepare()
             self._holds.callback(os.close, self._files.lock())
             record = self._files.read_record() or Record(id=secrets.token_hex(8))
@@ -382,7 +382,7 @@ class DrivenCluster(Running):
 
     @abstractmethod
     async def _find_installation(self) -> None:
-        """``installation`` is known from here on, if that takes no host."""
+        """It has what is wanted of it; where it is on hosts that is found out later."""
 
     @abstractmethod
     async def _reach_hosts(self, record: Record) -> Record:
@@ -538,7 +538,7 @@ class LocalCluster(DrivenCluster):
         return self._installation
 
     async def _find_installation(self) -> None:
-        _ = self.installation  # raises if there is none
+        self.installation.check_plugins(self.spec.plugins)
 
     def _installation_of(self, name: NodeName) -> Installation:
         return self.installation
@@ -548,6 +548,12 @@ class LocalCluster(DrivenCluster):
         return load_schema(installation.root, installation.version, self.spec.plugins)
 
     async def _reach_hosts(self, record: Record) -> Record:
+        if record.hosts:
+            raise MembersDiffer(
+                f"the cluster in {self.state} runs on other hosts ("
+                f"{', '.join(host.host for host in record.hosts)}), and none is named; start it "
+                f"with the warrener.toml that has them (-f FILE)"
+            )
         return record
 
     def _host(self, name: NodeName) -> Host:

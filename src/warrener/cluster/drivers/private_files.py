@@ -20,6 +20,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from warrener.cluster.errors import StateBroken, StateInUse
+from warrener.cluster.hosts import HostSpec
 from warrener.facts.ids import NodeName
 
 USER: Final = "warrener"
@@ -37,7 +38,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     ``members``: the nodes that have joined, empty until the cluster was formed for the first time.
     ``joining``: a node that is being added, or made anew; ``leaving``: one that is being removed
-    and holds nothing any more. Both are None at most times.
+    and holds nothing any more. Both are None at most times. ``hosts``: where the nodes are, if on
+    other machines.
     """
 
     id: str
@@ -47,6 +49,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     joining: NodeName | None = None
     leaving: NodeName | None = None
     rabbitmq: str = ""
+    hosts: tuple[HostSpec, ...] = ()
 
 
 class Chosen(msgspec.Struct, frozen=True, kw_only=True):

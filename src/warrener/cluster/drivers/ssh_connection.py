@@ -15,7 +15,7 @@ short ones wait for one another.
 import asyncio
 import contextlib
 import getpass
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Final
 
@@ -128,7 +128,7 @@ class Connection:
             raise OSError(f"on {self.name}: {said or f'exit status {done.exit_status}'}")
         return told
 
-    async def follow(self, text: str) -> AsyncIterator[str]:
+    async def follow(self, text: str) -> AsyncGenerator[str, None]:
         """The lines of a script, as they come. Raises HostUnreachable when the connection breaks;
         what ends the iteration ends the script."""
         connection = self._usable()
