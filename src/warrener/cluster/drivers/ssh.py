@@ -33,6 +33,7 @@ from warrener.cluster.drivers.leftovers import STOP_TIMEOUT, Leftover
 from warrener.cluster.drivers.local import START_TIMEOUT, DrivenCluster
 from warrener.cluster.drivers.ports import ClusterPorts, NodePorts, layout
 from warrener.cluster.drivers.private_files import PrivateFiles, Record
+from warrener.cluster.drivers.processes import kill_marked
 from warrener.cluster.drivers.schema_files import load_schema
 from warrener.cluster.drivers.ssh_checks import Look
 from warrener.cluster.drivers.ssh_connection import Connection
@@ -316,6 +317,7 @@ class SshCluster(DrivenCluster):
                 await machine.kill_marked(machine.cluster)
 
         await asyncio.gather(*map(kill, self._machines.values()))
+        await asyncio.to_thread(kill_marked, self._files.mark(record))  # what runs beside the nodes
 
 
 _MORE_PATH: Final = "/usr/local/sbin:/usr/sbin:/sbin:/usr/lib/erlang/bin:/usr/local/lib/erlang/bin"
