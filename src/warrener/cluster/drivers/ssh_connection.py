@@ -15,6 +15,7 @@ short ones wait for one another.
 import asyncio
 import contextlib
 import getpass
+import logging
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Final
@@ -44,6 +45,7 @@ SHORT_CHANNELS: Final = 5
 _CHUNK: Final = 64 * 1024
 
 log = structlog.get_logger(__name__)
+logging.getLogger("asyncssh").setLevel(logging.WARNING)  # else it tells of each channel
 
 
 class Connection:
@@ -110,7 +112,10 @@ class Connection:
         connection = self._usable()
         try:
             async with self._channels, asyncio.timeout(timeout):
-                done = await connection.run(command, input=data, encoding=None)
+                if data:
+                    done = await connection.run(command, input=data, encoding=None)
+                else:  # asyncssh takes an empty input for none, and leaves it open
+                    done = await connection.run(command, stdin=asyncssh.DEVNULL, encoding=None)
         except TimeoutError:
             raise HostUnreachable(
                 f"{self.name} didn't answer within {timeout:g} s over SSH"

@@ -51,9 +51,8 @@ class SshHost:
         own = [files.home / _COOKIE, files.plugins, files.shared / "rabbitmq-env.conf"]
         own += [path for path in files.folder.iterdir() if path.is_file()]
         own += (files.shared / "conf.d").glob("*.conf")
-        async with asyncio.TaskGroup() as group:
-            for path in own:
-                group.create_task(self.deliver_file(path), name=f"deliver:{path.name}")
+        for path in own:  # one after the other: a hundredth of a second each
+            await self.deliver_file(path)
 
     async def deliver_file(self, local: Path) -> None:
         data = await asyncio.to_thread(local.read_bytes)
