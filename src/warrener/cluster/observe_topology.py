@@ -23,6 +23,7 @@ async def observe_topology(
     balancer_policy: PolicyName,
     weights: Mapping[NodeName, int],
     config: Mapping[str, Scalar],
+    chosen: Mapping[str, str],
     started_as: ClusterSpec,
 ) -> Observed:
     """All of it, asked of one node. What the management API doesn't tell is passed in (plugins are
@@ -75,6 +76,7 @@ async def observe_topology(
         policies=policies,
         queues=queues,
         config=config,
+        chosen=chosen,
         balancer_policy=balancer_policy,
         weights=weights,
         started_as=started_as,

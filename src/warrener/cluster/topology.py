@@ -336,6 +336,7 @@ class _Planner:
                 if id_ not in policies and id_.vhost not in others
             ),
             plugins=tuple(sorted(self._seen.plugins - set(self._spec.plugins))),
+            config=tuple(key for key in self._seen.chosen if key not in self._spec.config),
         )
 
     def _removals(self) -> Iterator[Step]:
@@ -358,6 +359,9 @@ class _Planner:
             changes = tuple(Change(name, "on", "off") for name in self._unlisted.plugins)
             action = SetPlugins(tuple(self._spec.plugins))
             yield Step(Verb.CHANGE, Thing.PLUGINS, "on every node", changes, action, Danger.REMOVES)
+        for key in self._unlisted.config:
+            change = Change(key, self._seen.chosen[key], "as RabbitMQ has it")
+            yield Step(Verb.CHANGE, Thing.CONFIG, key, (change,), SetConfig(key, None))
 
 
 # -- in words

@@ -53,7 +53,8 @@ class Actions:
     set_plugins   exactly these, on every node
     add_node      the node of this name is made, joins and is fit
     remove_node   its queues are led and kept elsewhere, it leaves, its data is gone
-    set_config    a setting of RabbitMQ is in force on every node, restarts included
+    set_config    a setting of RabbitMQ is in force on every node, restarts included; None: it is
+                  as if nobody had chosen one
     config        of these settings those in force; where that comes to the same, as they are here
     renamed       the cluster's name was changed: for who shows it
 
@@ -63,7 +64,7 @@ class Actions:
     set_plugins: Callable[[Sequence[str]], Awaitable[None]] | None = None
     add_node: Callable[[NodeName], Awaitable[None]] | None = None
     remove_node: Callable[[NodeName], Awaitable[None]] | None = None
-    set_config: Callable[[str, Scalar], Awaitable[None]] | None = None
+    set_config: Callable[[str, Scalar | None], Awaitable[None]] | None = None
     config: Callable[[Mapping[str, Scalar]], Awaitable[Mapping[str, Scalar]]] | None = None
     renamed: Callable[[str], None] = lambda name: None
 

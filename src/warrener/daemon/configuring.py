@@ -180,23 +180,35 @@ class Configuring:
                 found[key] = other.in_force
         return found
 
-    async def set_described(self, key: str, value: Scalar, steps: Steps) -> None:
-        """What the description says of a key is in force on every node; a step of a longer
-        operation. Raises DaemonError or Refused, and leaves the old value in force then."""
+    def chosen(self) -> dict[str, str]:
+        """What somebody chose, by a description or with ``config set``, as it may be shown."""
+        configured = self._configured()
+        by_hand = {**configured.chosen, **configured.described}
+        return {key: config_report.hidden(key, value) or "" for key, value in by_hand.items()}
+
+    async def set_described(self, key: str, value: Scalar | None, steps: Steps) -> None:
+        """What the description says of a key is in force on every node, nothing (None) included; a
+        step of a longer operation. Raises DaemonError or Refused, and leaves the old value in force
+        then."""
         configured = self._configured()
         schema = await asyncio.to_thread(lambda: configured.schema)
-        written, _ = _written({key: value}, schema)
+        after: str | None = None
+        if value is not None:
+            after = _written({key: value}, schema)[0][key]
+        try:
+            known = describe(key, schema)
+        except WrongSetting as wrong:
+            raise DaemonError(str(wrong)) from None
         before = configured.described.get(key)
         configured.describe(key, None)
-        request = SetConfigRequest(key, written[key])
-        known = describe(key, schema)
-        change = _Change(self._service, self._upkeep, configured, request, known, written[key])
+        request = SetConfigRequest(key, after)
+        change = _Change(self._service, self._upkeep, configured, request, known, after)
         try:
             await change.carry_out(steps)
         except BaseException:
             configured.describe(key, before)
             raise
-        configured.describe(key, written[key])
+        configured.describe(key, after)
 
     def _configured(self) -> Configured:
         if self._service.phase is not Phase.RUNNING or self._service.balancer is None:

@@ -88,7 +88,7 @@ class Describe:
                 command = f"`warrener node remove {short_name(name)} --force`"
                 raise DaemonError(f"{refused.message}: {command}") from refused
 
-        async def set_config(key: str, value: Scalar) -> None:
+        async def set_config(key: str, value: Scalar | None) -> None:
             try:
                 await self._configuring.set_described(key, value, says)
             except Refused as refused:
@@ -219,6 +219,7 @@ class Describe:
                 balancer_policy=statistics.policy,
                 weights={backend.name: backend.weight for backend in statistics.backends},
                 config=config,
+                chosen=self._configuring.chosen() if actions.config is not None else {},
                 started_as=self._service.cluster.spec,
             )
         except ManagementError as error:
@@ -318,5 +319,6 @@ def _unlisted(found: Unlisted) -> dict[str, list[str]]:
         "virtual hosts": found.vhosts,
         "policies": found.policies,
         "plugins": found.plugins,
+        "settings": found.config,
     }
     return {kind: list(names) for kind, names in kinds.items() if names}

@@ -160,7 +160,15 @@ def take(seen: Observed, action: Action) -> Observed:
             made = replace(queue, type=queue.type or "classic")
             return replace(seen, queues={**seen.queues, key: made})
         case SetConfig(key, value):
-            return replace(seen, config={**seen.config, key: value})
+            if value is None:
+                return replace(
+                    seen, config=without(seen.config, key), chosen=without(seen.chosen, key)
+                )
+            return replace(
+                seen,
+                config={**seen.config, key: value},
+                chosen={**seen.chosen, key: str(value)},
+            )
         case SetBalancerPolicy(policy):
             return replace(seen, balancer_policy=policy)
         case SetWeight(node, weight):

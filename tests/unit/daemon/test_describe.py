@@ -277,6 +277,25 @@ async def test_settings_are_put_in_force_live_or_by_restarts(
         assert (await on.diff(CONFIG)).steps == []
 
 
+async def test_a_setting_that_left_the_file_is_named_or_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "LOOK", 0)
+    async with stage(tmp_path) as on:
+        configuration = on.scene.cluster.configuration
+        configuration.names = [N1, N2]
+        await on.apply("[config]\nheartbeat = 30\n")
+        found = await on.diff("")
+        assert found.steps == []
+        assert found.unlisted == {"settings": ["heartbeat"]}
+        shown = await on.diff("", prune=True)
+        assert [change.before for step in shown.steps for change in step.changes] == ["30"]
+        answer = await on.apply("", prune=True)
+        assert (answer.failed, answer.left, answer.unlisted) == (None, [], {})
+        assert (configuration.described, configuration.chosen) == ({}, {})
+        assert not (await on.diff("", prune=True)).steps
+
+
 async def test_a_setting_that_rabbitmq_refuses_leaves_the_old_one(tmp_path: Path) -> None:
     async with stage(tmp_path) as on:
         configuration = on.scene.cluster.configuration
