@@ -14,10 +14,11 @@ import os
 import secrets
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 CLIENT = "client"
 NET = 77
@@ -197,16 +198,16 @@ class Lan:
     @contextlib.contextmanager
     def partition(self, machine: Machine, others: Sequence[str]) -> Iterator[None]:
         """Nothing gets from the machine to these addresses, or back."""
-        addresses = ", ".join(others)
+        hook = "type filter hook"
+        them = f"{{ {', '.join(others)} }}"
         machine.run(
             "nft",
             "-f",
             "-",
             text=(
                 "table inet cut {\n"
-                f"chain in {{ type filter hook input priority 0; ip saddr {{ {addresses} }} drop; }}\n"
-                f"chain out {{ type filter hook output priority 0; "
-                f"ip daddr {{ {addresses} }} drop; }}\n}}\n"
+                f"chain in {{ {hook} input priority 0; ip saddr {them} drop; }}\n"
+                f"chain out {{ {hook} output priority 0; ip daddr {them} drop; }}\n}}\n"
             ),
         )
         try:
@@ -247,15 +248,6 @@ def _keygen(path: Path) -> None:
 
 def _children(pid: int) -> list[int]:
     """All below a process, nodes excepted: those have sessions of their own, under no sshd."""
-    import psutil
-
     with contextlib.suppress(psutil.Error):
         return [one.pid for one in psutil.Process(pid).children(recursive=True)]
     return []
-
-
-def wait_for(what: str, holds: object, within: float = 30.0) -> None:
-    deadline = time.monotonic() + within
-    while not holds():  # type: ignore[operator]
-        assert time.monotonic() < deadline, f"not within {within:g} s: {what}"
-        time.sleep(0.1)

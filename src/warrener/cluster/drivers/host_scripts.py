@@ -101,7 +101,7 @@ cat "$output"
 
 def kill_group(pid: int) -> str:
     """Ends a program that ``run`` started, with all that it started."""
-    return script("kill -9 -- -$pid 2>/dev/null; :\n", pid=pid)
+    return script('kill -s KILL -- "-$pid" 2>/dev/null; :\n', pid=pid)
 
 
 _SUPERVISOR: Final = """\

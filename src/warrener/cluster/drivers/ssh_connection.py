@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import getpass
 import logging
+import os
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Final
@@ -133,22 +134,26 @@ class Connection:
             raise OSError(f"on {self.name}: {said or f'exit status {done.exit_status}'}")
         return told
 
-    async def follow(self, text: str) -> AsyncGenerator[str, None]:
-        """The lines of a script, as they come. Raises HostUnreachable when the connection breaks;
-        what ends the iteration ends the script."""
+    async def follow(self, text: str) -> AsyncGenerator[bytes, None]:
+        """The lines of a script, as they come, with their ends. Raises HostUnreachable when the
+        connection breaks; what ends the iteration ends the script."""
         connection = self._usable()
         try:
-            process = await connection.create_process("sh -s", encoding="utf-8", errors="replace")
+            process = await connection.create_process("sh -s", encoding=None)
         except (asyncssh.Error, OSError) as error:
             raise HostUnreachable(f"{self.name} can't be asked over SSH: {error}") from error
+        begin, rest, begun = BEGIN.strip().encode(), b"", False
         try:
-            process.stdin.write(text)
+            process.stdin.write(text.encode())
             process.stdin.write_eof()
-            begun = False
-            async for line in process.stdout:
-                if begun:
-                    yield line.rstrip("\n")
-                begun = begun or line.endswith(BEGIN)
+            while data := await process.stdout.read(_CHUNK):
+                *lines, rest = (rest + data).split(b"\n")
+                for line in lines:
+                    if begun:
+                        yield line + b"\n"
+                    begun = begun or line.endswith(begin)
+            if rest:
+                yield rest
         except (asyncssh.Error, OSError) as error:
             raise HostUnreachable(f"the SSH connection to {self.name} broke: {error}") from error
         finally:
@@ -227,7 +232,8 @@ class Connection:
                 f"{CONNECT_TIMEOUT:g} s"
             ) from None
         except (asyncssh.Error, OSError) as error:
-            told = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            number = error.errno if isinstance(error, OSError) else None
+            told = os.strerror(number) if number else str(error)
             raise HostUnreachable(f"{self.name} is not reached over SSH: {where}: {told}") from None
 
     async def _strange_key(self) -> str:

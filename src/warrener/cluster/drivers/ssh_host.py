@@ -120,7 +120,7 @@ class SshHost:
     ) -> Ran:
         await self._ask(host_scripts.make_folders([self.path(output).parent]))
         text = host_scripts.run(arguments, environment, self.path(folder), self.path(output))
-        lines: list[str] = []
+        lines: list[bytes] = []
         size = 0
 
         async def read() -> None:
@@ -141,12 +141,13 @@ class SshHost:
             await asyncio.shield(asyncio.ensure_future(self._kill(lines)))
             raise
         match lines:
-            case [_, status, *printed] if status.isdigit():
-                return Ran(as_returncode(int(status)), "".join(f"{line}\n" for line in printed))
+            case [_, status, *printed] if status.strip().isdigit():
+                told = b"".join(printed).decode("utf-8", "replace")
+                return Ran(as_returncode(int(status)), told)
         raise HostUnreachable(f"{self.connection.name} didn't tell how {arguments[0]} ended")
 
-    async def _kill(self, lines: Sequence[str]) -> None:
-        if lines and lines[0].isdigit():
+    async def _kill(self, lines: Sequence[bytes]) -> None:
+        if lines and lines[0].strip().isdigit():
             with contextlib.suppress(OSError, ClusterError):
                 await self._ask(host_scripts.kill_group(int(lines[0])))
 
@@ -268,7 +269,7 @@ class SshProcess:
             with contextlib.suppress(HostUnreachable):
                 async with contextlib.aclosing(connection.follow(script)) as lines:
                     async for line in lines:
-                        self._heard(line)
+                        self._heard(line.decode("ascii", "replace").strip())
             if not self.exited.is_set():
                 await asyncio.sleep(_AGAIN)
 
