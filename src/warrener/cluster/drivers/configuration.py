@@ -150,7 +150,7 @@ class Configuration:
         return [
             name
             for name, node in self._nodes.items()
-            if node.state is NodeState.RUNNING and not node.frozen
+            if node.state is NodeState.RUNNING and node.reachable and not node.frozen
         ]
 
     async def values(self, name: NodeName, targets: Iterable[str]) -> Told:

@@ -106,8 +106,7 @@ class Node:
 
     def _seen_state(self) -> NodeState:
         runs = self.state in {NodeState.STARTING, NodeState.RUNNING}
-        unknown = runs and self._child is not None and not self._child.reachable
-        return NodeState.UNREACHABLE if unknown else self.state
+        return NodeState.UNREACHABLE if runs and not self.reachable else self.state
 
     @property
     def pid(self) -> int | None:
@@ -115,6 +114,11 @@ class Node:
         if self._child is None or self._child.exited.is_set():
             return None
         return self._child.vm_pid
+
+    @property
+    def reachable(self) -> bool:
+        """Whether anything can be done to its process."""
+        return self._child is None or self._child.reachable
 
     @property
     def frozen(self) -> bool:

@@ -20,6 +20,12 @@ DISK_FREE_LIMIT: Final = "100MB"
 """RabbitMQ's default is 50 MB, too little for three nodes that write at once; more would refuse to
 work on a laptop with a full disk."""
 
+NET_TICKTIME: Final = 6
+"""Seconds without a sign of life, give or take a quarter, after which a node on another host counts
+as gone. RabbitMQ's default is 60: for so long a partition where packets just vanish goes unnoticed
+by Erlang, and a node that is cut off goes on taking messages that it can't confirm. Measured in
+docs/decisions/0013-hosts.md."""
+
 LOG_SIZE: Final = 10 * 1024 * 1024
 LOG_COUNT: Final = 3
 
@@ -106,6 +112,8 @@ def own_settings(
         "log.console": "false",
         "cluster_formation.peer_discovery_backend": "classic_config",
     }
+    if address != LOOPBACK:  # there is a network between them, and it can break
+        settings["net_ticktime"] = NET_TICKTIME
     if release < (4, 0):  # classic queues had a locator of their own
         settings["queue_master_locator"] = "min-masters"
     if release < (3, 13):

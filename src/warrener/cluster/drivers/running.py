@@ -191,6 +191,11 @@ class Running:
             raise NotRunning(
                 f"{node.short} is the only node that runs; the others have to forget it"
             )
+        if not node.reachable and await node.greets():
+            raise HostUnreachable(
+                f"{node.short} can't be stopped: its host {node.host.address} is not reached over "
+                f"SSH, and the node serves all the same"
+            )
         self._remember(leaving=node.name)
         await node.stop()
         await works.forget([node.name])
@@ -209,6 +214,7 @@ class Running:
                     f"{node.short} can't be replaced: no other node runs whose cluster it could "
                     f"join"
                 )
+            await node.host.has_data(node.files, name)  # raises if its host isn't reached
             self._remember(joining=name)
             await node.stop()
             try:

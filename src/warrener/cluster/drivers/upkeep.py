@@ -209,7 +209,7 @@ class Upkeep:
             self._progress(Progress(node.short, "has its plugins", done=True))
 
     def _answers(self, node: Node) -> bool:
-        return node.state is NodeState.RUNNING and not node.frozen
+        return node.state is NodeState.RUNNING and node.reachable and not node.frozen
 
     def _must_run(self, node: Node) -> None:
         if node.state is not NodeState.RUNNING:
