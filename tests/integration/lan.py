@@ -84,6 +84,7 @@ class Lan:
             Machine(f"n{n}", f"10.{NET}.0.{n}", self._space(f"h{n}"), folder / f"h{n}")
             for n in range(1, hosts + 1)
         ]
+        self.members = self.machines  # those that a description names by default
         self.client = f"10.{NET}.0.10"
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -219,7 +220,7 @@ class Lan:
 
     def description(self, machines: Sequence[Machine] | None = None, more: str = "") -> str:
         """The cluster on these machines."""
-        chosen = self.machines if machines is None else machines
+        chosen = self.members if machines is None else machines
         common = f'[ssh]\nuser = "root"\nkey = "{self.key}"\nknown_hosts = "{self.known_hosts}"\n\n'
         return more + common + "".join(machine.table() for machine in chosen)
 

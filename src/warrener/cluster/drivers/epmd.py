@@ -9,10 +9,10 @@ import contextlib
 from pathlib import Path
 from typing import Final
 
-from warrener.cluster.drivers.host import Host, Process
+from warrener.cluster.drivers.host import Host, Process, how_it_ended
 from warrener.cluster.drivers.installation import Installation
 from warrener.cluster.drivers.node_config import epmd_environment
-from warrener.cluster.drivers.processes import mark, told_end
+from warrener.cluster.drivers.processes import mark
 from warrener.cluster.errors import ClusterError, StartFailed
 from warrener.facts.happenings import Event, EventSink
 from warrener.facts.reasons import NodeState
@@ -58,7 +58,7 @@ class Epmd:
             assert self._child is not None
             ended = self._child.exited.is_set()
             if ended or asyncio.get_running_loop().time() > deadline:
-                how = told_end(self._child.returncode)
+                how = how_it_ended(self._child)
                 raise StartFailed("epmd", f"doesn't listen ({how})", (), self._told)
             await asyncio.sleep(_LOOK_EVERY)
         self._keeper = asyncio.create_task(self._keep(on_event), name="keep:epmd")
@@ -105,7 +105,7 @@ class Epmd:
         while True:
             assert self._child is not None
             await self._child.exited.wait()
-            how = told_end(self._child.returncode)
+            how = how_it_ended(self._child)
             on_event(Event("epmd.exited", "epmd", NodeState.DOWN.value, {"how": how}))
             launched = False
             while not launched:

@@ -20,7 +20,7 @@ from typing import Final, Protocol
 
 from warrener.cluster.drivers.node_config import NodeFiles
 from warrener.cluster.drivers.ports import LOOPBACK, holder, taken
-from warrener.cluster.drivers.processes import Child, kill_marked
+from warrener.cluster.drivers.processes import Child, kill_marked, told_end
 from warrener.facts.ids import NodeName
 
 MAX_OUTPUT: Final = 16 * 1024 * 1024
@@ -67,6 +67,15 @@ class Process(Protocol):
 
     async def wait(self, timeout: float) -> bool:
         """Whether it has ended within ``timeout`` seconds."""
+
+
+def how_it_ended(process: Process) -> str:
+    """For people."""
+    if process.exited.is_set() and process.returncode is None:
+        return (
+            "ended, and nobody saw how (its host was started anew, or what looked after it ended)"
+        )
+    return told_end(process.returncode)
 
 
 class Host(Protocol):

@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Final
 
 from warrener.cluster.drivers.boot_log import stage, telling_lines
-from warrener.cluster.drivers.host import KILL_TIMEOUT, Host, Process
+from warrener.cluster.drivers.host import KILL_TIMEOUT, Host, Process, how_it_ended
 from warrener.cluster.drivers.node_config import NodeFiles
 from warrener.cluster.drivers.ports import NodePorts
-from warrener.cluster.drivers.processes import told_end
 from warrener.cluster.errors import BootFailed, HostUnreachable, StartFailed
 from warrener.facts.happenings import Event, EventSink, Progress, ProgressSink
 from warrener.facts.ids import NodeName, short_name
@@ -175,7 +174,7 @@ class Node:
         except TimeoutError:
             raise await self._failed(f"did not come up within {timeout:g} s") from None
         if child.exited.is_set():
-            raise await self._failed(f"{told_end(child.returncode)} while it booted", BootFailed)
+            raise await self._failed(f"{how_it_ended(child)} while it booted", BootFailed)
         await serving  # raises what it raised
         self.state = NodeState.RUNNING
         self._progress(
@@ -304,7 +303,7 @@ class Node:
                     "node.exited",
                     self.name,
                     NodeState.DOWN.value,
-                    {"pid": child.pid, "how": told_end(child.returncode)},
+                    {"pid": child.pid, "how": how_it_ended(child)},
                 )
             )
         with contextlib.suppress(HostUnreachable):  # whoever starts it next clears away as well

@@ -20,7 +20,7 @@ DISK_FREE_LIMIT: Final = "100MB"
 """RabbitMQ's default is 50 MB, too little for three nodes that write at once; more would refuse to
 work on a laptop with a full disk."""
 
-NET_TICKTIME: Final = 6
+NET_TICKTIME: Final = 4
 """Seconds without a sign of life, give or take a quarter, after which a node on another host counts
 as gone. RabbitMQ's default is 60: for so long a partition where packets just vanish goes unnoticed
 by Erlang, and a node that is cut off goes on taking messages that it can't confirm. Measured in
