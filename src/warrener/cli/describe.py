@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import typer
 
+from warrener.cli import leaders
 from warrener.cli.common import (
     BAD_INPUT,
     CliError,
@@ -59,6 +60,7 @@ def register(app: typer.Typer) -> None:
 
 
 def init(
+    context: typer.Context,
     path: PathArgument = Path(SPEC_FILE),
     profile: Annotated[
         str,
@@ -69,6 +71,14 @@ def init(
         ),
     ] = "orders",
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    from_cluster: Annotated[
+        bool, typer.Option("--from-cluster", help="Of what the cluster that runs holds.")
+    ] = False,
+    from_file: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FILE", help="Of a backup, or of RabbitMQ's definitions."),
+    ] = None,
+    state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a commented warrener.toml to start from.
@@ -76,15 +86,23 @@ def init(
     Each value in it has its reason beside it. `warrener apply` then makes the
     cluster so; `warrener diff` shows what it would do.
 
+    --from and --from-cluster write what is there already: virtual hosts, users
+    (their passwords as variables to be set), policies, queues.
+
     Examples:
 
       warrener init
       warrener init --profile realtime prices.toml
+      warrener init --from definitions.json
     """
+    from warrener.cli import init_from
     from warrener.cluster.mistakes import nearest
     from warrener.cluster.profiles import PROFILES
 
     text = PROFILES.get(profile)
+    if from_cluster or from_file is not None:
+        profile = str(from_file or "the cluster that runs")
+        text = init_from.text_of(from_file, folder_of(context, state))
     if text is None:
         close = nearest(profile, list(PROFILES))
         hint = f": did you mean {close!r}?" if close else "."
@@ -100,6 +118,7 @@ def init(
         ) from None
     except OSError as error:
         raise CliError(f"{shown(path)} can't be written: {error.strerror or error}") from None
+    init_from.warn_if_mistaken(text, path)
     if as_json:
         print_json({"path": str(path.absolute()), "profile": profile})
         return
@@ -225,6 +244,8 @@ def apply(
         print_json(msgspec.to_builtins(answer) | {"started": started})
     elif todo:
         render_describe.applied(out(), answer)
+        if answer.leaders is not None:
+            _say(f"{leaders.spread_told(folder, answer.leaders)}.")
     if todo or started:
         _tell_unlisted(answer.unlisted)
     _exit_if_unfinished(folder, answer)
@@ -243,7 +264,7 @@ def _start(folder: StateFolder, file: Path, *, yes: bool) -> None:
     if not yes and not typer.confirm("Start it?", err=True):
         raise CliError("nothing was changed")
     with ProgressView() as view:
-        launch(Options(folder.path, file), view)
+        launch(Options(folder.path, file, for_apply=True), view)
 
 
 def _take(folder: StateFolder, request: "ApplyRequest") -> "ApplyAnswer":

@@ -135,6 +135,12 @@ class _Planner:
         return free[: max(0, self._spec.nodes - len(self._seen.nodes))]
 
     def _nodes_to_add(self) -> Iterator[Step]:
+        going = self._seen.nodes[self._spec.nodes :] if self._spec.nodes_given else ()
+        for name in self._seen.unspread:
+            if name in going:
+                continue
+            change = Change("replicas", "", "its share")
+            yield Step(Verb.CHANGE, Thing.NODE, short_name(name), (change,), AddNode(name))
         for name in self._coming:
             yield Step(Verb.MAKE, Thing.NODE, short_name(name), (), AddNode(name))
 
@@ -185,6 +191,8 @@ class _Planner:
         changes = list(_changes(before, after))
         if type_change is not None and can_change_type:
             changes.append(type_change)
+        if wanted.name in self._seen.unreached:
+            changes.append(Change("Warrener's own access", "none", "all"))
         if changes:
             yield Step(Verb.CHANGE, Thing.VHOST, wanted.name, tuple(changes), PutVHost(wanted))
         if type_change is not None and not can_change_type:

@@ -68,6 +68,8 @@ class NameCluster:
 
 @dataclass(frozen=True, slots=True)
 class AddNode:
+    """It joins; if it has, it gets its share of replicas."""
+
     name: NodeName
 
 
@@ -211,7 +213,9 @@ class Observed:
     """What a running cluster holds. ``own_user`` is left out of ``users``; ``queues`` has those
     that are asked for; ``config`` the settings that are in force, as far as anybody tells;
     ``chosen`` those that somebody chose, by a description or with ``config set``, as they may be
-    shown; ``started_as`` what the daemon was started with."""
+    shown; ``started_as`` what the daemon was started with; ``unspread`` are nodes that have joined
+    without being given replicas; ``unreached`` virtual hosts in which Warrener's own user has no
+    permissions, so that it can't declare queues there."""
 
     release: Release
     cluster_name: str
@@ -226,6 +230,8 @@ class Observed:
     weights: Mapping[NodeName, int]
     started_as: ClusterSpec
     chosen: Mapping[str, str] = field(default_factory=dict)
+    unspread: tuple[NodeName, ...] = ()
+    unreached: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,23 @@ from typing import Final
 import msgspec
 
 from warrener.control import (
+    backup_operations,
     config_operations,
     describe_operations,
     node_operations,
     operations,
+    upgrade_operations,
 )
 from warrener.control.operations import Operation
 
-_MODULES: Final = (operations, node_operations, describe_operations, config_operations)
+_MODULES: Final = (
+    operations,
+    upgrade_operations,
+    node_operations,
+    describe_operations,
+    config_operations,
+    backup_operations,
+)
 
 OPERATIONS: Final[Mapping[str, Operation[msgspec.Struct, msgspec.Struct]]] = {
     found.name: found

@@ -18,6 +18,7 @@ def main() -> int:
     parser.add_argument("--file", type=Path)
     parser.add_argument("--nodes", type=int)
     parser.add_argument("--data-plane", type=DataPlane)
+    parser.add_argument("--for-apply", action="store_true")
     parser.add_argument("--report", type=int, required=True, metavar="FD")
     given = parser.parse_args()
     os.chdir("/")  # a daemon holds no folder that somebody may want to unmount
@@ -26,7 +27,9 @@ def main() -> int:
     try:
         from warrener.daemon.run import run  # noqa: PLC0415  # its import errors are reported too
 
-        options = Options(given.state, given.file, given.nodes, True, given.data_plane)
+        options = Options(
+            given.state, given.file, given.nodes, True, given.data_plane, given.for_apply
+        )
         run(options, reporter)
     except DaemonError as error:
         reporter.failed(error)

@@ -145,6 +145,8 @@ def _spawn(options: Options, report: int) -> int:
         arguments += ["--nodes", str(options.nodes)]
     if options.data_plane is not None:
         arguments += ["--data-plane", options.data_plane]
+    if options.for_apply:
+        arguments.append("--for-apply")
     # Not subprocess: nobody will wait for this child, and Popen objects object to that.
     return os.posix_spawn(
         sys.executable,

@@ -36,11 +36,14 @@ from warrener.daemon.errors import DaemonError, Interrupted
 from warrener.daemon.event_log import EventLog
 from warrener.daemon.feed import Feed
 from warrener.daemon.handlers import Handlers
+from warrener.daemon.keeping import Keeping
 from warrener.daemon.leaders import Leaders
 from warrener.daemon.membership import Membership
 from warrener.daemon.observer import STALE_AFTER, Observer, is_news
 from warrener.daemon.parts import Balancer, BalancerFactory, Cluster, Reporter
+from warrener.daemon.spreading import Spreading
 from warrener.daemon.switch import Switch
+from warrener.daemon.upgrading import Upgrading
 from warrener.daemon.upkeep import Upkeep
 from warrener.daemon.works import Works
 from warrener.facts.happenings import Event, Progress, ProgressSink
@@ -82,6 +85,7 @@ class Service:
         self.cluster = cluster
         self.balancer: Balancer | None = None
         self.phase = Phase.STARTING
+        self.now = now
         self.discard = False  # what the nodes hold, once it stops
         self.monotonic = monotonic
         self._name = name
@@ -99,11 +103,16 @@ class Service:
         self._upkeep = Upkeep(self, self._works)
         membership = Membership(self, self._works, self._upkeep)
         leaders = Leaders(self, self._works)
+        self.spreading = Spreading(self, self._works, leaders)
         configuring = Configuring(self, self._works, self._upkeep)
-        describe = Describe(
+        self.describe = describe = Describe(
             self, self._works, membership, configuring, GeneratedPasswords(folder.path)
         )
-        handlers = Handlers(self, self._upkeep, membership, leaders, configuring, describe)
+        keeping = Keeping(self, self._works, configuring, describe, version)
+        upgrading = Upgrading(self, self._works, self._upkeep, describe)
+        handlers = Handlers(
+            self, self._upkeep, membership, leaders, configuring, describe, keeping, upgrading
+        )
         self._control = ControlServer(folder.socket, handlers.table())
 
     # ------------------------------------------------------------------------ life

@@ -19,7 +19,8 @@ from warrener.cluster.catalogue.schema import Schema
 from warrener.cluster.drivers import leftovers
 from warrener.cluster.drivers.config_scripts import Told
 from warrener.cluster.drivers.configuration import Configuration
-from warrener.cluster.drivers.installation import find_installation
+from warrener.cluster.drivers.installation import Installation, find_installation
+from warrener.cluster.drivers.installations import Candidate
 from warrener.cluster.drivers.local import DrivenCluster, LocalCluster
 from warrener.cluster.drivers.node import LocalNode
 from warrener.cluster.drivers.private_files import PrivateFiles
@@ -28,7 +29,7 @@ from warrener.cluster.drivers.schema_files import load_schema
 from warrener.cluster.errors import ClusterError, StateBroken
 from warrener.cluster.look_up import look_up
 from warrener.cluster.mistakes import SpecError
-from warrener.cluster.observe import observe, with_members
+from warrener.cluster.observe import observe, stagger_after, with_members
 from warrener.cluster.spec import ClusterSpec, load_spec
 from warrener.daemon.errors import BAD_INPUT, DaemonError
 from warrener.daemon.haproxy import haproxy_factory, remove_files
@@ -124,6 +125,7 @@ class Local:
         self.spec = spec
         self._cluster = _driven(spec, state, progress, on_event)
         self._asked_last: NodeName | None = None
+        self._took = 0.0
         self.configuration = LocalConfiguration(self._cluster.configuration)
 
     @property
@@ -198,6 +200,13 @@ class Local:
         with _told():
             await self._cluster.replace_node(name, timeout)
 
+    def unspread(self) -> Sequence[NodeName]:
+        return self._cluster.unspread()
+
+    def spread(self, name: NodeName) -> None:
+        with _told():
+            self._cluster.spread(name)
+
     async def add_replicas(self, moves: Sequence[ReplicaMove]) -> dict[int, str]:
         with _told():
             return await self._cluster.add_replicas(moves)
@@ -230,6 +239,22 @@ class Local:
         with _told():
             return self._cluster.plugins()
 
+    def look_at_installation(self, path: Path) -> Candidate:
+        with _told():
+            return self._cluster.look_at_installation(path)
+
+    def installation_of(self, name: NodeName) -> Installation:
+        with _told():
+            return self._cluster.installation_of(name)
+
+    def try_installation(self, name: NodeName, path: Path) -> None:
+        with _told():
+            self._cluster.try_installation(name, path)
+
+    def settle_installation(self, name: NodeName, *, keep: bool) -> None:
+        with _told():
+            self._cluster.settle_installation(name, keep=keep)
+
     def management(self) -> Sequence[ManagementClient]:
         return [client for _, client in self._cluster.management_clients()]
 
@@ -248,8 +273,10 @@ class Local:
     async def look(self, *, whole: bool = False) -> ClusterSnapshot:
         """Asks the node that answered last time first."""
         clients = self._cluster.management_clients()
-        snapshot = await observe(clients, now=time.time, first=self._asked_last)
+        stagger = stagger_after(self._took)
+        snapshot = await observe(clients, now=time.time, first=self._asked_last, stagger=stagger)
         self._asked_last = snapshot.source
+        self._took = snapshot.took
         if whole:
             with _told():
                 holdings = await self._cluster.holdings()

@@ -15,10 +15,13 @@ from typing import Any
 import msgspec
 from tests.unit.daemon.config_scene import FakeConfiguration
 
+from warrener.cluster.drivers.installation import Installation
+from warrener.cluster.drivers.installations import Candidate
 from warrener.cluster.spec import ALWAYS_ON, ClusterSpec
 from warrener.control import operations as ops
 from warrener.control import wire
 from warrener.control.state_folder import StateFolder
+from warrener.daemon.errors import DaemonError
 from warrener.daemon.event_log import EventLog
 from warrener.daemon.parts import MoveSink
 from warrener.daemon.service import Service
@@ -70,6 +73,7 @@ class FakeCluster:
         self.progress: Callable[[Progress], None] = lambda _: None
         self.rows = {name: Node(name) for name in (N1, N2)}
         self.configuration = FakeConfiguration(story, (N1, N2, N3))
+        self.not_spread: tuple[NodeName, ...] = ()
         self.drained: set[NodeName] = set()
         self.drained_error: Exception | None = None
         self.look_error: Exception | None = None
@@ -78,6 +82,7 @@ class FakeCluster:
         self.rates: dict[tuple[str, str], QueueRates] = {}
         self.missing: tuple[NodeName, ...] = ()
         self.stuck: set[str] = set()  # queues that don't move
+        self.installations: dict[NodeName, Path] = {}
         self.measure_with: Callable[[], Awaitable[None]] = self._at_once
         self.move_with: Callable[[Sequence[LeaderMove]], Awaitable[None]] = self._moves_at_once
 
@@ -167,6 +172,27 @@ class FakeCluster:
 
     spec = ClusterSpec()
 
+    candidate = Candidate(Path("/opt/new"), "3.10.8", "25.2.3", (), ())
+
+    def look_at_installation(self, path: Path) -> Candidate:
+        if path != self.candidate.root:
+            raise DaemonError(f"no RabbitMQ in {path}")
+        return self.candidate
+
+    def installation_of(self, name: NodeName) -> Installation:
+        root = self.installations.get(name, Path("/usr/old"))
+        return Installation(root, "3.10.8", Path("/bin/erl"), Path("/bin/epmd"), "")
+
+    def try_installation(self, name: NodeName, path: Path) -> None:
+        self.story.append(f"{name} is to start with {path}")
+        self.before = self.installation_of(name).root
+        self.installations[name] = path
+
+    def settle_installation(self, name: NodeName, *, keep: bool) -> None:
+        self.story.append(f"{name} {'keeps it' if keep else 'gets its old one back'}")
+        if not keep:
+            self.installations[name] = self.before
+
     def management(self) -> Sequence[ManagementClient]:
         return self.clients
 
@@ -197,7 +223,14 @@ class FakeCluster:
         self.progress(Progress(name.partition("@")[0], "starts"))
         await self.membership_with()
         self.rows[name] = Node(name)
+        self.not_spread += (name,)
         return name
+
+    def unspread(self) -> Sequence[NodeName]:
+        return self.not_spread
+
+    def spread(self, name: NodeName) -> None:
+        self.not_spread = tuple(one for one in self.not_spread if one != name)
 
     async def remove_node(self, name: NodeName) -> None:
         self.story.append(f"{name} is forgotten")

@@ -29,6 +29,7 @@ from warrener.cluster.drivers.configuration import Configuration
 from warrener.cluster.drivers.epmd import Epmd
 from warrener.cluster.drivers.host import Host, LocalHost
 from warrener.cluster.drivers.installation import Installation, find_installation
+from warrener.cluster.drivers.installations import Candidate, Installations, candidate
 from warrener.cluster.drivers.leftovers import Leftover, find_leftovers, stop_leftovers
 from warrener.cluster.drivers.node import LocalNode, Node
 from warrener.cluster.drivers.node_config import (
@@ -109,7 +110,6 @@ class DrivenCluster(Running):
         self._start_timeout = start_timeout
         self._files = PrivateFiles(self.state)
         self.configuration = Configuration(self._files, settings or {}, self._schema)
-        self._installation: Installation | None = None
         self._record: Record | None = None
         self._ports: ClusterPorts | None = None
         self._nodes: dict[NodeName, Node] = {}
@@ -192,8 +192,8 @@ class DrivenCluster(Running):
                 rabbitmq=self.installation.version,
             )
             self._files.write_record(record)
-            await self._write_files(record)
             self._record = record
+            await self._write_files(record)
         except OSError as error:
             await self._let_go()
             raise ClusterError(
@@ -254,7 +254,11 @@ class DrivenCluster(Running):
             await self._boot(nodes, [*serving, *new], deadline)
         members = by_number((*serving, *new, *plan.lost))
         self._write_configs()
-        self._remember(members=members, joining=None, leaving=None)
+        came = [name for name in (*plan.uncertain, *new) if name in members] if plan.known else []
+        left = [name for name in self.unspread() if name in members]
+        self._remember(
+            members=members, joining=None, leaving=None, unspread=by_number((*left, *came))
+        )
 
     async def _turned_out_well(self, name: NodeName, serving: Sequence[NodeName]) -> bool:
         """Whether a node that may have joined before Warrener was killed is in the cluster."""
@@ -431,6 +435,7 @@ class DrivenCluster(Running):
             possible=self._possible_names(record),
             wanted=self.spec.nodes,
             given=self.spec.nodes_given,
+            more_may_run=self.spec.more_may_run,
             folder=str(self.state),
         )
 
@@ -462,7 +467,7 @@ class DrivenCluster(Running):
         credentials = self._files.credentials()
         for node in self._nodes.values():
             own = own_settings(
-                release=self.installation.release,
+                release=self._installation_of(node.name).release,
                 cluster_name=self.spec.name,
                 members=tuple(self._nodes),
                 address=node.host.address,
@@ -532,16 +537,55 @@ class LocalCluster(DrivenCluster):
 
     @property
     def installation(self) -> Installation:
-        """The RabbitMQ it runs. Raises RabbitMQMissing or ErlangMissing."""
-        if self._installation is None:
-            self._installation = find_installation(self.spec.rabbitmq, os.environ.get("PATH", ""))
-        return self._installation
+        """The RabbitMQ that all nodes run, or are to. Raises RabbitMQMissing or ErlangMissing."""
+        return self._installations.common(self._nodes)
+
+    @functools.cached_property
+    def _installations(self) -> Installations:
+        return Installations(
+            self.spec.rabbitmq,
+            self._described,
+            lambda: self._record or Record(id=""),
+            self._remember,
+        )
+
+    @functools.cache  # noqa: B019  one cluster lives as long as its process
+    def _described(self) -> Installation:
+        """The one that the description leads to."""
+        return find_installation(self.spec.rabbitmq, os.environ.get("PATH", ""))
 
     async def _find_installation(self) -> None:
-        self.installation.check_plugins(self.spec.plugins)
+        self._described().check_plugins(self.spec.plugins)
 
     def _installation_of(self, name: NodeName) -> Installation:
-        return self.installation
+        return self._installations.of(name)
+
+    # -- another RabbitMQ under its nodes
+
+    def look_at_installation(self, path: Path) -> Candidate:
+        """What is there to be known of the installation at ``path``. Takes half a second. Raises
+        RabbitMQMissing or ErlangMissing."""
+        settings = {**self.configuration.chosen, **self.configuration.described}
+        return candidate(path, self.plugins(), settings)[1]
+
+    def try_installation(self, name: NodeName, path: Path) -> None:
+        """From its next start on a node runs the RabbitMQ at ``path``. ``settle_installation`` says
+        whether it does. Raises RabbitMQMissing or ErlangMissing."""
+        found = find_installation(path, os.environ.get("PATH", ""))
+        self._installations.begin_trial(name, found)
+        self._use(name, found)
+
+    def settle_installation(self, name: NodeName, *, keep: bool) -> None:
+        """The node serves with it; or its next start is with its old one again."""
+        self._installations.end_trial(keep=keep)
+        self._use(name, self._installations.of(name))
+        self.configuration.forget_schema()
+
+    def _use(self, name: NodeName, installation: Installation) -> None:
+        self._nodes[name].server = installation.server
+        self._write_configs()
+
+    # -- where it is
 
     def _schema(self) -> Schema:
         installation = self.installation
@@ -554,7 +598,7 @@ class LocalCluster(DrivenCluster):
                 f"{', '.join(host.host for host in record.hosts)}), and none is named; start it "
                 f"with the warrener.toml that has them (-f FILE)"
             )
-        return record
+        return self._installations.settled(record)
 
     def _host(self, name: NodeName) -> Host:
         return self._this_machine

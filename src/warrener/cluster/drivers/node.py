@@ -158,6 +158,8 @@ class Node:
         Raises BootFailed if its process ends, StartFailed after ``timeout`` seconds.
         """
         child = self._child
+        if child is None and self.state is NodeState.DOWN:  # ended before anybody waited for it
+            raise await self._failed("ended while it booted", BootFailed)
         assert child is not None, "launch() first"
         try:
             async with asyncio.timeout(timeout):

@@ -26,6 +26,11 @@ as gone. RabbitMQ's default is 60: for so long a partition where packets just va
 by Erlang, and a node that is cut off goes on taking messages that it can't confirm. Measured in
 docs/decisions/0013-hosts.md."""
 
+NET_SETUPTIME: Final = 2
+"""Seconds that a node on another host may take to answer when Erlang connects to it; 7 by default.
+Whoever says something to a node that is cut off waits for that: channels, and the management API of
+every other node."""
+
 LOG_SIZE: Final = 10 * 1024 * 1024
 LOG_COUNT: Final = 3
 
@@ -217,6 +222,7 @@ def environment(
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
             # epmd is ours: a node must not start one that outlives it.
             "-noinput -start_epmd false"
+            + ("" if address == LOOPBACK else f" -kernel net_setuptime {NET_SETUPTIME}")
         ),
         # In the environment so that it also binds the short-lived VM that a booting node starts to
         # see whether epmd is there.

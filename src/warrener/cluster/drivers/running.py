@@ -14,6 +14,7 @@ from warrener.cluster.drivers import replicas
 from warrener.cluster.drivers.configuration import Configuration
 from warrener.cluster.drivers.host import Host
 from warrener.cluster.drivers.installation import Installation
+from warrener.cluster.drivers.installations import Candidate
 from warrener.cluster.drivers.node import Node
 from warrener.cluster.drivers.node_config import (
     enabled_in,
@@ -99,6 +100,19 @@ class Running:
         works = self._works()
         await works.perform(name, "restarted", lambda node: works.restart(node, limit))
 
+    # -- another RabbitMQ under its nodes
+
+    def installation_of(self, name: NodeName) -> Installation:
+        """What a node runs, or starts with. Raises RabbitMQMissing or ErlangMissing."""
+        return self._installation_of(name)
+
+    @abstractmethod
+    def look_at_installation(self, path: Path) -> Candidate: ...
+    @abstractmethod
+    def try_installation(self, name: NodeName, path: Path) -> None: ...
+    @abstractmethod
+    def settle_installation(self, name: NodeName, *, keep: bool) -> None: ...
+
     # -- the cluster grows and shrinks
 
     async def add_node(
@@ -126,7 +140,11 @@ class Running:
         except BaseException:
             await finish(self._unmake(name))
             raise
-        self._remember(members=by_number((*self._record_members(), name)), joining=None)
+        self._remember(
+            members=by_number((*self._record_members(), name)),
+            joining=None,
+            unspread=by_number((*self.unspread(), name)),
+        )
         await self._share_anew()
         return name
 
@@ -175,6 +193,7 @@ class Running:
         await self._remove_all_of(node)
         members = [member for member in self._record_members() if member != name]
         self._remember(members=by_number(members), leaving=None)
+        self.spread(name)
         await self._share_anew()
 
     async def _remove_all_of(self, node: Node) -> None:
@@ -223,9 +242,18 @@ class Running:
                 await finish(node.stop(0))
                 node.state = NodeState.LOST
                 raise
-            self._remember(joining=None)
+            self._remember(joining=None, unspread=by_number((*self.unspread(), name)))
 
         await self._works().perform(name, "replaced", work)
+
+    def unspread(self) -> tuple[NodeName, ...]:
+        """Nodes that have joined a cluster and were not given their share of replicas: that is
+        somebody else's business, who says so with ``spread``."""
+        return self._record.unspread if self._record is not None else ()
+
+    def spread(self, name: NodeName) -> None:
+        """A node has its replicas."""
+        self._remember(unspread=tuple(one for one in self.unspread() if one != name))
 
     async def _share_anew(self) -> None:
         """Nodes that run get their new share of the machine's memory; at their next start they
@@ -333,6 +361,8 @@ class Running:
 
     # -- where it is
 
+    @abstractmethod
+    def _installation_of(self, name: NodeName) -> Installation: ...
     @abstractmethod
     def _host(self, name: NodeName) -> Host: ...
     @abstractmethod

@@ -29,6 +29,7 @@ from warrener.cluster.catalogue.schema import Schema
 from warrener.cluster.drivers import host_scripts, ssh_checks
 from warrener.cluster.drivers.host import Host
 from warrener.cluster.drivers.installation import Installation
+from warrener.cluster.drivers.installations import Candidate
 from warrener.cluster.drivers.leftovers import STOP_TIMEOUT, Leftover
 from warrener.cluster.drivers.local import START_TIMEOUT, DrivenCluster
 from warrener.cluster.drivers.ports import ClusterPorts, NodePorts, layout
@@ -74,23 +75,37 @@ class SshCluster(DrivenCluster):
             spec, state, progress=progress, on_event=on_event, start_timeout=start_timeout
         )
         self._machines: dict[NodeName, SshHost] = {}
-        self._installations: dict[NodeName, Installation] = {}
+        self._there: dict[NodeName, Installation] = {}
 
     # -- what runs there
 
     @property
     def installation(self) -> Installation:
         """One of the hosts'; their versions are the same."""
-        assert self._installations, "prepare() first"
-        return next(iter(self._installations.values()))
+        assert self._there, "prepare() first"
+        return next(iter(self._there.values()))
 
     @property
     def version(self) -> str:
         """Empty until the hosts were looked at."""
-        return self.installation.version if self._installations else ""
+        return self.installation.version if self._there else ""
 
     def _installation_of(self, name: NodeName) -> Installation:
-        return self._installations[name]
+        return self._there[name]
+
+    def look_at_installation(self, path: Path) -> Candidate:
+        """Not possible here."""
+        raise ClusterError(
+            "nodes on other hosts can't be given another RabbitMQ yet: install it on all hosts "
+            "while the cluster is down"
+        )
+
+    def try_installation(self, name: NodeName, path: Path) -> None:
+        """Not possible here."""
+        self.look_at_installation(path)
+
+    def settle_installation(self, name: NodeName, *, keep: bool) -> None:
+        """There is nothing to settle."""
 
     def _schema(self) -> Schema:
         return load_schema(self._schema_folder, self.version, self.spec.plugins)
@@ -166,7 +181,7 @@ class SshCluster(DrivenCluster):
         for name, seen in looks.items():
             there = ssh_checks.installation(seen)
             assert there is not None, "else it would have been a problem"
-            self._installations[name] = there
+            self._there[name] = there
         text = f"ready: RabbitMQ {self.version} on each"
         self._progress(Progress("hosts", text, done=True))
 
@@ -198,7 +213,7 @@ class SshCluster(DrivenCluster):
         folder = self._schema_folder
         if (folder / "plugins").is_dir():
             return
-        name, there = next(iter(self._installations.items()))
+        name, there = next(iter(self._there.items()))
         connection = self._machines[name].connection
         data = await connection.ask(host_scripts.schema_files(there.root), timeout=120)
         await asyncio.to_thread(unpack, data, folder)
@@ -263,10 +278,10 @@ class SshCluster(DrivenCluster):
         assert self._record is not None
         spec = next(host for host in self.spec.hosts if host.name == name)
         await self._look([spec], self._record)
-        versions = {there.version for there in self._installations.values()}
+        versions = {there.version for there in self._there.values()}
         if len(versions) > 1:
             raise HostsNotReady(
-                f"{short_name(name)} has RabbitMQ {self._installations[name].version}, the others "
+                f"{short_name(name)} has RabbitMQ {self._there[name].version}, the others "
                 f"{self.version}; install the same one"
             )
         await self._refuse_taken([name], self.ports)

@@ -179,5 +179,6 @@ def test_a_node_on_another_host_listens_there_and_has_a_long_name() -> None:
         address="10.0.0.1",
     )
     assert "inet_dist_use_interface {10,0,0,1}" in there["ERL_FLAGS"]
+    assert "-kernel net_setuptime 2" in there["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"]
     assert there["RABBITMQ_USE_LONGNAME"] == "true"
     assert "RABBITMQ_USE_LONGNAME" not in env()
