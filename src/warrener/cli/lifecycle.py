@@ -257,8 +257,11 @@ def down(
 
 
 def _purge(folder: StateFolder) -> None:
+    from warrener.daemon.wiring import remove_from_hosts
+
     try:
         with Lock(folder.lock, now=time.time()):
+            remove_from_hosts(folder.path)
             folder.purge()
     except Held as held:
         raise CliError(

@@ -29,6 +29,7 @@ _STATE_STYLE: Final = {
     NodeState.STOPPING: "yellow",
     NodeState.STOPPED: "dim",
     NodeState.DOWN: "red",
+    NodeState.UNREACHABLE: "yellow",
     NodeState.LOST: "red",
 }
 _OLD_VIEW: Final = 10.0  # seconds; the daemon stops acting on it then, too

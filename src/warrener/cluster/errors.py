@@ -34,6 +34,18 @@ class NoFreePorts(ClusterError):
     """Every block of ports is in use."""
 
 
+class HostUnreachable(ClusterError):
+    """The machine that a node runs on can't be asked; what runs there is not known."""
+
+
+class HostRefused(HostUnreachable):
+    """A host that is there, but that we don't trust, or that doesn't let us in."""
+
+
+class HostsNotReady(ClusterError):
+    """What keeps a cluster from being started on its hosts, all of it at once."""
+
+
 class StateInUse(ClusterError):
     """Another process drives the cluster in this folder."""
 

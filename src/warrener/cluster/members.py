@@ -1,10 +1,10 @@
-"""Which nodes a local cluster has: the ones it was made of, the ones it is to have. Pure.
+"""Which nodes a driven cluster has: the ones it was made of, the ones it is to have. Pure.
 
-Nodes are n1@localhost to n9@localhost. A cluster that was formed once has the members that its
-record says, whatever number a file without a word on it would default to: a node holds data. It
-grows to a larger number by itself when it is started; to a smaller one it has to be told which node
-goes (``warrener node remove``, or ``apply``, which starts all and then takes one after the other
-away), as that takes time and care.
+Nodes are n1@localhost to n9@localhost on this machine, n1@HOST to n9@HOST on hosts. A cluster that
+was formed once has the members that its record says, whatever number a file without a word on it
+would default to: a node holds data. It grows to a larger number by itself when it is started; to a
+smaller one it has to be told which node goes (``warrener node remove``, or ``apply``, which starts
+all and then takes one after the other away), as that takes time and care.
 
 A record may also say that a node was on its way when Warrener was killed: ``joining`` (it wasn't a
 member yet, or its data was given up to make it anew) or ``leaving`` (it had nothing left). At the
@@ -24,7 +24,7 @@ from warrener.facts.ids import NodeName, short_name
 HOST: Final = "localhost"  # local nodes are n1@localhost, n2@localhost, ...
 MAX_NODES: Final = 9  # on one machine; past it the ports of a block run out
 
-_NAME: Final = re.compile(rf"n([1-{MAX_NODES}])@{HOST}")
+_NAME: Final = re.compile(rf"n([1-{MAX_NODES}])@.+")
 
 
 def name_of(number: int) -> NodeName:
@@ -33,10 +33,10 @@ def name_of(number: int) -> NodeName:
 
 
 def number_of(name: NodeName) -> int:
-    """The number in a local node's name. ValueError if it isn't one."""
+    """The number in a driven node's name. ValueError if it isn't one."""
     match = _NAME.fullmatch(name)
     if match is None:
-        raise ValueError(f"a local node is n1 to n{MAX_NODES}, not '{short_name(name)}'")
+        raise ValueError(f"a node is n1 to n{MAX_NODES}, not '{short_name(name)}'")
     return int(match[1])
 
 
@@ -50,10 +50,13 @@ def by_number(names: Iterable[NodeName]) -> tuple[NodeName, ...]:
     return tuple(sorted(set(names), key=number_of))
 
 
-def next_name(names: Iterable[NodeName]) -> NodeName | None:
-    """The name of one node more: the lowest that is free; None if there is none."""
+def next_name(
+    names: Iterable[NodeName], possible: Sequence[NodeName] | None = None
+) -> NodeName | None:
+    """The name of one node more: the first possible one that is free; None if there is none."""
     taken = set(names)
-    return next((name for name in node_names(MAX_NODES) if name not in taken), None)
+    possible = possible if possible is not None else node_names(MAX_NODES)
+    return next((name for name in possible if name not in taken), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +92,18 @@ def plan(
     given: bool,
     more_may_run: bool = False,
     folder: str = "",
+    possible: Sequence[NodeName] | None = None,
 ) -> StartPlan:
     """How to start. ``members`` is empty for a cluster that never was. ``given``: somebody asked
     for ``wanted`` nodes; else it is only a default. ``without_data``: nodes that have none.
+    ``possible``: names of nodes that there may be, by default those of local ones.
 
     Raises MembersDiffer if fewer nodes are wanted than there are, unless ``more_may_run``: then all
     of them start.
     """
+    possible = possible if possible is not None else node_names(MAX_NODES)
     if not members:
-        return StartPlan(known=(), new=node_names(wanted))
+        return StartPlan(known=(), new=by_number(possible[:wanted]))
     empty = set(without_data)
     stay = [name for name in members if name != leaving]
     if given and wanted < len(stay) and not more_may_run:
@@ -113,7 +119,7 @@ def plan(
     uncertain = [name for name in on_its_way if name not in empty]
     new = [name for name in stay if name == joining and name in empty]
     for _ in range(wanted - len(stay) if given else 0):
-        one_more = next_name([*stay, *new, *(on_its_way & {leaving})])
+        one_more = next_name([*stay, *new, *(on_its_way & {leaving})], possible)
         if one_more is None:
             break
         new.append(one_more)

@@ -30,14 +30,15 @@ own settings (``config_table``); docs/description.md has every key.
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
 
-from warrener.cluster import config_table, tls_file, topology_checks
+from warrener.cluster import config_table, hosts, tls_file, topology_checks
+from warrener.cluster.hosts import HostSpec
 from warrener.cluster.members import HOST, MAX_NODES, node_names
 from warrener.cluster.mistakes import Mistake, SpecError, dotted, nearest
 from warrener.cluster.spec_file import (
@@ -96,11 +97,17 @@ class ClusterSpec:
     config: Mapping[str, Scalar] = field(default_factory=dict)
     tls: TlsSettings = field(default_factory=TlsSettings)
     source: str = ""  # the file it was read from; empty: all defaults
+    hosts: tuple[HostSpec, ...] = ()  # of nodes on other machines: of all nodes, or none
     text: str = field(default="", repr=False, compare=False)  # what it was read from
 
     @property
     def node_names(self) -> tuple[NodeName, ...]:
-        return node_names(self.nodes)
+        return self.possible_names[: self.nodes]
+
+    @property
+    def possible_names(self) -> tuple[NodeName, ...]:
+        """Of the nodes that there may be, in the order in which they come."""
+        return tuple(host.name for host in self.hosts) if self.hosts else node_names(MAX_NODES)
 
     def with_nodes(self, nodes: int) -> "ClusterSpec":
         """The same with another number of nodes; SpecError if that can't be."""
@@ -109,6 +116,9 @@ class ClusterSpec:
             raise SpecError(
                 "--nodes", [Mistake("", f"{nodes} is out of range", f"1 to {MAX_NODES}")]
             )
+        if self.hosts and nodes > len(self.hosts):
+            text = f"{nodes} nodes, but {source} names hosts for {len(self.hosts)}"
+            raise SpecError("--nodes", [Mistake("", text, f"up to {len(self.hosts)}")])
         spec = replace(self, nodes=nodes, nodes_given=True)
         unknown = [name for name in self.balancer.weights if name not in spec.node_names]
         if unknown:
@@ -185,6 +195,7 @@ def parse_spec(
         raise SpecError(source, [Mistake("", "is nested too deeply")]) from None
     where = places(text)
     mistakes = _mistakes_between_keys(document, where)
+    mistakes += hosts.mistakes(document, where)
     mistakes += topology_checks.mistakes(document, where, release)
     mistakes += config_table.mistakes(document, where, release)
     mistakes += tls_file.mistakes(document, where, folder)
@@ -219,7 +230,8 @@ def _mistakes_between_keys(
         return mistakes
     nodes, weights = cluster.get("nodes", DEFAULT_NODES), balancer.get("weights")
     if isinstance(weights, dict) and type(nodes) is int and 1 <= nodes <= MAX_NODES:
-        mistakes += _mistakes_in_names(weights, node_names(nodes), where)
+        names = hosts.names_in(document) or node_names(nodes)
+        mistakes += _mistakes_in_names(weights, names, where)
     if balancer.get("data_plane") == DataPlane.HAPROXY and balancer.get("locality") in (True, "on"):
         path = ("balancer", "locality")
         text = f'not with data_plane "haproxy": {WHY_HAPROXY_LACKS[Lack.EXPLAIN]}'
@@ -276,7 +288,7 @@ def _mistakes_in_names(
     short = [short_name(name) for name in names]
     for given in weights:
         path = ("balancer", "weights", given)
-        full = _full_name(given)
+        full = _full_name(given, names)
         if full not in names:
             close = nearest(short_name(full), short, cutoff=0.5)  # one letter of two will do
             text, allowed = "no such node", ", ".join(short)
@@ -288,20 +300,26 @@ def _mistakes_in_names(
     return mistakes
 
 
-def _full_name(given: str) -> NodeName:
-    return NodeName(given if "@" in given else f"{given}@{HOST}")
+def _full_name(given: str, names: Iterable[NodeName]) -> NodeName:
+    """The node that is meant; ``n4@localhost`` if it is none of ``names``."""
+    return next((n for n in names if given in (n, short_name(n))), NodeName(f"{given}@{HOST}"))
 
 
 def _build(file: SpecFile, source: str, folder: Path) -> ClusterSpec:
     settings = {key: value for key, value in file.balancer if key not in ("weights", "haproxy")}
-    weights = {_full_name(given): weight for given, weight in file.balancer.weights.items()}
+    machines = hosts.hosts(file.node, file.ssh, folder)
+    nodes = len(file.node) or file.cluster.nodes
+    names = [host.name for host in machines] or node_names(nodes)
+    weights = {_full_name(given, names): weight for given, weight in file.balancer.weights.items()}
     rabbitmq = None
     if file.cluster.rabbitmq is not None:
-        rabbitmq = folder / Path(file.cluster.rabbitmq).expanduser()
+        rabbitmq = Path(file.cluster.rabbitmq)
+        if not machines:  # on hosts it is a path there
+            rabbitmq = folder / rabbitmq.expanduser()
     return ClusterSpec(
         name=file.name,
-        nodes=file.cluster.nodes,
-        nodes_given="nodes" in file.cluster.model_fields_set,
+        nodes=nodes,
+        nodes_given="nodes" in file.cluster.model_fields_set or bool(file.node),
         rabbitmq=rabbitmq,
         plugins=tuple(dict.fromkeys((*ALWAYS_ON, *file.cluster.plugins))),
         base_port=file.cluster.base_port,
@@ -319,6 +337,7 @@ def _build(file: SpecFile, source: str, folder: Path) -> ClusterSpec:
         config=config_table.flatten(file.config),
         tls=tls_file.settings(file.tls, folder),
         source=source,
+        hosts=machines,
     )
 
 

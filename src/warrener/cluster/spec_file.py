@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, NoReturn, Union, get_args, get_origin
 from pydantic import BaseModel, BeforeValidator, Field
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from warrener.cluster.hosts import NodeDriver, NodeSection, SshSection
 from warrener.cluster.members import MAX_NODES
 from warrener.cluster.mistakes import Mistake, dotted, nearest, nearest_place
 from warrener.cluster.policy_keys import APPLY_TO, QUEUE_TYPES
@@ -245,6 +246,12 @@ class SpecFile(Section):
         description="a table: [balancer]",
     )
     tls: TlsSection | None = Field(None, description="a table: [tls]")
+    node: list[NodeSection] = Field(
+        [], max_length=MAX_NODES, description="tables, each headed [[node]]"
+    )
+    ssh: SshSection = Field(
+        default_factory=lambda: SshSection.model_validate({}), description="a table: [ssh]"
+    )
     vhost: list[VHostSection] = Field([], description="tables, each headed [[vhost]]")
     user: list[UserSection] = Field([], description="tables, each headed [[user]]")
     policy: list[PolicySection] = Field([], description="tables, each headed [[policy]]")
@@ -288,6 +295,7 @@ def mistake_of(
 
 _WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "policy": tuple(str(policy) for policy in PolicyName),
+    "driver": tuple(NodeDriver),
     "data_plane": tuple(str(plane) for plane in DataPlane),
     "apply_to": tuple(APPLY_TO),
     "default_queue_type": QUEUE_TYPES,

@@ -17,7 +17,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Final
 
-from warrener.cluster.members import MAX_NODES, node_names
 from warrener.cluster.password_hash import is_password
 from warrener.cluster.spec import ClusterSpec
 from warrener.cluster.topology_steps import (
@@ -131,7 +130,9 @@ class _Planner:
         """As many as are wanted, whatever their names: a cluster may have n1 and n3, and no n2."""
         if not self._spec.nodes_given:
             return []
-        free = [name for name in node_names(MAX_NODES) if name not in self._seen.nodes]
+        free = [name for name in self._spec.possible_names if name not in self._seen.nodes]
+        if self._spec.hosts:  # these have their names from where they are
+            return free
         return free[: max(0, self._spec.nodes - len(self._seen.nodes))]
 
     def _nodes_to_add(self) -> Iterator[Step]:
@@ -148,7 +149,10 @@ class _Planner:
         """Those that came last go first."""
         if not self._spec.nodes_given:
             return
-        for name in reversed(self._seen.nodes[self._spec.nodes :]):
+        going = self._seen.nodes[self._spec.nodes :]
+        if self._spec.hosts:
+            going = tuple(n for n in self._seen.nodes if n not in self._spec.possible_names)
+        for name in reversed(going):
             yield Step(
                 Verb.REMOVE,
                 Thing.NODE,

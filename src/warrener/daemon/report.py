@@ -77,7 +77,8 @@ def _node(
     version: str,
 ) -> NodeStatus:
     # A view that is a look old may still call a node running whose process is known to be gone.
-    seen = view if view and view.running and node.state is NodeState.RUNNING else None
+    may_run = node.state in (NodeState.RUNNING, NodeState.UNREACHABLE)
+    seen = view if view and view.running and may_run else None
     return NodeStatus(
         name=node.name,
         state=node.state,

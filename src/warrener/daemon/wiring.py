@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import importlib
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import structlog
 
@@ -18,11 +20,12 @@ from warrener.cluster.drivers.config_scripts import Told
 from warrener.cluster.drivers.configuration import Configuration
 from warrener.cluster.drivers.installation import Installation, find_installation
 from warrener.cluster.drivers.installations import Candidate
-from warrener.cluster.drivers.local import LocalCluster
+from warrener.cluster.drivers.local import DrivenCluster, LocalCluster
 from warrener.cluster.drivers.node import LocalNode
+from warrener.cluster.drivers.private_files import PrivateFiles
 from warrener.cluster.drivers.processes import Child
 from warrener.cluster.drivers.schema_files import load_schema
-from warrener.cluster.errors import ClusterError
+from warrener.cluster.errors import ClusterError, StateBroken
 from warrener.cluster.look_up import look_up
 from warrener.cluster.mistakes import SpecError
 from warrener.cluster.observe import observe, stagger_after, with_members
@@ -85,27 +88,50 @@ def stop_leftovers(state: Path) -> int:
     """Stops what a killed daemon left in a state folder; how many processes that were."""
     with _told():
         stopped = leftovers.stop_leftovers(state)
+        if _has_hosts(state):
+            stopped += asyncio.run(_ssh().stop_leftovers(state))
     if stopped:
         remove_files(state)
     return stopped
 
 
+def remove_from_hosts(state: Path) -> None:
+    """Removes what a cluster that doesn't run has on other hosts, if it has any there."""
+    with _told():
+        if _has_hosts(state):
+            asyncio.run(_ssh().stop_leftovers(state, remove=True))
+
+
+def _has_hosts(state: Path) -> bool:
+    try:
+        record = PrivateFiles(state).read_record()
+    except StateBroken:
+        return False
+    return record is not None and bool(record.hosts)
+
+
+def _ssh() -> ModuleType:
+    """The driver, loaded when it is needed: its cryptography takes 0.2 s at every start."""
+    return importlib.import_module("warrener.cluster.drivers.ssh")
+
+
 def count_leftovers(state: Path) -> int:
     """How many processes a killed daemon has left."""
     with _told():
-        return len(leftovers.find_leftovers(state))
+        found = len(leftovers.find_leftovers(state))
+        if _has_hosts(state):
+            found += len(asyncio.run(_ssh().find_leftovers(state)))
+        return found
 
 
 class Local:
-    """``cluster.drivers.local`` as the service's cluster; its errors become ``DaemonError``."""
+    """``cluster.drivers`` as the service's cluster; its errors become ``DaemonError``."""
 
     def __init__(
         self, spec: ClusterSpec, state: Path, *, progress: ProgressSink, on_event: EventSink
     ) -> None:
         self.spec = spec
-        self._cluster = LocalCluster(
-            spec, state, progress=progress, on_event=on_event, settings=_described(spec)
-        )
+        self._cluster = _driven(spec, state, progress, on_event)
         self._asked_last: NodeName | None = None
         self._took = 0.0
         self.configuration = LocalConfiguration(self._cluster.configuration)
@@ -296,6 +322,20 @@ class Local:
             log.debug("look_up_failed", kind=lookup.kind, name=lookup.name, error=str(error))
             return None
         return found
+
+
+def _driven(
+    spec: ClusterSpec, state: Path, progress: ProgressSink, on_event: EventSink
+) -> DrivenCluster:
+    with _told():
+        if spec.hosts or _has_hosts(state):
+            made: DrivenCluster = _ssh().SshCluster(
+                spec, state, progress=progress, on_event=on_event
+            )
+            return made
+    return LocalCluster(
+        spec, state, progress=progress, on_event=on_event, settings=_described(spec)
+    )
 
 
 def _described(spec: ClusterSpec) -> dict[str, str]:

@@ -15,3 +15,8 @@ ChannelNumber = NewType("ChannelNumber", int)
 def short_name(name: NodeName) -> str:
     """The part before ``@``, as people say it (``n1`` for ``n1@localhost``)."""
     return name.partition("@")[0]
+
+
+def host_name(name: NodeName) -> str:
+    """The part behind ``@``: the host that other nodes know it by."""
+    return name.partition("@")[2]

@@ -53,7 +53,8 @@ class NodeState(StrEnum):
     RUNNING = "running"
     STOPPING = "stopping"
     STOPPED = "stopped"  # ended when asked to
-    DOWN = "down"  # ended by itself, or unreachable
+    DOWN = "down"  # ended by itself
+    UNREACHABLE = "unreachable"  # its host can't be asked: it may run all the same
     LOST = "lost"  # its data is gone: it has to be replaced
 
 

@@ -142,14 +142,15 @@ CASES = {
         'nmae = "x"',
         [
             "w.toml:1:1: nmae: unknown key; allowed: name, cluster, balancer, "
-            "tls, vhost, user, policy, operator_policy, queue, queues, config; did you mean 'name'?"
+            "tls, node, ssh, vhost, user, policy, operator_policy, queue, queues, config; "
+            "did you mean 'name'?"
         ],
     ),
     "unknown table": (
         "\n[balancers]\nport = 1",
         [
             "w.toml:2:2: balancers: unknown key; allowed: name, cluster, balancer, "
-            "tls, vhost, user, policy, operator_policy, queue, queues, config; "
+            "tls, node, ssh, vhost, user, policy, operator_policy, queue, queues, config; "
             "did you mean 'balancer'?"
         ],
     ),
@@ -157,7 +158,7 @@ CASES = {
         "zzz = 1",
         [
             "w.toml:1:1: zzz: unknown key; allowed: name, cluster, balancer, "
-            "tls, vhost, user, policy, operator_policy, queue, queues, config"
+            "tls, node, ssh, vhost, user, policy, operator_policy, queue, queues, config"
         ],
     ),
     "unknown key in a section": (

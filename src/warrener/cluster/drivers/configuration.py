@@ -154,13 +154,14 @@ class Configuration:
         return [
             name
             for name, node in self._nodes.items()
-            if node.state is NodeState.RUNNING and not node.frozen
+            if node.state is NodeState.RUNNING and node.reachable and not node.frozen
         ]
 
     async def values(self, name: NodeName, targets: Iterable[str]) -> Told:
         """What is in force on a node, beside what its file comes to. One call of a tool. Raises
         NotRunning or ToolFailed."""
         file = self._nodes[name].files.config
+        await self._nodes[name].host.deliver_file(file)
         return await self._told(name, file, targets)
 
     async def check(
@@ -173,10 +174,13 @@ class Configuration:
         settings = self.settings(name, chosen)
         candidate = self._nodes[name].files.folder / "candidate.conf"
         write_private(candidate, config_text(settings).encode())
+        host = self._nodes[name].host
         try:
+            await host.deliver_file(candidate)
             told = await self._told(name, candidate, targets)
         finally:
             candidate.unlink(missing_ok=True)
+            await host.remove_file(candidate)
         if told.error:
             error = told.error
             for key, value in settings.items():
@@ -187,21 +191,27 @@ class Configuration:
 
     async def apply(self, name: NodeName, targets: Sequence[str]) -> None:
         """Puts what a node's file says of ``targets`` in force. Raises NotRunning or ToolFailed."""
-        file = self._nodes[name].files.config
-        await self._run(name, config_scripts.apply(file, targets))
+        node = self._nodes[name]
+        await node.host.deliver_file(node.files.config)
+        await self._run(name, config_scripts.apply(node.host.path(node.files.config), targets))
 
     async def _told(self, name: NodeName, file: Path, targets: Iterable[str]) -> Told:
         wanted = set(targets)
         hidden = {known.target for known in self.schema.known.values() if is_secret(known.key)}
-        script = config_scripts.look(file, wanted, wanted & hidden, SECRET)
+        there = self._nodes[name].host.path(file)
+        script = config_scripts.look(there, wanted, wanted & hidden, SECRET)
         printed = await self._run(name, script)
         try:
             return config_scripts.read_answer(printed)
         except NotUnderstood as error:
             raise ToolFailed(
                 f"what {name} says of its configuration isn't understood ({error})",
-                self._nodes[name].files.logs / "rabbitmqctl.log",
+                self._log_of(name),
             ) from None
+
+    def _log_of(self, name: NodeName) -> Path:
+        node = self._nodes[name]
+        return node.host.told(node.host.path(node.files.logs / "rabbitmqctl.log"))
 
     async def _run(self, name: NodeName, script: str) -> str:
         if self._upkeep is None:

@@ -9,11 +9,11 @@ import contextlib
 from pathlib import Path
 from typing import Final
 
+from warrener.cluster.drivers.host import Host, Process, how_it_ended
 from warrener.cluster.drivers.installation import Installation
 from warrener.cluster.drivers.node_config import epmd_environment
-from warrener.cluster.drivers.ports import LOOPBACK
-from warrener.cluster.drivers.processes import Child, mark, told_end
-from warrener.cluster.errors import StartFailed
+from warrener.cluster.drivers.processes import mark
+from warrener.cluster.errors import ClusterError, StartFailed
 from warrener.facts.happenings import Event, EventSink
 from warrener.facts.reasons import NodeState
 
@@ -29,26 +29,37 @@ class Epmd:
     marked processes, in between the two halves of its end."""
 
     def __init__(
-        self, installation: Installation, *, port: int, cluster_mark: str, folder: Path, log: Path
+        self,
+        host: Host,
+        installation: Installation,
+        *,
+        port: int,
+        cluster_mark: str,
+        folder: Path,
+        log: Path,
     ) -> None:
+        self._host = host
         self._installation = installation
         self._port = port
         self._cluster_mark = cluster_mark
         self._folder = folder
         self._log = log
-        self._child: Child | None = None
+        self._child: Process | None = None
         self._keeper: asyncio.Task[None] | None = None
 
     async def start(self, on_event: EventSink) -> None:
         """Returns once it listens. Raises StartFailed."""
-        self._launch()
+        try:
+            await self._launch()
+        except OSError as error:
+            raise StartFailed("epmd", f"can't be started: {error}", (), self._told) from error
         deadline = asyncio.get_running_loop().time() + TIMEOUT
         while not await self._answers():
             assert self._child is not None
             ended = self._child.exited.is_set()
             if ended or asyncio.get_running_loop().time() > deadline:
-                how = told_end(self._child.returncode)
-                raise StartFailed("epmd", f"doesn't listen ({how})", (), self._log)
+                how = how_it_ended(self._child)
+                raise StartFailed("epmd", f"doesn't listen ({how})", (), self._told)
             await asyncio.sleep(_LOOK_EVERY)
         self._keeper = asyncio.create_task(self._keep(on_event), name="keep:epmd")
 
@@ -65,11 +76,16 @@ class Epmd:
         if child is not None:
             await child.wait(TIMEOUT)
 
-    def _launch(self) -> None:
-        self._child = Child.start(
+    @property
+    def _told(self) -> Path:
+        return self._host.told(self._host.path(self._log))
+
+    async def _launch(self) -> None:
+        address, port = self._host.address, str(self._port)
+        self._child = await self._host.spawn(
             "epmd",
-            # In the foreground, so that it is ours to stop, and on loopback only.
-            [str(self._installation.epmd), "-address", LOOPBACK, "-port", str(self._port)],
+            # In the foreground, so that it is ours to stop. It listens on loopback in any case.
+            [str(self._installation.epmd), "-address", address, "-port", port],
             environment=epmd_environment(self._installation.path, mark(self._cluster_mark, "epmd")),
             folder=self._folder,
             output=self._log,
@@ -77,7 +93,7 @@ class Epmd:
 
     async def _answers(self) -> bool:
         try:
-            _, writer = await asyncio.open_connection(LOOPBACK, self._port)
+            _, writer = await asyncio.open_connection(self._host.address, self._port)
         except OSError:
             return False
         writer.close()
@@ -89,7 +105,16 @@ class Epmd:
         while True:
             assert self._child is not None
             await self._child.exited.wait()
-            how = told_end(self._child.returncode)
+            how = how_it_ended(self._child)
             on_event(Event("epmd.exited", "epmd", NodeState.DOWN.value, {"how": how}))
-            await asyncio.sleep(_PAUSE)
-            self._launch()
+            launched = False
+            while not launched:
+                await asyncio.sleep(_PAUSE)
+                launched = await self._launched()
+
+    async def _launched(self) -> bool:
+        try:
+            await self._launch()
+        except (OSError, ClusterError):  # a host that isn't reached at the moment
+            return False
+        return True

@@ -38,6 +38,7 @@ class Installation:
     erl: Path
     epmd: Path
     path: str
+    plugin_names: tuple[str, ...] | None = None  # told by the host that it is on; None: look here
 
     @property
     def server(self) -> Path:
@@ -50,6 +51,8 @@ class Installation:
 
     def plugins(self) -> tuple[str, ...]:
         """The names of the plugins (and libraries) that come with it."""
+        if self.plugin_names is not None:
+            return self.plugin_names
         return tuple(sorted({name for name, _ in _packages(self.root)}))
 
     def check_plugins(self, wanted: Iterable[str]) -> None:

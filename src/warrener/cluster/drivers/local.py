@@ -14,8 +14,10 @@ password is in private files only.
 
 import asyncio
 import contextlib
+import functools
 import os
 import secrets
+from abc import abstractmethod
 from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
@@ -25,8 +27,9 @@ import msgspec
 from warrener.cluster.catalogue.schema import Schema
 from warrener.cluster.drivers.configuration import Configuration
 from warrener.cluster.drivers.epmd import Epmd
+from warrener.cluster.drivers.host import Host, LocalHost
 from warrener.cluster.drivers.installation import Installation, find_installation
-from warrener.cluster.drivers.installations import Installations
+from warrener.cluster.drivers.installations import Candidate, Installations, candidate
 from warrener.cluster.drivers.leftovers import Leftover, find_leftovers, stop_leftovers
 from warrener.cluster.drivers.node import LocalNode, Node
 from warrener.cluster.drivers.node_config import (
@@ -35,11 +38,12 @@ from warrener.cluster.drivers.node_config import (
     own_settings,
 )
 from warrener.cluster.drivers.ports import (
-    LOOPBACK,
     USUAL_AMQPS_PORT,
     ClusterPorts,
+    NodePorts,
     claim_balancer_port,
     claim_block,
+    extended,
 )
 from warrener.cluster.drivers.private_files import (
     Credentials,
@@ -54,11 +58,16 @@ from warrener.cluster.drivers.upkeep import Upkeep
 from warrener.cluster.errors import (
     BootFailed,
     ClusterError,
+    MembersDiffer,
     StartFailed,
+    UnknownNode,
 )
 from warrener.cluster.members import (
+    MAX_NODES,
     StartPlan,
     by_number,
+    next_name,
+    node_names,
     number_of,
     plan,
 )
@@ -81,9 +90,9 @@ do, in 10 s."""
 _T = TypeVar("_T")
 
 
-class LocalCluster(Running):
-    """The cluster in the folder ``state``. One at a time drives a folder; all methods belong to one
-    event loop."""
+class DrivenCluster(Running):
+    """The cluster whose state is in the folder ``state``, wherever its nodes run: subclasses say
+    on which hosts. One at a time drives a folder; all methods belong to one event loop."""
 
     def __init__(
         self,
@@ -104,41 +113,22 @@ class LocalCluster(Running):
         self._files = PrivateFiles(self.state)
         self.configuration = Configuration(self._files, settings or {}, self._schema)
         self.tls = ClusterTls(spec.tls, self.state, cluster=spec.name, host=spec.balancer.host)
-        self._installation: Installation | None = None
         self._record: Record | None = None
         self._ports: ClusterPorts | None = None
         self._nodes: dict[NodeName, Node] = {}
         self._upkeep: Upkeep | None = None
-        self._epmd: Epmd | None = None
+        self._epmds: list[Epmd] = []
         self._plan: StartPlan | None = None
         self._holds = contextlib.ExitStack()  # locks of the folder and of ports
         self._balancer_port: int | None = None
         self._tls_port: int | None = None
-        self._installations = Installations(
-            spec.rabbitmq, self._described, lambda: self._record or Record(id=""), self._remember
-        )
 
     # -- what it is
-
-    @property
-    def installation(self) -> Installation:
-        """The RabbitMQ that all nodes run, or are to. Raises RabbitMQMissing or ErlangMissing."""
-        return self._installations.common(self._nodes)
-
-    def _described(self) -> Installation:
-        """The one that the description leads to."""
-        if self._installation is None:
-            self._installation = find_installation(self.spec.rabbitmq, os.environ.get("PATH", ""))
-        return self._installation
 
     @property
     def version(self) -> str:
         """The installation's version of RabbitMQ."""
         return self.installation.version
-
-    def _schema(self) -> Schema:
-        installation = self.installation
-        return load_schema(installation.root, installation.version, self.spec.plugins)
 
     @property
     def ports(self) -> ClusterPorts:
@@ -188,7 +178,7 @@ class LocalCluster(Running):
     def backends(self) -> tuple[Backend, ...]:
         """Where each node serves AMQP."""
         return tuple(
-            Backend(node.name, LOOPBACK, node.ports.amqp, self._server_name(node.name))
+            Backend(node.name, node.host.address, node.ports.amqp, self._server_name(node.name))
             for node in self._nodes.values()
         )
 
@@ -205,10 +195,6 @@ class LocalCluster(Running):
         """A client for each node's management API. They are closed by ``stop``."""
         return tuple((node.name, node.client) for node in self._nodes.values())
 
-    def find_leftovers(self) -> tuple[Leftover, ...]:
-        """Processes of this cluster that no Warrener drives any more."""
-        return find_leftovers(self.state)
-
     # -- start
 
     async def prepare(self) -> None:
@@ -217,33 +203,32 @@ class LocalCluster(Running):
         """
         if self._record is not None:
             return
-        installation = self._described()
-        installation.check_plugins(self.spec.plugins)
         try:
+            await self._find_installation()
             self._files.prepare()
             self._holds.callback(os.close, self._files.lock())
             record = self._files.read_record() or Record(id=secrets.token_hex(8))
-            record = self._installations.settled(record)
-            self._plan = self._start_plan(record)
+            record = await self._reach_hosts(record)
+            self._plan = await self._start_plan(record)
             if record.base is not None:
-                await self._stop_leftovers()
-            self._claim_ports(record)
+                await self._stop_leftovers(record)
+            await self._claim_ports(record)
             record = msgspec.structs.replace(
                 record,
                 base=self.ports.base,
-                rabbitmq=installation.version,
+                rabbitmq=self.installation.version,
             )
             self._files.write_record(record)
             self._record = record
-            self._write_files(record)
+            await self._write_files(record)
         except OSError as error:
-            self._let_go()
+            await self._let_go()
             raise ClusterError(
                 f"the state folder {self.state} can't be used: {error}; choose another with "
                 f"--state DIR"
             ) from error
         except BaseException:
-            self._let_go()
+            await finish(self._let_go())
             raise
 
     async def start(self) -> None:
@@ -251,20 +236,15 @@ class LocalCluster(Running):
 
         Raises a ClusterError, and leaves nothing running then; the same when it is cancelled.
         """
-        if self._epmd is not None:
+        if self._epmds:
             return  # runs
         await self.prepare()
         record = self._record
         assert record is not None
         try:
-            self._epmd = Epmd(
-                self.installation,
-                port=self.ports.epmd,
-                cluster_mark=self._files.mark(record),
-                folder=self.state,
-                log=self.state / "nodes" / "epmd.log",
-            )
-            await self._epmd.start(self._on_event)
+            hosts = {node.host: node for node in self._nodes.values()}
+            self._epmds = [self._make_epmd(host, node.name) for host, node in hosts.items()]
+            await _all([epmd.start(self._on_event) for epmd in self._epmds])
             await self._start_nodes()
         except BaseException:
             await self._call_off(record)
@@ -322,13 +302,15 @@ class LocalCluster(Running):
         """A node that was on its way is taken away, or prepared to join anew."""
         self._on_event(Event("node.cleared_away", name))
         files = node_files(self.state, name)
+        host = self._host(name)
         if name in self._planned().wanted:
-            self._files.remove_node_data(files.data)
+            await host.remove_folder(files.data)
             return
         node = self._nodes.pop(name, None)
         self.tls.forget_node(name)
         if node is not None:
             await node.client.close()
+        await host.remove_folder(files.folder)
         self._files.remove_node(files.folder)
 
     async def _boot(
@@ -410,28 +392,65 @@ class LocalCluster(Running):
 
     async def _end(self) -> None:
         """What is left when the nodes have stopped; also ends those that haven't."""
-        epmd, self._epmd = self._epmd, None
-        if epmd is not None:
+        epmds, self._epmds = self._epmds, []
+        for epmd in epmds:
             await epmd.let_go()
         for node in self._nodes.values():
             node.kill()
             await node.stop(0)
             await node.client.close()
         if self._record is not None:
-            await asyncio.to_thread(kill_marked, self._files.mark(self._record))
-        if epmd is not None:
+            await self._kill_everything(self._record)
+        for epmd in epmds:
             await epmd.wait_gone()
-        self._let_go()
+        await self._let_go()
 
-    def _let_go(self) -> None:
+    async def _let_go(self) -> None:
         self._holds.close()
         self._record = None
         self._balancer_port = None
         self._tls_port = None
 
+    # -- where its nodes run
+
+    @abstractmethod
+    async def _find_installation(self) -> None:
+        """It has what is wanted of it; where it is on hosts that is found out later."""
+
+    @abstractmethod
+    async def _reach_hosts(self, record: Record) -> Record:
+        """Each host can be asked, and is as it has to be; what is to be remembered of them."""
+
+    @abstractmethod
+    def _installation_of(self, name: NodeName) -> Installation: ...
+    @abstractmethod
+    def _schema(self) -> Schema: ...
+    @abstractmethod
+    def _node_ports(self, name: NodeName) -> NodePorts: ...
+
+    @abstractmethod
+    def _mark_on(self, host: Host, record: Record) -> str:
+        """What marks the cluster's processes on a host."""
+
+    @property
+    @abstractmethod
+    def _inherited(self) -> Mapping[str, str]:
+        """The environment of which a node may get something."""
+
+    @abstractmethod
+    def _possible_names(self, record: Record) -> tuple[NodeName, ...]:
+        """Of nodes that the cluster may have, in the order in which they come."""
+
+    @abstractmethod
+    async def _stop_leftovers(self, record: Record) -> None: ...
+    @abstractmethod
+    async def _claim_ports(self, record: Record) -> None: ...
+    @abstractmethod
+    async def _kill_everything(self, record: Record) -> None: ...
+
     # -- the pieces of a start
 
-    def _start_plan(self, record: Record) -> StartPlan:
+    async def _start_plan(self, record: Record) -> StartPlan:
         on_their_way = [name for name in (record.joining, record.leaving) if name is not None]
         return plan(
             record.members,
@@ -440,8 +459,9 @@ class LocalCluster(Running):
             without_data=[
                 name
                 for name in (*record.members, *on_their_way)
-                if not node_files(self.state, name).has_data(name)
+                if not await self._host(name).has_data(node_files(self.state, name), name)
             ],
+            possible=self._possible_names(record),
             wanted=self.spec.nodes,
             given=self.spec.nodes_given,
             more_may_run=self.spec.more_may_run,
@@ -452,31 +472,7 @@ class LocalCluster(Running):
         assert self._plan is not None
         return self._plan
 
-    async def _stop_leftovers(self) -> None:
-        left = await asyncio.to_thread(find_leftovers, self.state)
-        if not left:
-            return
-        parts = ", ".join(dict.fromkeys(one.part for one in left))
-        self._progress(Progress("cluster", f"stops what a killed daemon left running: {parts}"))
-        # To the end even if cancelled: the lock on the folder must not be let go before.
-        count = await finish(asyncio.to_thread(stop_leftovers, self.state))
-        self._on_event(Event("cluster.leftovers_stopped", detail={"processes": count}))
-
-    def _claim_ports(self, record: Record) -> None:
-        before = record.base
-        self._ports, lock = claim_block(
-            number_of(self._planned().names[-1]),
-            wanted=self.spec.base_port,
-            last=before,
-            seed=str(self.state),
-        )
-        self._holds.callback(lock.release)
-        if before is not None and before != self._ports.base:
-            self._on_event(
-                Event("cluster.ports_moved", detail={"from": before, "to": self._ports.base})
-            )
-
-    def _write_files(self, record: Record) -> None:
+    async def _write_files(self, record: Record) -> None:
         files = self._files
         credentials = files.credentials()
         files.prepare_cookie()
@@ -490,10 +486,10 @@ class LocalCluster(Running):
         for name in self._planned().names:
             if name in self._planned().new:
                 # A start that was called off: half a database, nobody's data.
-                self._files.remove_node_data(node_files(self.state, name).data)
+                await self._host(name).remove_folder(node_files(self.state, name).data)
             self._nodes[name] = self._make_node(name, record, credentials)
         self._write_configs()
-        self._upkeep = Upkeep(self._nodes, self._files.mark(record), self._progress)
+        self._upkeep = Upkeep(self._nodes, self._progress)
         self.configuration.run_by(self._nodes, self._upkeep)
 
     def _write_configs(self) -> None:
@@ -501,9 +497,11 @@ class LocalCluster(Running):
         credentials = self._files.credentials()
         for node in self._nodes.values():
             own = own_settings(
-                release=self._installations.of(node.name).release,
+                release=self._installation_of(node.name).release,
                 cluster_name=self.spec.name,
                 members=tuple(self._nodes),
+                address=node.host.address,
+                shared_by=self._nodes_on(node.host),
                 ports=node.ports,
                 user=credentials.user,
                 password=credentials.password,
@@ -513,29 +511,33 @@ class LocalCluster(Running):
             write_private(node.files.config, text.encode())
 
     def _make_node(self, name: NodeName, record: Record, credentials: Credentials) -> Node:
-        ports = self.ports.node(number_of(name))
+        host = self._host(name)
+        installation = self._installation_of(name)
+        ports = self._node_ports(name)
         files = node_files(self.state, name)
         files.folder.mkdir(mode=0o700, exist_ok=True)
-        self.tls.prepare_node(name)
-        cluster_mark = self._files.mark(record)
+        self.tls.prepare_node(name, host.path)
+        cluster_mark = self._mark_on(host, record)
         return Node(
             name,
+            host=host,
             ports=ports,
             files=files,
-            server=self._installations.of(name).server,
+            server=installation.server,
             environment=environment(
                 name=name,
-                files=files,
+                files=node_files(host.path(self.state), name),
+                address=host.address,
                 distribution_port=ports.distribution,
                 epmd_port=self.ports.epmd,
-                path=self.installation.path,
+                path=installation.path,
                 mark=mark(cluster_mark, short_name(name)),
-                inherited=os.environ,
+                inherited=self._inherited,
                 flags=self.tls.erlang_flags(name),
             ),
             cluster_mark=cluster_mark,
             client=ManagementClient(
-                f"{self.tls.scheme}://{LOOPBACK}:{ports.management}",
+                f"{self.tls.scheme}://{host.address}:{ports.management}",
                 credentials.user,
                 credentials.password,
                 verify=self.tls.management(name),
@@ -545,12 +547,157 @@ class LocalCluster(Running):
             verify=self.tls.link(name),
         )
 
+    def _make_epmd(self, host: Host, name: NodeName) -> Epmd:
+        assert self._record is not None
+        return Epmd(
+            host,
+            self._installation_of(name),
+            port=self.ports.epmd,
+            cluster_mark=self._mark_on(host, self._record),
+            folder=self.state,
+            log=self.state / "nodes" / "epmd.log",
+        )
+
+    def _nodes_on(self, host: Host) -> int:
+        return sum(1 for node in self._nodes.values() if node.host is host)
+
     def _remember(self, **changes: object) -> None:
         assert self._record is not None
         changed = msgspec.structs.replace(self._record, **changes)
         if changed != self._record:
             self._record = changed
             self._files.write_record(changed)
+
+
+class LocalCluster(DrivenCluster):
+    """A cluster on this machine. Its nodes share it, and a block of ports."""
+
+    @property
+    def installation(self) -> Installation:
+        """The RabbitMQ that all nodes run, or are to. Raises RabbitMQMissing or ErlangMissing."""
+        return self._installations.common(self._nodes)
+
+    @functools.cached_property
+    def _installations(self) -> Installations:
+        return Installations(
+            self.spec.rabbitmq,
+            self._described,
+            lambda: self._record or Record(id=""),
+            self._remember,
+        )
+
+    @functools.cache  # noqa: B019  one cluster lives as long as its process
+    def _described(self) -> Installation:
+        """The one that the description leads to."""
+        return find_installation(self.spec.rabbitmq, os.environ.get("PATH", ""))
+
+    async def _find_installation(self) -> None:
+        self._described().check_plugins(self.spec.plugins)
+
+    def _installation_of(self, name: NodeName) -> Installation:
+        return self._installations.of(name)
+
+    # -- another RabbitMQ under its nodes
+
+    def look_at_installation(self, path: Path) -> Candidate:
+        """What is there to be known of the installation at ``path``. Takes half a second. Raises
+        RabbitMQMissing or ErlangMissing."""
+        settings = {**self.configuration.chosen, **self.configuration.described}
+        return candidate(path, self.plugins(), settings)[1]
+
+    def try_installation(self, name: NodeName, path: Path) -> None:
+        """From its next start on a node runs the RabbitMQ at ``path``. ``settle_installation`` says
+        whether it does. Raises RabbitMQMissing or ErlangMissing."""
+        found = find_installation(path, os.environ.get("PATH", ""))
+        self._installations.begin_trial(name, found)
+        self._use(name, found)
+
+    def settle_installation(self, name: NodeName, *, keep: bool) -> None:
+        """The node serves with it; or its next start is with its old one again."""
+        self._installations.end_trial(keep=keep)
+        self._use(name, self._installations.of(name))
+        self.configuration.forget_schema()
+
+    def _use(self, name: NodeName, installation: Installation) -> None:
+        self._nodes[name].server = installation.server
+        self._write_configs()
+
+    # -- where it is
+
+    def _schema(self) -> Schema:
+        installation = self.installation
+        return load_schema(installation.root, installation.version, self.spec.plugins)
+
+    async def _reach_hosts(self, record: Record) -> Record:
+        if record.hosts:
+            raise MembersDiffer(
+                f"the cluster in {self.state} runs on other hosts ("
+                f"{', '.join(host.host for host in record.hosts)}), and none is named; start it "
+                f"with the warrener.toml that has them (-f FILE)"
+            )
+        return self._installations.settled(record)
+
+    def _host(self, name: NodeName) -> Host:
+        return self._this_machine
+
+    @functools.cached_property
+    def _this_machine(self) -> LocalHost:
+        return LocalHost(self.state)
+
+    def _mark_on(self, host: Host, record: Record) -> str:
+        return self._files.mark(record)
+
+    async def _kill_everything(self, record: Record) -> None:
+        await asyncio.to_thread(kill_marked, self._files.mark(record))
+
+    @property
+    def _inherited(self) -> Mapping[str, str]:
+        return os.environ
+
+    def _possible_names(self, record: Record) -> tuple[NodeName, ...]:
+        return node_names(MAX_NODES)
+
+    def _new_name(self, name: NodeName | None) -> NodeName:
+        name = name if name is not None else next_name(self._nodes)
+        if name is None:
+            raise UnknownNode(f"the cluster has {MAX_NODES} nodes; more don't fit on one machine")
+        if name not in self._nodes and name not in node_names(MAX_NODES):
+            raise UnknownNode(f"a local node is n1 to n{MAX_NODES}, not '{short_name(name)}'")
+        return name
+
+    def find_leftovers(self) -> tuple[Leftover, ...]:
+        """Processes of this cluster that no Warrener drives any more."""
+        return find_leftovers(self.state)
+
+    async def _stop_leftovers(self, record: Record) -> None:
+        left = await asyncio.to_thread(find_leftovers, self.state)
+        if not left:
+            return
+        parts = ", ".join(dict.fromkeys(one.part for one in left))
+        self._progress(Progress("cluster", f"stops what a killed daemon left running: {parts}"))
+        # To the end even if cancelled: the lock on the folder must not be let go before.
+        count = await finish(asyncio.to_thread(stop_leftovers, self.state))
+        self._on_event(Event("cluster.leftovers_stopped", detail={"processes": count}))
+
+    async def _claim_ports(self, record: Record) -> None:
+        before = record.base
+        self._ports, lock = claim_block(
+            number_of(self._planned().names[-1]),
+            wanted=self.spec.base_port,
+            last=before,
+            seed=str(self.state),
+        )
+        self._holds.callback(lock.release)
+        if before is not None and before != self._ports.base:
+            self._on_event(
+                Event("cluster.ports_moved", detail={"from": before, "to": self._ports.base})
+            )
+
+    async def _make_room(self, name: NodeName) -> None:
+        self._ports = extended(self.ports, number_of(name))
+
+    def _node_ports(self, name: NodeName) -> NodePorts:
+        return self.ports.node(number_of(name))
 
 
 async def _all(works: Sequence[Awaitable[None]]) -> None:

@@ -10,20 +10,17 @@ expected member as running, and its AMQP port greets. The log only tells how far
 
 import asyncio
 import contextlib
-import os
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import psutil
-
 from warrener.cluster.drivers.boot_log import stage, telling_lines
+from warrener.cluster.drivers.host import KILL_TIMEOUT, Host, Process, how_it_ended
 from warrener.cluster.drivers.node_config import NodeFiles
-from warrener.cluster.drivers.ports import LOOPBACK, NodePorts
-from warrener.cluster.drivers.processes import Child, kill_marked, told_end
-from warrener.cluster.errors import BootFailed, StartFailed
+from warrener.cluster.drivers.ports import NodePorts
+from warrener.cluster.errors import BootFailed, HostUnreachable, StartFailed
 from warrener.facts.happenings import Event, EventSink, Progress, ProgressSink
 from warrener.facts.ids import NodeName, short_name
 from warrener.facts.reasons import NodeState
@@ -35,10 +32,6 @@ STOP_TIMEOUT: Final = 30.0
 3.10 takes 6 s even when idle: its statistics handler asks the application controller, which is busy
 shutting down, until a supervisor's limit of 5 s is over."""
 
-KILL_TIMEOUT: Final = 5.0
-"""Seconds after SIGKILL; the kernel itself is slow then, writing back or freeing memory."""
-
-_LOOK_EVERY: Final = 0.1  # s; at the log while a node boots: one fstat
 _ASK_EVERY: Final = 0.5  # s; the API of a node whose log says nothing we know
 _ASK_TIMEOUT: Final = 3.0
 _LOG_TAIL: Final = 64 * 1024
@@ -69,6 +62,7 @@ class Node:
         self,
         name: NodeName,
         *,
+        host: Host,
         ports: NodePorts,
         files: NodeFiles,
         server: Path,
@@ -81,6 +75,7 @@ class Node:
     ) -> None:
         """``verify``: how its AMQP port is verified; None: it has no TLS."""
         self.name = name
+        self.host = host
         self.short = short_name(name)
         self.ports = ports
         self.files = files
@@ -90,54 +85,48 @@ class Node:
         self.environment = environment
         self._verify = verify
         self.server = server
-        self._cluster_mark = cluster_mark
+        self.cluster_mark = cluster_mark
         self._progress = progress
         self._on_event = on_event
-        self._child: Child | None = None
-        self._vm: psutil.Process | None = None
+        self._child: Process | None = None
         self._watch: asyncio.Task[None] | None = None
 
     def view(self) -> LocalNode:
         """What there is to know of it now."""
         return LocalNode(
             name=self.name,
-            state=self.state,
+            state=self._seen_state(),
             pid=self.pid,
-            host=LOOPBACK,
+            host=self.host.address,
             amqp_port=self.ports.amqp,
             management_port=self.ports.management,
             prometheus_port=self.ports.prometheus,
             dist_port=self.ports.distribution,
-            log=self.files.log,
+            log=self.host.told(self.host.path(self.files.log)),
             drained=self.drained,
             frozen=self.frozen,
         )
 
+    def _seen_state(self) -> NodeState:
+        runs = self.state in {NodeState.STARTING, NodeState.RUNNING}
+        return NodeState.UNREACHABLE if runs and not self.reachable else self.state
+
     @property
     def pid(self) -> int | None:
-        """The Erlang VM's process. The script execs into it, so this is the process we started;
-        should a version's script stay as the VM's parent, it is found below it."""
+        """The Erlang VM's process; None while it doesn't run."""
         if self._child is None or self._child.exited.is_set():
             return None
-        if self._vm is None:
-            with contextlib.suppress(psutil.Error):
-                started = psutil.Process(self._child.pid)
-                for process in (started, *started.children(recursive=True)):
-                    if process.name().startswith("beam"):
-                        self._vm = process
-                        break
-        return self._vm.pid if self._vm is not None else self._child.pid
+        return self._child.vm_pid
+
+    @property
+    def reachable(self) -> bool:
+        """Whether anything can be done to its process."""
+        return self._child is None or self._child.reachable
 
     @property
     def frozen(self) -> bool:
         """Whether its process is there but stopped (SIGSTOP): it answers nobody."""
-        pid = self.pid
-        if pid is None:
-            return False
-        try:
-            return psutil.Process(pid).status() == psutil.STATUS_STOPPED
-        except psutil.Error:
-            return False
+        return self.pid is not None and self._child is not None and self._child.frozen
 
     # -- starting
 
@@ -145,12 +134,11 @@ class Node:
         """Starts the process; ``wait_serving`` is next."""
         await self._cleared_away()
         assert self._child is None, f"{self.name} runs already"
-        self._vm = None
         self.drained = False  # RabbitMQ forgets maintenance mode when it boots
-        self.files.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._log_offset = self._log_size()
         try:
-            self._child = Child.start(
+            await self.host.deliver(self.files)
+            self._log_offset = (await self.host.tail(self.files.log, 0, 0))[0]
+            self._child = await self.host.spawn(
                 self.short,
                 [str(self.server)],
                 environment=self.environment,
@@ -159,7 +147,10 @@ class Node:
             )
         except OSError as error:
             raise StartFailed(
-                self.short, f"can't be started: {error}", (), self.files.console
+                self.short,
+                f"can't be started: {error}",
+                (),
+                self.host.told(self.host.path(self.files.console)),
             ) from error
         self.state = NodeState.STARTING
         self._progress(Progress(self.short, "starts"))
@@ -172,7 +163,7 @@ class Node:
         """
         child = self._child
         if child is None and self.state is NodeState.DOWN:  # ended before anybody waited for it
-            raise self._failed("ended while it booted", BootFailed)
+            raise await self._failed("ended while it booted", BootFailed)
         assert child is not None, "launch() first"
         try:
             async with asyncio.timeout(timeout):
@@ -187,9 +178,9 @@ class Node:
                         task.cancel()
                     await asyncio.gather(serving, ended, return_exceptions=True)
         except TimeoutError:
-            raise self._failed(f"did not come up within {timeout:g} s") from None
+            raise await self._failed(f"did not come up within {timeout:g} s") from None
         if child.exited.is_set():
-            raise self._failed(f"{told_end(child.returncode)} while it booted", BootFailed)
+            raise await self._failed(f"{how_it_ended(child)} while it booted", BootFailed)
         await serving  # raises what it raised
         self.state = NodeState.RUNNING
         self._progress(
@@ -204,7 +195,7 @@ class Node:
         asked = -_ASK_EVERY
         loop = asyncio.get_running_loop()
         while True:
-            now_at = stage(self._new_log())
+            now_at = stage((await self._new_log())[1])
             if now_at and now_at != shown:
                 shown = now_at
                 self._progress(Progress(self.short, now_at))
@@ -218,7 +209,7 @@ class Node:
                     self._progress(Progress(self.short, "is up"))
                 if running is not None and running.issuperset(members) and await self.greets():
                     return
-            await asyncio.sleep(_LOOK_EVERY)
+            await asyncio.sleep(self.host.look_every)
 
     async def _running_members(self) -> set[NodeName] | None:
         """Those the node itself sees running; None if it can't be asked yet."""
@@ -235,7 +226,7 @@ class Node:
         try:
             async with asyncio.timeout(_ASK_TIMEOUT):
                 reader, writer = await asyncio.open_connection(
-                    LOOPBACK, self.ports.amqp, **options(self._verify)
+                    self.host.address, self.ports.amqp, **options(self._verify)
                 )
                 try:
                     writer.write(_AMQP_HEADER)
@@ -247,13 +238,16 @@ class Node:
         except (OSError, asyncio.IncompleteReadError):
             return False
 
-    def _failed(self, text: str, kind: type[StartFailed] = StartFailed) -> StartFailed:
+    async def _failed(self, text: str, kind: type[StartFailed] = StartFailed) -> StartFailed:
         self._progress(Progress(self.short, text, failed=True))
+        size, log = await self._new_log()
+        _, console = await self.host.tail(self.files.console, 0, _LOG_TAIL)
+        telling = self.files.log if size > self._log_offset else self.files.console
         return kind(
             self.short,
             text,
-            telling_lines(self._new_log(), _tail(self.files.console, 0)),
-            self.files.log if self._log_size() > self._log_offset else self.files.console,
+            telling_lines(log, console),
+            self.host.told(self.host.path(telling)),
         )
 
     # -- ending
@@ -272,16 +266,21 @@ class Node:
         self._progress(Progress(self.short, "stops"))
         try:
             if not child.exited.is_set():
-                self._signal(signal.SIGTERM)
-                self._signal(signal.SIGCONT)
-                if not await child.wait(timeout):
+                child.send(signal.SIGTERM)
+                child.send(signal.SIGCONT)
+                if not await child.wait(timeout if child.reachable else 0):
                     self._on_event(Event("node.killed", self.name, detail={"waited": timeout}))
         finally:
             self.kill()
-        await child.wait(KILL_TIMEOUT)
-        await self._clear_away()
+        await child.wait(KILL_TIMEOUT if child.reachable else 0)
+        try:
+            await self._clear_away()
+        except HostUnreachable as error:
+            self._on_event(Event("node.left_running", self.name, detail={"why": str(error)}))
+            self._progress(Progress(self.short, f"may still run: {error}", failed=True))
+        else:
+            self._progress(Progress(self.short, "stopped", done=True))
         await self._forget()
-        self._progress(Progress(self.short, "stopped", done=True))
 
     def kill(self) -> None:
         """Ends the node at once, without waiting for it to be gone; its helpers end with it or in
@@ -289,9 +288,7 @@ class Node:
         if self._child is None:
             return
         self.state = NodeState.STOPPING
-        if not self._child.exited.is_set():
-            self._signal(signal.SIGKILL)
-            self._child.send(signal.SIGKILL)
+        self._child.send(signal.SIGKILL)
 
     async def _forget(self) -> None:
         watch, self._watch = self._watch, None
@@ -299,41 +296,30 @@ class Node:
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
         self._child = None
-        self._vm = None
         self.state = NodeState.STOPPED
 
-    def _signal(self, number: signal.Signals) -> None:
-        pid = self.pid
-        assert self._child is not None
-        if pid is None or pid == self._child.pid:
-            self._child.send(number)
-        elif self._vm is not None:
-            with contextlib.suppress(psutil.Error):
-                self._vm.send_signal(number)
-
-    async def _watch_end(self, child: Child) -> None:
+    async def _watch_end(self, child: Process) -> None:
         await child.exited.wait()
         if self.state not in {NodeState.STARTING, NodeState.RUNNING}:
             return
         was_running = self.state is NodeState.RUNNING
         self.state = NodeState.DOWN
         self._child = None
-        self._vm = None
         if was_running:
             self._on_event(
                 Event(
                     "node.exited",
                     self.name,
                     NodeState.DOWN.value,
-                    {"pid": child.pid, "how": told_end(child.returncode)},
+                    {"pid": child.pid, "how": how_it_ended(child)},
                 )
             )
-        await self._clear_away()
+        with contextlib.suppress(HostUnreachable):  # whoever starts it next clears away as well
+            await self._clear_away()
 
     async def _clear_away(self) -> None:
-        """Ends helpers that outlive their VM. In a thread: it looks at every process there is, and
-        the balancer's loop, which may be this one, must not wait for that."""
-        await asyncio.to_thread(kill_marked, self._cluster_mark, self.short)
+        """Ends helpers that outlive their VM."""
+        await self.host.kill_marked(self.cluster_mark, self.short)
 
     async def _cleared_away(self) -> None:
         """Waits until the helpers of a node that ended by itself are gone. Until then whatever
@@ -346,23 +332,6 @@ class Node:
 
     _log_offset = 0
 
-    def _log_size(self) -> int:
-        try:
-            return self.files.log.stat().st_size
-        except OSError:
-            return 0
-
-    def _new_log(self) -> str:
-        """The end of what was logged since ``launch``."""
-        offset = self._log_offset if self._log_size() >= self._log_offset else 0  # rotated
-        return _tail(self.files.log, offset)
-
-
-def _tail(path: Path, offset: int) -> str:
-    try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            file.seek(max(offset, size - _LOG_TAIL))
-            return file.read(_LOG_TAIL).decode("utf-8", "replace")
-    except OSError:
-        return ""
+    async def _new_log(self) -> tuple[int, str]:
+        """Its size, and the end of what was logged since ``launch``."""
+        return await self.host.tail(self.files.log, self._log_offset, _LOG_TAIL)

@@ -20,6 +20,17 @@ DISK_FREE_LIMIT: Final = "100MB"
 """RabbitMQ's default is 50 MB, too little for three nodes that write at once; more would refuse to
 work on a laptop with a full disk."""
 
+NET_TICKTIME: Final = 4
+"""Seconds without a sign of life, give or take a quarter, after which a node on another host counts
+as gone. RabbitMQ's default is 60: for so long a partition where packets just vanish goes unnoticed
+by Erlang, and a node that is cut off goes on taking messages that it can't confirm. Measured in
+docs/decisions/0013-hosts.md."""
+
+NET_SETUPTIME: Final = 2
+"""Seconds that a node on another host may take to answer when Erlang connects to it; 7 by default.
+Whoever says something to a node that is cut off waits for that: channels, and the management API of
+every other node."""
+
 LOG_SIZE: Final = 10 * 1024 * 1024
 LOG_COUNT: Final = 3
 
@@ -62,6 +73,11 @@ class NodeFiles:
         return self.logs / "console.log"
 
     @property
+    def tls(self) -> Path:
+        """Keys and certificates, if it has any (``cluster.tls.files``)."""
+        return self.folder / "tls"
+
+    @property
     def home(self) -> Path:
         return self.shared / "home"
 
@@ -78,13 +94,18 @@ def own_settings(
     ports: NodePorts,
     user: str,
     password: str,
+    address: str = LOOPBACK,
+    shared_by: int | None = None,
 ) -> dict[str, str]:
-    """What Warrener itself sets in a node's ``rabbitmq.conf``. It holds the password."""
+    """What Warrener itself sets in a node's ``rabbitmq.conf``. It holds the password.
+
+    ``address`` is what the node listens on; ``shared_by`` is how many nodes share its machine's
+    memory, by default all members."""
     settings: dict[str, str | int] = {
-        "listeners.tcp.1": f"{LOOPBACK}:{ports.amqp}",
-        "management.tcp.ip": LOOPBACK,
+        "listeners.tcp.1": f"{address}:{ports.amqp}",
+        "management.tcp.ip": address,
         "management.tcp.port": ports.management,
-        "prometheus.tcp.ip": LOOPBACK,
+        "prometheus.tcp.ip": address,
         "prometheus.tcp.port": ports.prometheus,
         "cluster_name": cluster_name,
         # Used once, when the first node makes its database: guest is not made then.
@@ -93,7 +114,7 @@ def own_settings(
         "default_user_tags.administrator": "true",
         "cluster_partition_handling": _partition_handling(len(members)),
         "queue_leader_locator": "balanced",
-        "vm_memory_high_watermark.relative": _watermark(len(members)),
+        "vm_memory_high_watermark.relative": _watermark(shared_by or len(members)),
         "disk_free_limit.absolute": DISK_FREE_LIMIT,
         "log.file.level": "info",
         "log.file.rotation.size": LOG_SIZE,
@@ -101,6 +122,8 @@ def own_settings(
         "log.console": "false",
         "cluster_formation.peer_discovery_backend": "classic_config",
     }
+    if address != LOOPBACK:  # there is a network between them, and it can break
+        settings["net_ticktime"] = NET_TICKTIME
     if release < (4, 0):  # classic queues had a locator of their own
         settings["queue_master_locator"] = "min-masters"
     if release < (3, 13):
@@ -119,14 +142,15 @@ def config_text(settings: Mapping[str, str]) -> str:
     return "".join(f"{key} = {value}\n" for key, value in settings.items())
 
 
-def live_changes(members: int, by_hand: Collection[str] = ()) -> str:
+def live_changes(members: int, by_hand: Collection[str] = (), shared_by: int | None = None) -> str:
     """A piece of Erlang that gives every running node what ``own_settings`` would say for so many
     members: the cluster has grown or shrunk, and who runs shall not keep another's share. Keys
     that were set ``by_hand`` are left alone."""
     calls = []
     if not any(key.startswith("vm_memory_high_watermark.") for key in by_hand):
         calls.append(
-            f"rpc:call(N, vm_memory_monitor, set_vm_memory_high_watermark, [{_watermark(members)}])"
+            f"rpc:call(N, vm_memory_monitor, set_vm_memory_high_watermark, "
+            f"[{_watermark(shared_by or members)}])"
         )
     if "cluster_partition_handling" not in by_hand:
         calls.append(
@@ -170,12 +194,16 @@ def environment(
     path: str,
     mark: Mapping[str, str],
     inherited: Mapping[str, str],
+    address: str = LOOPBACK,
     flags: str = "",
 ) -> dict[str, str]:
-    """The environment of a node; ``flags`` are further ones of its Erlang VM and of its tools'.
-    Nothing of the system's own RabbitMQ is read: every file that it
-    would look for in /etc/rabbitmq is pointed at the state folder instead."""
+    """The environment of a node; ``files`` are where they are on its machine, ``flags`` further
+    ones of its Erlang VM and of its tools'. Nothing of the system's own RabbitMQ is read: every
+    file that it would look for in /etc/rabbitmq is pointed at the state folder instead."""
     kept = {key: inherited[key] for key in KEPT_FROM_ENVIRONMENT if key in inherited}
+    setup = f"-kernel net_setuptime {NET_SETUPTIME}"
+    if address == LOOPBACK or "net_setuptime" in flags:
+        setup = ""
     return {
         "LANG": "C.UTF-8",  # Erlang reads paths in the locale's encoding
         # Without TZ the C library looks at /etc/localtime for every line of the log.
@@ -202,11 +230,14 @@ def environment(
         "RABBITMQ_ALLOW_INPUT": "1",
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
             # epmd is ours: a node must not start one that outlives it.
-            "-noinput -start_epmd false"
+            f"-noinput -start_epmd false {setup}".rstrip()
         ),
         # In the environment so that it also binds the short-lived VM that a booting node starts to
         # see whether epmd is there.
-        "ERL_FLAGS": f"-kernel inet_dist_use_interface {{127,0,0,1}} {flags}".rstrip(),
+        "ERL_FLAGS": (
+            f"-kernel inet_dist_use_interface {{{address.replace('.', ',')}}} {flags}".rstrip()
+        ),
+        **({} if address == LOOPBACK else {"RABBITMQ_USE_LONGNAME": "true"}),
     }
 
 

@@ -21,6 +21,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from warrener.cluster.errors import StateBroken, StateInUse
+from warrener.cluster.hosts import HostSpec
 from warrener.facts.ids import NodeName
 
 USER: Final = "warrener"
@@ -53,7 +54,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     ``members``: the nodes that have joined, empty until the cluster was formed for the first time.
     ``joining``: a node that is being added, or made anew; ``leaving``: one that is being removed
     and holds nothing any more. Both are None at most times. ``unspread``: nodes that have joined,
-    and were not given their share of replicas yet.
+    and were not given their share of replicas yet. ``hosts``: where the nodes are, if on other
+    machines.
     """
 
     id: str
@@ -65,6 +67,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     leaving: NodeName | None = None
     unspread: tuple[NodeName, ...] = ()
     rabbitmq: str = ""
+    hosts: tuple[HostSpec, ...] = ()
     installations: dict[NodeName, Used] = {}  # these three: ``installations``
     described: str = ""
     trial: Trial | None = None

@@ -12,6 +12,7 @@ next ``up`` and ``down`` find what is left (leftovers.py).
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -21,8 +22,9 @@ from typing import IO, Final
 
 import psutil
 
-MARK_CLUSTER: Final = "WARRENER_CLUSTER"
-MARK_PART: Final = "WARRENER_PART"
+from warrener.cluster.drivers.marks import MARK_CLUSTER, MARK_PART, mark
+
+__all__ = ["Child", "kill_marked", "mark", "marked", "marks_ending", "part_of", "told_end"]
 
 _ENVIRON_LIMIT: Final = 128 * 1024  # Linux allows more in all, but ours is a few KiB
 
@@ -35,6 +37,7 @@ class Child:
         self.pid = process.pid
         self.exited = asyncio.Event()
         self._process = process
+        self._vm: psutil.Process | None = None
         self._loop = asyncio.get_running_loop()
         self._pidfd = os.pidfd_open(process.pid)
         self._loop.add_reader(self._pidfd, self._ended)
@@ -75,8 +78,42 @@ class Child:
         """None while it runs; negative: the signal that ended it."""
         return self._process.returncode
 
+    @property
+    def vm_pid(self) -> int:
+        """The Erlang VM's process, if it is one. RabbitMQ's script execs into it, so this is the
+        process we started; should a version's script stay as its parent, it is found below it."""
+        if self._vm is None:
+            with contextlib.suppress(psutil.Error):
+                started = psutil.Process(self.pid)
+                for process in (started, *started.children(recursive=True)):
+                    if process.name().startswith("beam"):
+                        self._vm = process
+                        break
+        return self._vm.pid if self._vm is not None else self.pid
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it is stopped (SIGSTOP): it answers nobody."""
+        try:
+            return bool(psutil.Process(self.vm_pid).status() == psutil.STATUS_STOPPED)
+        except psutil.Error:
+            return False
+
+    @property
+    def reachable(self) -> bool:
+        """It is on this machine."""
+        return True
+
     def send(self, number: signal.Signals) -> None:
-        """Sends a signal; nothing happens if the process has ended."""
+        """Sends a signal to the VM, or to the process if it isn't one; SIGKILL to both. Nothing
+        happens if it has ended."""
+        if self.exited.is_set():
+            return
+        if self.vm_pid != self.pid and self._vm is not None:
+            with contextlib.suppress(psutil.Error):
+                self._vm.send_signal(number)
+            if number is not signal.SIGKILL:
+                return
         self._process.send_signal(number)
 
     async def wait(self, timeout: float) -> bool:
@@ -106,11 +143,6 @@ def told_end(returncode: int | None) -> str:
         except ValueError:
             return f"was killed by signal {-returncode}"
     return f"ended with exit status {returncode}"
-
-
-def mark(cluster: str, part: str) -> dict[str, str]:
-    """The environment variables that mark a part of a cluster."""
-    return {MARK_CLUSTER: cluster, MARK_PART: part}
 
 
 def marked(cluster: str, part: str | None = None) -> list[psutil.Process]:

@@ -1,11 +1,10 @@
-"""What is done to a local cluster that runs: to one of its nodes, to which nodes there are, to who
+"""What is done to a driven cluster that runs: to one of its nodes, to which nodes there are, to who
 leads and keeps which queues.
 
-``LocalCluster`` starts and stops it and has its files; this is its other half.
+``DrivenCluster`` starts and stops it and has its files; this is its other half.
 """
 
 import asyncio
-import os
 from abc import abstractmethod
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
@@ -13,8 +12,9 @@ from typing import TypeVar
 
 from warrener.cluster.drivers import replicas
 from warrener.cluster.drivers.configuration import Configuration
-from warrener.cluster.drivers.installation import Installation, find_installation
-from warrener.cluster.drivers.installations import Candidate, Installations, candidate
+from warrener.cluster.drivers.host import Host
+from warrener.cluster.drivers.installation import Installation
+from warrener.cluster.drivers.installations import Candidate
 from warrener.cluster.drivers.node import Node
 from warrener.cluster.drivers.node_config import (
     enabled_in,
@@ -22,7 +22,6 @@ from warrener.cluster.drivers.node_config import (
     live_changes,
     node_files,
 )
-from warrener.cluster.drivers.ports import LOOPBACK, ClusterPorts, extended
 from warrener.cluster.drivers.private_files import (
     Credentials,
     PrivateFiles,
@@ -33,13 +32,14 @@ from warrener.cluster.drivers.replicas import Holding
 from warrener.cluster.drivers.upkeep import Upkeep
 from warrener.cluster.errors import (
     ClusterError,
+    HostUnreachable,
     NotRunning,
     NotUnderstood,
     StateBroken,
     UnknownNode,
 )
 from warrener.cluster.leaders.measure import measure
-from warrener.cluster.members import MAX_NODES, by_number, next_name, number_of
+from warrener.cluster.members import by_number
 from warrener.cluster.tls.cluster import ClusterTls
 from warrener.cluster.tls.node_settings import CLEAR_CACHES
 from warrener.facts.happenings import Event, EventSink, Progress, ProgressSink
@@ -52,15 +52,13 @@ _T = TypeVar("_T")
 
 
 class Running:
-    """See the module. Attributes are ``LocalCluster``'s, which sets them."""
+    """See the module. Attributes are ``DrivenCluster``'s, which sets them."""
 
     state: Path
     configuration: Configuration
     tls: ClusterTls
     _files: PrivateFiles
-    _installations: Installations
     _record: Record | None
-    _ports: ClusterPorts | None
     _nodes: dict[NodeName, Node]
     _upkeep: Upkeep | None
     _progress: ProgressSink
@@ -70,9 +68,6 @@ class Running:
     @property
     @abstractmethod
     def installation(self) -> Installation: ...
-    @property
-    @abstractmethod
-    def ports(self) -> ClusterPorts: ...
 
     # -- one node of a cluster that runs
 
@@ -110,32 +105,16 @@ class Running:
 
     # -- another RabbitMQ under its nodes
 
-    def look_at_installation(self, path: Path) -> Candidate:
-        """What is there to be known of the installation at ``path``. Takes half a second. Raises
-        RabbitMQMissing or ErlangMissing."""
-        settings = {**self.configuration.chosen, **self.configuration.described}
-        return candidate(path, self.plugins(), settings)[1]
-
     def installation_of(self, name: NodeName) -> Installation:
         """What a node runs, or starts with. Raises RabbitMQMissing or ErlangMissing."""
-        return self._installations.of(name)
+        return self._installation_of(name)
 
-    def try_installation(self, name: NodeName, path: Path) -> None:
-        """From its next start on a node runs the RabbitMQ at ``path``. ``settle_installation`` says
-        whether it does. Raises RabbitMQMissing or ErlangMissing."""
-        found = find_installation(path, os.environ.get("PATH", ""))
-        self._installations.begin_trial(name, found)
-        self._use(name, found)
-
-    def settle_installation(self, name: NodeName, *, keep: bool) -> None:
-        """The node serves with it; or its next start is with its old one again."""
-        self._installations.end_trial(keep=keep)
-        self._use(name, self._installations.of(name))
-        self.configuration.forget_schema()
-
-    def _use(self, name: NodeName, installation: Installation) -> None:
-        self._nodes[name].server = installation.server
-        self._write_configs()
+    @abstractmethod
+    def look_at_installation(self, path: Path) -> Candidate: ...
+    @abstractmethod
+    def try_installation(self, name: NodeName, path: Path) -> None: ...
+    @abstractmethod
+    def settle_installation(self, name: NodeName, *, keep: bool) -> None: ...
 
     # -- the cluster grows and shrinks
 
@@ -148,20 +127,15 @@ class Running:
         Raises UnknownNode for a name that can't be, PortTaken, NodeBusy, NotRunning or StartFailed;
         nothing of it is left then.
         """
-        name = name if name is not None else next_name(self._nodes)
-        if name is None:
-            raise UnknownNode(f"the cluster has {MAX_NODES} nodes; more don't fit on one machine")
-        if name in self._nodes:
-            raise UnknownNode(f"{short_name(name)} is a node of this cluster already")
-        try:
-            number = number_of(name)
-        except ValueError as error:
-            raise UnknownNode(f"{error}") from None
         record = self._record
         assert record is not None, "start() first"
-        self._ports = extended(self.ports, number)
+        name = self._new_name(name)
+        if name in self._nodes:
+            raise UnknownNode(f"{short_name(name)} is a node of this cluster already")
+        await self._make_room(name)
         self._remember(joining=name)
-        self._files.remove_node_data(node_files(self.state, name).data)
+        files = node_files(self.state, name)
+        await self._host(name).remove_folder(files.data)
         self._nodes[name] = self._make_node(name, record, self._files.credentials())
         self._write_configs()
         try:
@@ -184,7 +158,7 @@ class Running:
         if not others:
             raise NotRunning(f"no other node runs whose cluster {node.short} could join")
         await works.forget([node.name])
-        self._files.remove_node_data(node.files.data)
+        await node.host.remove_folder(node.files.data)
         await node.launch()
         limit = timeout if timeout is not None else self._start_timeout
         await node.wait_serving([node.name], limit)
@@ -201,6 +175,7 @@ class Running:
         self._write_configs()
         try:
             await self._works().forget([name])
+            await node.host.remove_folder(node.files.folder)
         except ClusterError as error:  # ``joining`` stays: the next start clears it away
             self._on_event(Event("node.not_cleared_away", name, detail={"error": str(error)}))
             return
@@ -220,17 +195,30 @@ class Running:
         self.tls.forget_node(name)
         await node.client.close()
         self._write_configs()
-        self._files.remove_node(node.files.folder)
+        await self._remove_all_of(node)
         members = [member for member in self._record_members() if member != name]
         self._remember(members=by_number(members), leaving=None)
         self.spread(name)
         await self._share_anew()
+
+    async def _remove_all_of(self, node: Node) -> None:
+        """What a node that is no member any more has stored, its logs included."""
+        try:
+            await node.host.remove_folder(node.files.folder)
+        except HostUnreachable as error:
+            self._on_event(Event("node.not_cleared_away", node.name, detail={"error": str(error)}))
+        self._files.remove_node(node.files.folder)
 
     async def _leave(self, node: Node) -> None:
         works = self._works()
         if not await works.running_others(node):
             raise NotRunning(
                 f"{node.short} is the only node that runs; the others have to forget it"
+            )
+        if not node.reachable and await node.greets():
+            raise HostUnreachable(
+                f"{node.short} can't be stopped: its host {node.host.address} is not reached over "
+                f"SSH, and the node serves all the same"
             )
         self._remember(leaving=node.name)
         await node.stop()
@@ -250,6 +238,7 @@ class Running:
                     f"{node.short} can't be replaced: no other node runs whose cluster it could "
                     f"join"
                 )
+            await node.host.has_data(node.files, name)  # raises if its host isn't reached
             self._remember(joining=name)
             await node.stop()
             try:
@@ -275,7 +264,10 @@ class Running:
         """Nodes that run get their new share of the machine's memory; at their next start they
         would get it anyway."""
         try:
-            text = live_changes(len(self._nodes), self.configuration.by_hand)
+            host = next(iter(self._nodes.values())).host
+            shared_by = sum(1 for node in self._nodes.values() if node.host is host)
+            by_hand = self.configuration.by_hand
+            text = live_changes(len(self._nodes), by_hand, shared_by)
             await self._works().eval_somewhere(text)
         except ClusterError as error:
             self._on_event(Event("cluster.not_shared_anew", detail={"error": str(error)}))
@@ -332,6 +324,7 @@ class Running:
             # The tool writes the list first. Put back, so that it tells what is to be done again.
             self._write_plugins(sorted(before))
             raise
+        self._write_plugins(names)  # what it wrote may be on another machine
 
     def plugins(self) -> frozenset[str]:
         """Those that are enabled by name, on all nodes. Raises StateBroken."""
@@ -347,7 +340,10 @@ class Running:
         """What is in the files of ``tls`` is used for connections that begin now: by us, and by
         every node that runs. Raises ClusterError."""
         self.tls.reload()
-        if any(node.state is NodeState.RUNNING for node in self._nodes.values()):
+        running = [node for node in self._nodes.values() if node.state is NodeState.RUNNING]
+        for node in running:
+            await node.host.deliver(node.files)
+        if running:
             await self._works().eval_somewhere(CLEAR_CACHES)
 
     async def drained_nodes(self) -> frozenset[NodeName]:
@@ -361,7 +357,7 @@ class Running:
         """What goes through the queues; asks the nodes that run and aren't in maintenance mode,
         which closes their ports. Raises NotRunning or ManagementError if none answers."""
         asked = [
-            (node.name, f"{self.tls.scheme}://{LOOPBACK}:{node.ports.prometheus}")
+            (node.name, f"{self.tls.scheme}://{node.host.address}:{node.ports.prometheus}")
             for node in self._nodes.values()
             if node.state is NodeState.RUNNING and not node.drained
         ]
@@ -377,6 +373,17 @@ class Running:
     def _works(self) -> Upkeep:
         assert self._upkeep is not None, "prepare() first"
         return self._upkeep
+
+    # -- where it is
+
+    @abstractmethod
+    def _installation_of(self, name: NodeName) -> Installation: ...
+    @abstractmethod
+    def _host(self, name: NodeName) -> Host: ...
+    @abstractmethod
+    def _new_name(self, name: NodeName | None) -> NodeName: ...
+    @abstractmethod
+    async def _make_room(self, name: NodeName) -> None: ...
 
     # -- of the cluster's files
 

@@ -8,23 +8,21 @@ The tools say what they did in words and little else: ``revive`` ends well when 
 be opened again. What they claim is checked by those who call.
 """
 
-import asyncio
 import json
-import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from warrener.cluster.drivers.processes import Child, told_end
+from warrener.cluster.drivers.host import Host
+from warrener.cluster.drivers.processes import told_end
 from warrener.cluster.errors import ToolFailed
 
-_MAX_OUTPUT: Final = 16 * 1024 * 1024
-_KILL_TIMEOUT: Final = 5.0
 _LONGEST: Final = 300
 _ADVICE: Final = "Please see diagnostics information"
 
 
 async def run_tool(
+    host: Host,
     program: Path,
     arguments: Sequence[str],
     *,
@@ -40,37 +38,23 @@ async def run_tool(
     when this is cancelled. What the node was asked to do may go on in it all the same.
     """
     what = f"`{program.name} {' '.join(arguments)}`"
+    told = host.told(host.path(output))
     try:
-        child = Child.start(
-            f"{program.name}:{name}",
+        ran = await host.run(
             [str(program), *arguments],
             environment=environment,
             folder=folder,
             output=output,
+            timeout=timeout,
         )
     except OSError as error:
-        raise ToolFailed(f"{what} can't be run: {error}", output) from error
-    try:
-        ended = await child.wait(timeout)
-    finally:
-        if not child.exited.is_set():
-            child.send(signal.SIGKILL)
-    if not ended:
-        await child.wait(_KILL_TIMEOUT)
-        raise ToolFailed(f"{what} had not ended on {name} after {timeout:g} s", output)
-    text = await asyncio.to_thread(_read, output)
-    if child.returncode != 0:
-        why = failure(text) or told_end(child.returncode)
-        raise ToolFailed(f"{what} failed on {name}: {why}", output)
-    return text
-
-
-def _read(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return file.read(_MAX_OUTPUT).decode("utf-8", "replace")
-    except OSError:
-        return ""
+        raise ToolFailed(f"{what} can't be run: {error}", told) from error
+    if ran.returncode is None:
+        raise ToolFailed(f"{what} had not ended on {name} after {timeout:g} s", told)
+    if ran.returncode != 0:
+        why = failure(ran.text) or told_end(ran.returncode)
+        raise ToolFailed(f"{what} failed on {name}: {why}", told)
+    return ran.text
 
 
 def failure(text: str) -> str:

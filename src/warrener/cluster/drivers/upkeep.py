@@ -27,7 +27,6 @@ from typing import Any, Final, TypeVar
 from warrener.cluster.drivers import leadership
 from warrener.cluster.drivers.node import Node
 from warrener.cluster.drivers.node_config import tool_environment
-from warrener.cluster.drivers.ports import LOOPBACK, holder, taken
 from warrener.cluster.drivers.processes import mark
 from warrener.cluster.drivers.tools import nodes_in_maintenance, run_tool
 from warrener.cluster.errors import (
@@ -79,16 +78,14 @@ _T = TypeVar("_T")
 
 
 class Upkeep:
-    """Operations on the nodes of a cluster that runs. ``cluster_mark`` marks its processes."""
+    """Operations on the nodes of a cluster that runs."""
 
     def __init__(
         self,
         nodes: Mapping[NodeName, Node],
-        cluster_mark: str,
         progress: ProgressSink,
     ) -> None:
         self._nodes = nodes
-        self._cluster_mark = cluster_mark
         self._progress = progress
         self._busy: dict[NodeName, tuple[str, asyncio.Task[None]]] = {}
         self._ended = False
@@ -184,7 +181,7 @@ class Upkeep:
         except ValueError as error:
             raise ToolFailed(
                 f"`rabbitmq-diagnostics cluster_status` isn't understood ({error})",
-                asked.files.logs / "rabbitmq-diagnostics.log",
+                asked.host.told(asked.host.path(asked.files.logs / "rabbitmq-diagnostics.log")),
             ) from None
         return frozenset(name for name in self._nodes if name in found)
 
@@ -212,7 +209,7 @@ class Upkeep:
             self._progress(Progress(node.short, "has its plugins", done=True))
 
     def _answers(self, node: Node) -> bool:
-        return node.state is NodeState.RUNNING and not node.frozen
+        return node.state is NodeState.RUNNING and node.reachable and not node.frozen
 
     def _must_run(self, node: Node) -> None:
         if node.state is not NodeState.RUNNING:
@@ -224,7 +221,11 @@ class Upkeep:
         deadline = asyncio.get_running_loop().time() + _OPEN_WITHIN
         others = {node.ports.management: "management API", node.ports.prometheus: "metrics"}
         while True:
-            closed = {port: what for port, what in others.items() if not await _opens(port)}
+            closed = {
+                port: what
+                for port, what in others.items()
+                if not await _opens(node.host.address, port)
+            }
             if not await node.greets():
                 closed = {node.ports.amqp: "AMQP", **closed}
             if not closed:
@@ -233,8 +234,7 @@ class Upkeep:
                 break
             await asyncio.sleep(_OPEN_POLL)
         states = [
-            f"its {what} port {port} is {await asyncio.to_thread(_state, port, node.pid)}"
-            for port, what in closed.items()
+            f"its {what} port {port} is {await _state(node, port)}" for port, what in closed.items()
         ]
         raise ReviveFailed(
             f"RabbitMQ says that {node.short} is out of maintenance mode, but "
@@ -249,10 +249,10 @@ class Upkeep:
         and when this is cancelled."""
         if node.frozen:
             self._progress(Progress(node.short, "is thawed, to be stopped in order"))
-        self._must_have_data(node)
+        await self._must_have_data(node)
         try:
             await node.stop()
-            self._must_have_data(node)
+            await self._must_have_data(node)
             await node.launch()
             await node.wait_serving([*await self.running_others(node), node.name], timeout)
         except DataLost:
@@ -263,13 +263,14 @@ class Upkeep:
                 self._progress(Progress(node.short, "did not come up", failed=True))
             raise
 
-    def _must_have_data(self, node: Node) -> None:
-        if node.files.has_data(node.name):
+    async def _must_have_data(self, node: Node) -> None:
+        if await node.host.has_data(node.files, node.name):
             return
         if node.pid is None:
             node.state = NodeState.LOST
         raise DataLost(
-            f"{node.short} has lost its data ({node.files.data} is empty or gone); booted like "
+            f"{node.short} has lost its data ({node.host.told(node.host.path(node.files.data))} is "
+            f"empty or gone); booted like "
             f"this it would found a cluster of its own. `warrener node replace {node.short}` has "
             f"the others forget it and joins it anew"
         )
@@ -354,17 +355,23 @@ class Upkeep:
         """What Erlang expressions in a file come to, on a node that runs, as the tool prints it.
         Raises NotRunning or ToolFailed."""
         self._must_run(node)
-        return await self._tool(node, "rabbitmqctl", "-q", "eval_file", str(script))
+        await node.host.deliver_file(script)
+        try:
+            path = node.host.path(script)
+            return await self._tool(node, "rabbitmqctl", "-q", "eval_file", str(path))
+        finally:
+            await node.host.remove_file(script)
 
     async def _tool(
         self, node: Node, name: str, *arguments: str, timeout: float = TOOL_TIMEOUT
     ) -> str:
         return await run_tool(
+            node.host,
             node.server.parent / name,
             ("-n", node.name, *arguments),
             name=node.short,
             environment=tool_environment(
-                node.environment, mark(self._cluster_mark, f"{node.short}-tool")
+                node.environment, mark(node.cluster_mark, f"{node.short}-tool")
             ),
             folder=node.files.folder,
             output=node.files.logs / f"{name}.log",
@@ -372,17 +379,18 @@ class Upkeep:
         )
 
 
-def _state(port: int, pid: int | None) -> str:
+async def _state(node: Node, port: int) -> str:
     """What keeps a node from serving on a port of its own."""
-    if not taken(LOOPBACK, [port]):
+    if not await node.host.taken([port]):
         return "closed"
-    by = holder(port)
-    return "open, but silent" if by.endswith(f"(pid {pid})") else f"taken by {by or 'somebody'}"
+    by = await node.host.holder(port)
+    ours = by.endswith(f"(pid {node.pid})")
+    return "open, but silent" if ours else f"taken by {by or 'somebody'}"
 
 
-async def _opens(port: int) -> bool:
+async def _opens(address: str, port: int) -> bool:
     try:
-        _, writer = await asyncio.open_connection(LOOPBACK, port)
+        _, writer = await asyncio.open_connection(address, port)
     except OSError:
         return False
     writer.transport.abort()

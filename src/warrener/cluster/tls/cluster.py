@@ -10,7 +10,7 @@ user's is what users see: clients at the balancer, the management page.
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,11 +43,15 @@ from warrener.cluster.tls.node_settings import (
     with_tls,
 )
 from warrener.cluster.tls.rotation import Act, Phase, is_due, steps
-from warrener.facts.ids import NodeName, short_name
+from warrener.facts.ids import NodeName, host_name, short_name
 from warrener.facts.tls import TlsPart, TlsSettings
 from warrener.management.verify import Verify
 
 Now = Callable[[], datetime]
+
+
+def _here(path: Path) -> Path:
+    return path
 
 
 def utc_now() -> datetime:
@@ -86,7 +90,7 @@ class ClusterTls:
         self._cluster = cluster
         self._names = _names(host, settings.names)
         self._now = now
-        self._nodes: list[NodeName] = []
+        self._nodes: dict[NodeName, Callable[[Path], Path]] = {}
         self._shown: ssl.SSLContext | None = None
         self._trusts: ssl.SSLContext | None = None
         self._web_trusts: ssl.SSLContext | None = None
@@ -113,12 +117,12 @@ class ClusterTls:
                 self._renew_balancer(force=False)
             self.reload()
 
-    def prepare_node(self, name: NodeName) -> None:
-        """A node's files; its certificate is made if there is none that will do."""
+    def prepare_node(self, name: NodeName, there: Callable[[Path], Path] = _here) -> None:
+        """A node's files; its certificate is made if there is none that will do. ``there``: where
+        the node finds a file of this folder, on its own machine."""
         if not self.settings.enabled:
             return
-        if name not in self._nodes:
-            self._nodes.append(name)
+        self._nodes[name] = there
         with _told():
             self.files.prepare_node(name)
             self._renew_node(name, force=False)
@@ -126,8 +130,7 @@ class ClusterTls:
 
     def forget_node(self, name: NodeName) -> None:
         """A node is no more."""
-        with suppress(ValueError):
-            self._nodes.remove(name)
+        self._nodes.pop(name, None)
 
     def _prepare_authority(self) -> None:
         found = read_identity(self.files.authority)
@@ -174,7 +177,8 @@ class ClusterTls:
         """All but its certificate."""
         files = self.node_files(name)
         write_if_other(files.trust, self.files.trust.read_bytes())
-        write_if_other(files.options, distribution_options(self.settings, files).encode())
+        options = distribution_options(self.settings, self._files_there(name))
+        write_if_other(files.options, options.encode())
         if self.settings.own:
             write_if_other(files.shown, self.files.balancer.read_bytes())
             write_if_other(files.shown_trust, self.files.ca.read_bytes())
@@ -186,7 +190,8 @@ class ClusterTls:
             self._renew_balancer(force=True, by_next=by_next)
 
     def _renew_node(self, name: NodeName, *, force: bool, by_next: bool = False) -> None:
-        wanted = Wanted(name, Use.NODE, (short_name(name), "localhost", "127.0.0.1", "::1"))
+        names = (short_name(name), host_name(name), "localhost", "127.0.0.1", "::1")
+        wanted = Wanted(name, Use.NODE, tuple(dict.fromkeys(names)))
         self._renew(self.node_files(name).identity, wanted, force=force, by_next=by_next)
 
     def _renew_balancer(self, *, force: bool, by_next: bool = False) -> None:
@@ -221,16 +226,26 @@ class ClusterTls:
     # -- what nodes are told ------------------------------------------------------------------
 
     def node_files(self, name: NodeName) -> NodeTlsFiles:
-        """What a node reads."""
+        """What a node reads, as it is here."""
         return self.files.node(name, own=self.settings.own)
+
+    def _files_there(self, name: NodeName) -> NodeTlsFiles:
+        there, files = self._nodes.get(name, _here), self.node_files(name)
+        return NodeTlsFiles(
+            identity=there(files.identity),
+            trust=there(files.trust),
+            shown=there(files.shown),
+            shown_trust=there(files.shown_trust),
+            options=there(files.options),
+        )
 
     def node_settings(self, name: NodeName, own: Mapping[str, str]) -> dict[str, str]:
         """``own`` as it is with TLS."""
-        return with_tls(own, self.settings, self.node_files(name))
+        return with_tls(own, self.settings, self._files_there(name))
 
     def erlang_flags(self, name: NodeName) -> str:
         """Arguments for the Erlang VMs of a node and of its tools; may be empty."""
-        return erlang_flags(self.settings, self.node_files(name))
+        return erlang_flags(self.settings, self._files_there(name))
 
     # -- what is connected with ---------------------------------------------------------------
 

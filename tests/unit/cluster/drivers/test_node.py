@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from warrener.cluster.drivers import node as module
+from warrener.cluster.drivers import host as module
+from warrener.cluster.drivers.host import LocalHost
 from warrener.cluster.drivers.node import Node
 from warrener.cluster.drivers.node_config import node_files
 from warrener.cluster.drivers.ports import NodePorts
@@ -29,6 +30,7 @@ def node_that_runs(script: str, folder: Path) -> Node:
     cluster = secrets.token_hex(8)
     return Node(
         name,
+        host=LocalHost(folder),
         ports=NodePorts(1, 2, 3, 4),
         files=files,
         server=server,

@@ -14,8 +14,9 @@ from warrener.cluster.drivers.node_config import (
     own_settings,
     tool_environment,
 )
-from warrener.cluster.drivers.ports import layout
+from warrener.cluster.drivers.ports import NodePorts, layout
 from warrener.cluster.members import node_names
+from warrener.facts.ids import NodeName
 
 PASSWORD = "dont-tell"
 
@@ -164,3 +165,36 @@ def test_what_runs_gets_the_share_that_the_file_would_give_it() -> None:
         said = live_changes(members)
         assert f"[{found['vm_memory_high_watermark.relative']}]" in said
         assert f"cluster_partition_handling, {found['cluster_partition_handling']}]" in said
+
+
+def test_a_node_on_another_host_listens_there_and_has_a_long_name() -> None:
+    name = NodeName("n1@10.0.0.1")
+    found = own_settings(
+        release=(3, 10),
+        cluster_name="far",
+        members=(name,),
+        ports=NodePorts(20_010, 20_011, 20_012, 20_013),
+        user="u",
+        password=PASSWORD,
+        address="10.0.0.1",
+        shared_by=1,
+    )
+    assert found["listeners.tcp.1"] == "10.0.0.1:20010"
+    assert found["management.tcp.ip"] == found["prometheus.tcp.ip"] == "10.0.0.1"
+    assert found["vm_memory_high_watermark.relative"] == "0.400"
+    assert int(found["net_ticktime"]) < 10, "else a partition goes unnoticed for a minute"
+    assert "net_ticktime" not in settings()
+    there = environment(
+        name=name,
+        files=node_files(Path("/s"), name),
+        distribution_port=20_013,
+        epmd_port=20_000,
+        path="/bin",
+        mark={},
+        inherited={},
+        address="10.0.0.1",
+    )
+    assert "inet_dist_use_interface {10,0,0,1}" in there["ERL_FLAGS"]
+    assert "-kernel net_setuptime 2" in there["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"]
+    assert there["RABBITMQ_USE_LONGNAME"] == "true"
+    assert "RABBITMQ_USE_LONGNAME" not in env()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from warrener.cluster.drivers.host import LocalHost
 from warrener.cluster.drivers.tools import failure, nodes_in_maintenance, run_tool
 from warrener.cluster.errors import ToolFailed
 
@@ -72,6 +73,7 @@ def tool(folder: Path, script: str) -> Path:
 
 async def call(program: Path, folder: Path, timeout: float = 20.0) -> str:
     return await run_tool(
+        LocalHost(folder),
         program,
         ["-n", "n1@h", "drain"],
         name="n1",

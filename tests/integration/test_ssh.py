@@ -1,0 +1,333 @@
+"""A cluster on hosts of its own, over SSH: real sshd, real network, real partitions.
+
+Three network namespaces are the hosts; Warrener, its balancer and all clients are in a fourth
+(``lan``). One cluster serves the tests, in their order.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pika
+import pytest
+from tests.integration.lan import Lan, Machine, lan, why_not
+from tests.integration.ledger_load import load_on, nodes_of, report_gap, wait_all_fit
+from tests.integration.ledger_set import quorum_queues
+from tests.integration.support import Management, balancer_place, eventually
+from tests.integration.warren import Warren, running, warrener
+
+pytestmark = [
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(bool(why_not()), reason=why_not() or "possible here"),
+]
+
+PARTITION = 30.0
+"""Seconds."""
+
+GO_ON = 10.0
+"""Seconds after which everybody works again on the majority's side."""
+
+
+@pytest.fixture(scope="module")
+def lan_of_four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lan]:
+    """Four hosts; this process is where the clients are."""
+    with lan(tmp_path_factory.mktemp("lan") / "it", 4) as made, made.at_client():
+        yield made
+
+
+@pytest.fixture(scope="module")
+def hosts(lan_of_four: Lan) -> Lan:
+    """The three that have a node."""
+    lan_of_four.members = lan_of_four.machines[:3]
+    return lan_of_four
+
+
+@pytest.fixture(scope="module")
+def file(hosts: Lan, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The description that the cluster is started with."""
+    path = tmp_path_factory.mktemp("described") / "hosts.toml"
+    path.write_text(hosts.description(more='name = "far"\n\n'))
+    return path
+
+
+@pytest.fixture(scope="module")
+def warren(hosts: Lan, file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warren]:
+    """A node on each host."""
+    with running(tmp_path_factory.mktemp("ssh"), "-f", str(file)) as made:
+        yield made
+    for machine in hosts.machines:
+        assert folders_on(machine) == []
+
+
+def folders_on(machine: Machine) -> list[Path]:
+    """Those of clusters; a cluster's id has 16 digits."""
+    return [path for path in machine.folder.iterdir() if len(path.name) == 16]
+
+
+def row_of(warren: Warren, machine: Machine) -> dict[str, Any]:
+    name = f"{machine.name}@{machine.address}"
+    return next(row for row in nodes_of(warren) if row["name"] == name)
+
+
+def events(warren: Warren) -> list[dict[str, Any]]:
+    found = json.loads(warren.ok("events", "--last", "60", "--json"))["events"]
+    assert isinstance(found, list)
+    return found
+
+
+def api_of(warren: Warren, row: dict[str, Any]) -> Management:
+    place = balancer_place(warren)
+    base = f"http://{row['host']}:{row['management_port']}/api"
+    return Management(base, place.user, place.password)
+
+
+# -- a cluster like any other
+
+
+def test_it_is_up_and_serves_through_the_balancer(warren: Warren, hosts: Lan) -> None:
+    rows = nodes_of(warren)
+    assert [row["name"] for row in rows] == [f"{m.name}@{m.address}" for m in hosts.members]
+    assert {row["state"] for row in rows} == {"running"}
+    assert all(row["fit"] and row["running"] for row in rows)
+    with quorum_queues(warren, 1) as (queue,):
+        with contextlib.closing(pika.BlockingConnection(pika.URLParameters(warren.url))) as one:
+            channel = one.channel()
+            channel.confirm_delivery()
+            for number in range(20):
+                channel.basic_publish("", queue, str(number).encode(), mandatory=True)
+            got = []
+            for method, _, body in channel.consume(queue, inactivity_timeout=5):
+                if method is None:
+                    break
+                got.append(int(body))
+                channel.basic_ack(method.delivery_tag)
+                if len(got) == 20:
+                    break
+        assert got == list(range(20))
+
+
+def test_a_node_listens_on_its_hosts_address_alone(warren: Warren, hosts: Lan) -> None:
+    for machine in hosts.members:
+        told = machine.run("cat", "/proc/net/tcp", "/proc/net/tcp6").splitlines()
+        rows = [line.split() for line in told]
+        listening = {row[1] for row in rows if len(row) > 3 and row[3] == "0A"}
+        places = {tuple(one.rsplit(":", 1)) for one in listening}
+        number = int(machine.address.rpartition(".")[2])
+        ours = f"{number:02X}004D0A"
+        ports = {int(port, 16) for where, port in places if where == ours}
+        assert ports == {22, 20000, 20010, 20011, 20012, 20013}
+        rest = {(where, int(port, 16)) for where, port in places if where != ours}
+        assert rest <= {("0100007F", 20000), ("0" * 24 + "01000000", 20000)}, rest
+
+
+def test_secrets_are_in_private_files_only(warren: Warren, hosts: Lan) -> None:
+    password = balancer_place(warren).password
+    cookie = (warren.state / "home" / ".erlang.cookie").read_text()
+    for machine in hosts.members:
+        (folder,) = folders_on(machine)
+        paths = [folder, *folder.rglob("*")]
+        assert [path for path in paths if path.stat().st_mode & 0o077] == []
+        held = [p.name for p in paths if p.is_file() and password.encode() in p.read_bytes()]
+        assert set(held) <= {"rabbitmq.conf"} | {n for n in held if "data" in n or "wal" in n}
+        for pid in (path for path in Path("/proc").iterdir() if path.name.isdigit()):
+            with contextlib.suppress(OSError):
+                words = (pid / "cmdline").read_bytes() + (pid / "environ").read_bytes()
+                if str(folder).encode() in words:
+                    assert password.encode() not in words
+                    assert cookie.encode() not in words
+
+
+def test_a_setting_is_set_on_all_hosts(warren: Warren, hosts: Lan) -> None:
+    told = json.loads(warren.ok("config", "set", "heartbeat", "37", "--yes", "--json"))
+    assert told
+    for machine in hosts.members:
+        (file,) = machine.folder.glob("*/nodes/*/rabbitmq.conf")
+        eventually("the host has it", lambda file=file: "heartbeat = 37" in file.read_text(), 5)
+
+
+def test_a_description_is_applied(warren: Warren, hosts: Lan, tmp_path: Path) -> None:
+    file = tmp_path / "more.toml"
+    file.write_text(hosts.description(more='name = "far"\n\n') + '[[vhost]]\nname = "orders"\n')
+    warren.ok("apply", "-f", str(file), "--yes")
+    vhosts = api_of(warren, nodes_of(warren)[0]).get("/vhosts")
+    assert "orders" in {vhost["name"] for vhost in vhosts}
+
+
+# -- a node
+
+
+def test_a_node_is_restarted_under_load(warren: Warren, hosts: Lan, tmp_path: Path) -> None:
+    wait_all_fit(warren)
+    with load_on(warren, tmp_path, duplicates=True) as load, load.fault("restart"):
+        at = time.monotonic()
+        warren.ok("node", "restart", "n2")
+        load.wait_flowing(60)
+        report_gap(load, "restart", at)
+
+
+def test_a_killed_node_is_down_and_comes_back(warren: Warren, hosts: Lan, tmp_path: Path) -> None:
+    wait_all_fit(warren)
+    row = row_of(warren, hosts.members[1])
+    with load_on(warren, tmp_path, duplicates=True) as load:
+        with load.fault("SIGKILL"):
+            at = time.monotonic()
+            os.kill(row["pid"], signal.SIGKILL)
+            eventually("down", lambda: row_of(warren, hosts.members[1])["state"] == "down", 10)
+            load.wait_flowing(60)
+            report_gap(load, "SIGKILL", at)
+        exited = [one for one in events(warren) if one["kind"] == "node.exited"][-1]
+        assert (exited["subject"], exited["reason"]) == (row["name"], "down")
+        assert exited["detail"] == {"pid": row["pid"], "how": "was killed by SIGKILL"}
+        warren.ok("node", "restart", "n2")
+        wait_all_fit(warren)
+
+
+def test_a_node_is_made_anew_on_its_host(warren: Warren, hosts: Lan) -> None:
+    wait_all_fit(warren)
+    with quorum_queues(warren, 2) as queues:
+        told = json.loads(warren.ok("node", "replace", "n3", "--force", "--json"))
+        assert told["replicas"] == len(queues)
+
+
+def test_a_node_comes_on_another_host_and_goes(warren: Warren, hosts: Lan, file: Path) -> None:
+    refused = warren.run("node", "add", "n4")
+    assert refused.returncode == 1
+    assert "has no table [[node]] for n4; add one" in refused.stderr
+    file.write_text(hosts.description(hosts.machines, more='name = "far"\n\n'))
+    try:
+        added = json.loads(warren.ok("node", "add", "n4", "--json"))
+        assert added["node"] == "n4@10.77.0.4"
+        assert row_of(warren, hosts.machines[3])["fit"]
+        warren.ok("node", "remove", "n4")
+        assert [row["name"][:2] for row in nodes_of(warren)] == ["n1", "n2", "n3"]
+        assert not list(hosts.machines[3].folder.glob("*/nodes/n4"))
+    finally:
+        file.write_text(hosts.description(more='name = "far"\n\n'))
+
+
+# -- partitions
+
+
+@pytest.mark.parametrize("cut", ["from the nodes", "from the nodes and the balancer"])
+def test_a_node_is_cut_off(warren: Warren, hosts: Lan, tmp_path: Path, cut: str) -> None:
+    """Nothing confirmed is lost, everybody goes on within seconds, and the node pauses itself."""
+    wait_all_fit(warren)
+    victim = hosts.members[2]
+    others = [machine.address for machine in hosts.members if machine is not victim]
+    from_balancer = cut.endswith("balancer")
+    seen: list[tuple[float, str]] = []
+    with load_on(warren, tmp_path, duplicates=True) as load, load.fault(f"cut off {cut}"):
+        at = time.monotonic()
+        with hosts.partition(victim, [*others, *([hosts.client] if from_balancer else [])]):
+            while (since := time.monotonic() - at) < PARTITION:
+                row = row_of(warren, victim)
+                word = (
+                    f"{row['state']}, running: {row['running']}, fit: {row['fit']} "
+                    f"{row['unfit_reason'] or ''}"
+                )
+                if not seen or seen[-1][1] != word:
+                    seen.append((since, word))
+                load.run_for(0.5)
+            gap = report_gap(load, f"cut off {cut}", at)
+            amqp = listens(victim, row_of(warren, victim)["amqp_port"])
+        healed = time.monotonic()
+        load.wait_flowing(60)
+        wait_all_fit(warren)
+        print(f"{cut}: all fit {time.monotonic() - healed:.1f} s after it ended")
+        for since, word in seen:
+            print(f"{cut}: {since:.1f} s: {word}")
+    assert gap <= GO_ON
+    assert not amqp, "it has paused itself"
+
+
+def listens(machine: Machine, port: int) -> bool:
+    """Whether anybody does there, as the host itself sees it."""
+    lines = machine.run("cat", "/proc/net/tcp").splitlines()
+    return any(f":{port:04X} " in line.split(" 0A ")[0] for line in lines if " 0A " in line)
+
+
+# -- the connection
+
+
+def test_a_node_outlives_the_connection(warren: Warren, hosts: Lan, tmp_path: Path) -> None:
+    wait_all_fit(warren)
+    machine = hosts.members[0]
+    pid = row_of(warren, machine)["pid"]
+    with load_on(warren, tmp_path, duplicates=False) as load:
+        hosts.stop_sshd(machine)
+        try:
+            eventually(
+                "the host isn't reached",
+                lambda: row_of(warren, machine)["state"] == "unreachable",
+                30,
+            )
+            row = row_of(warren, machine)
+            assert (row["running"], row["fit"], row["pid"]) == (True, True, pid)
+            refused = warren.run("node", "restart", "n1")
+            assert refused.returncode == 1
+            assert "10.77.0.1" in refused.stderr
+            load.run_for(3)
+        finally:
+            hosts.start_sshd(machine)
+        eventually("it is reached again", lambda: row_of(warren, machine)["state"] == "running", 30)
+        assert row_of(warren, machine)["pid"] == pid
+    kinds = [one["kind"] for one in events(warren)]
+    assert "host.unreachable" in kinds
+    assert "host.reachable" in kinds
+    assert "node.exited" not in kinds[kinds.index("host.unreachable") :]
+
+
+# -- hosts that aren't trusted, or don't trust us; a daemon that was killed
+
+
+def start_elsewhere(hosts: Lan, folder: Path, text: str) -> str:
+    """What `up` says to a description that it has to refuse."""
+    (folder / "bad.toml").write_text(text)
+    state = folder / "state"
+    done = warrener("--state", state, "up", "-d", "-f", folder / "bad.toml", cwd=folder)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "the hosts are not ready; nothing was started or changed:" in done.stderr
+    assert not (state / "cluster.json").exists()
+    return " ".join(done.stderr.split())
+
+
+def test_hosts_are_refused_with_what_is_wrong_on_each(hosts: Lan, tmp_path: Path) -> None:
+    """All of them in one report: an unknown key, a changed one, a login that fails."""
+    one, two, three = hosts.members
+    hosts.trust([two, three])
+    lines = hosts.known_hosts.read_text().splitlines()
+    swapped = [lines[0].replace(lines[0].split()[2], lines[1].split()[2]), lines[1]]
+    hosts.known_hosts.write_text("".join(f"{line}\n" for line in swapped))
+    try:
+        text = hosts.description().replace(
+            f'name = "n3"\nhost = "{three.address}"',
+            f'name = "n3"\nhost = "{three.address}"\nkey = "{one.folder / "host_key"}"',
+        )
+        told = start_elsewhere(hosts, tmp_path, text)
+        assert f"the host key of n1 ({one.address}) is not known: ssh-ed25519 SHA256:" in told
+        assert f"ssh-keyscan -p 22 {one.address} >>" in told
+        assert f"the host key of n2 ({two.address}) has CHANGED" in told
+        assert f"n3 ({three.address}): doesn't let root in with the key" in told
+    finally:
+        hosts.trust(hosts.machines)
+
+
+def test_what_a_killed_daemon_left_on_the_hosts_is_stopped(
+    warren: Warren, hosts: Lan, file: Path
+) -> None:
+    wait_all_fit(warren)
+    pids = [row["pid"] for row in nodes_of(warren)]
+    os.kill(warren.status()["pid"], signal.SIGKILL)
+    eventually("the daemon is gone", lambda: warren.run("status").returncode == 3, 10)
+    for pid in pids:
+        os.kill(pid, 0)  # nodes live on
+    warren.ok("up", "-d", "-f", str(file))
+    rows = nodes_of(warren)
+    assert [row["state"] for row in rows] == ["running"] * 3
+    assert not set(pids) & {row["pid"] for row in rows}
+    assert "cluster.leftovers_stopped" in [one["kind"] for one in events(warren)]
