@@ -264,6 +264,20 @@ def test_rabbitmqs_own_export_mends_what_is_missing_or_differs(kept: Kept, warre
     login(warren, "ops", PASSWORD, "shop")
 
 
+def test_a_description_of_what_is_there_differs_in_nothing(
+    kept: Kept, warren: Warren, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APP_PASSWORD", kept.password)
+    monkeypatch.setenv("OPS_PASSWORD", PASSWORD)
+    file = tmp_path / "found.toml"
+    warren.ok("init", "--from-cluster", str(file))
+    print(file.read_text())
+    assert kept.password not in file.read_text()
+    warren.ok("validate", str(file))
+    found = json.loads(warren.ok("diff", "-f", str(file), "--json"))
+    assert [(step["thing"], step["subject"]) for step in found["steps"]] == []
+
+
 def test_a_queue_declared_otherwise_is_named_and_left(kept: Kept, warren: Warren) -> None:
     """RabbitMQ itself takes the definition, says nothing and keeps its queue."""
     api = management(warren)

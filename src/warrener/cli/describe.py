@@ -60,6 +60,7 @@ def register(app: typer.Typer) -> None:
 
 
 def init(
+    context: typer.Context,
     path: PathArgument = Path(SPEC_FILE),
     profile: Annotated[
         str,
@@ -70,6 +71,14 @@ def init(
         ),
     ] = "orders",
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    from_cluster: Annotated[
+        bool, typer.Option("--from-cluster", help="Of what the cluster that runs holds.")
+    ] = False,
+    from_file: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FILE", help="Of a backup, or of RabbitMQ's definitions."),
+    ] = None,
+    state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a commented warrener.toml to start from.
@@ -77,15 +86,23 @@ def init(
     Each value in it has its reason beside it. `warrener apply` then makes the
     cluster so; `warrener diff` shows what it would do.
 
+    --from and --from-cluster write what is there already: virtual hosts, users
+    (their passwords as variables to be set), policies, queues.
+
     Examples:
 
       warrener init
       warrener init --profile realtime prices.toml
+      warrener init --from definitions.json
     """
+    from warrener.cli import init_from
     from warrener.cluster.mistakes import nearest
     from warrener.cluster.profiles import PROFILES
 
     text = PROFILES.get(profile)
+    if from_cluster or from_file is not None:
+        profile = str(from_file or "the cluster that runs")
+        text = init_from.text_of(from_file, folder_of(context, state))
     if text is None:
         close = nearest(profile, list(PROFILES))
         hint = f": did you mean {close!r}?" if close else "."
@@ -101,6 +118,7 @@ def init(
         ) from None
     except OSError as error:
         raise CliError(f"{shown(path)} can't be written: {error.strerror or error}") from None
+    init_from.warn_if_mistaken(text, path)
     if as_json:
         print_json({"path": str(path.absolute()), "profile": profile})
         return

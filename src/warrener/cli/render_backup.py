@@ -21,9 +21,10 @@ _SIGNS = {"make": ("+", "green"), "change": ("~", "yellow")}
 
 def plan(console: "Console", answer: "RestoreAnswer") -> None:
     """What would be done, and what can't be."""
-    console.print(f"{answer.source[:1].upper()}{answer.source[1:]}", markup=False, soft_wrap=True)
+    source = _clean(answer.source)
+    console.print(f"{source[:1].upper()}{source[1:]}", markup=False, soft_wrap=True)
     for note in answer.notes:
-        console.print(f"  {note}", markup=False, soft_wrap=True)
+        console.print(f"  {_clean(note)}", markup=False, soft_wrap=True)
     if not answer.steps:
         rest = " else" if answer.blocked else ""
         console.print(
@@ -51,7 +52,8 @@ def done(console: "Console", errors: "Console", answer: "RestoreAnswer") -> None
     for failed in answer.failed[:NAMED]:
         step = failed.step
         errors.print(
-            f"warrener: {step.verb} {step.thing} {step.subject} failed: {failed.why}",
+            f"warrener: {step.verb} {step.thing} {_clean(step.subject)} failed: "
+            f"{_clean(failed.why)}",
             markup=False,
             soft_wrap=True,
         )
@@ -76,13 +78,18 @@ def _step(console: "Console", step: "StepLine") -> None:
     line = Text("  ")
     line.append(sign, style=colour)
     line.append(f" {step.thing} ")
-    line.append(step.subject, style="bold")
+    line.append(_clean(step.subject), style="bold")
     if step.danger:
-        line.append(f"  ! {step.danger}", style="red")
+        line.append(f"  ! {_clean(step.danger)}", style="red")
     console.print(line, soft_wrap=True)
     for change in step.changes:
         before = f"{change.before} -> " if change.before else ""
         text = f"      {change.what}: {before}{change.after or 'none'}"
-        console.print(Text(text, style="dim"), soft_wrap=True)
+        console.print(Text(_clean(text), style="dim"), soft_wrap=True)
     if step.blocked:
-        console.print(Text(f"      {step.blocked}", style="red"), soft_wrap=True)
+        console.print(Text(f"      {_clean(step.blocked)}", style="red"), soft_wrap=True)
+
+
+def _clean(text: str) -> str:
+    """Names come from a file that may be anybody's: none may speak to the terminal."""
+    return "".join(one if one.isprintable() else " " if one.isspace() else "?" for one in text)

@@ -142,8 +142,9 @@ def _read_backup(plain: dict[str, Any]) -> Document:
     if type(version) is not int or version < 1:
         raise BadBackup("its version (warrener_backup) is no number")
     if version > FORMAT:
+        by = str(plain.get("warrener", "?"))[:20]
         raise BadBackup(
-            f"it is of version {version}, made by Warrener {plain.get('warrener', '?')!s:.20}; "
+            f"it is of version {version}, made by Warrener {by!r}; "
             f"this one reads up to version {FORMAT}: restore it with a newer Warrener"
         )
     try:

@@ -107,6 +107,7 @@ _PLUGIN_OF_POLICY_KEY: Final = {
     "federation-upstream-pattern": "rabbitmq_federation",
 }
 _SHOWN_COMPONENTS: Final = ("operator_policy", "vhost-limits")
+_TYPE_CHANGES: Final = (3, 12)  # from here on a virtual host's default queue type can be changed
 _NO_MIRRORS: Final = (4, 0)  # from here on there are no mirrored classic queues
 
 _SHOWN: Final = 60  # characters of a value
@@ -172,7 +173,9 @@ def read_definitions(document: Any) -> Definitions:
     if not any(kind.list in document for kind in KINDS):
         raise BadDefinitions("it has none of RabbitMQ's lists (users, vhosts, queues, ...)")
     version = document.get("rabbitmq_version", document.get("rabbit_version", ""))
-    return Definitions(version if isinstance(version, str) else "", found)
+    if not isinstance(version, str) or not version.isprintable() or len(version) > _SHOWN:
+        version = ""
+    return Definitions(version, found)
 
 
 def _read(kind: Kind, entry: Any, where: str) -> Entry:
@@ -275,6 +278,12 @@ def _step(kind: Kind, entry: Entry, there: Entry | None, world: World) -> PutBac
         blocked = (
             f"there is one that was declared otherwise, and RabbitMQ would keep it without a word; "
             f"delete that {kind.thing} first if it may go"
+        )
+    retyped = any(change.what == "default_queue_type" for change in changes)
+    if kind is VHOSTS and retyped and world.release < _TYPE_CHANGES:
+        blocked = (
+            f"RabbitMQ {world.version} takes the default queue type only when it makes a "
+            f"virtual host"
         )
     return PutBack(kind, Verb.CHANGE, subject, changes, _danger(kind, entry, world), blocked, entry)
 

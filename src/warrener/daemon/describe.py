@@ -109,7 +109,7 @@ class Describe:
 
     async def diff(self, request: DiffRequest, call: Call) -> DiffAnswer:
         _, found = await self._plan(request)
-        return _told(found)
+        return await asyncio.to_thread(_told, found)
 
     async def apply(self, request: ApplyRequest, call: Call) -> ApplyAnswer:
         self._balancer()
@@ -154,7 +154,7 @@ class Describe:
         began = self._service.monotonic()
         changed: set[str] = set()
         client, found = await self._plan(request)
-        told = _told(found)
+        told = await asyncio.to_thread(_told, found)
         if request.agreed and request.agreed != told.fingerprint:
             raise Refused(
                 Refusal.FAILED,

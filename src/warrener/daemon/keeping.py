@@ -9,10 +9,11 @@ Definitions go in batches, in the order in which they need one another. A batch 
 refuses is halved until the definition that it refuses stands alone: the others are put back all the
 same. Whatever ends it in the middle, the next run compares again and does the rest.
 
-The document is decoded and compared in the process that the balancer runs in: 10 ms for 5,000
-queues, a few hundred for the largest file that is taken.
+Documents are judged and compared in a thread: the largest that is taken needs seconds for that, and
+the balancer's loop is this one.
 """
 
+import asyncio
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
@@ -104,9 +105,6 @@ class _Plan:
     def lines(self) -> list[StepLine]:
         return [*map(line_of, self.definitions), *(one.line for one in self.own)]
 
-    def fingerprint(self) -> str:
-        return hashlib.sha256(msgspec.json.encode(self.lines())).hexdigest()[:16]
-
 
 class Keeping:
     """The two operations."""
@@ -175,7 +173,8 @@ class Keeping:
             left_out=left_out,
             definitions=definitions,
         )
-        counts = without_own(_judged(definitions), [cluster.credentials()[0]]).counts()
+        judged = await asyncio.to_thread(_judged, definitions)
+        counts = without_own(judged, [cluster.credentials()[0]]).counts()
         says.say("cluster", "has told its definitions", done=True)
         self._service.events.record(Event("cluster.backed_up", detail={**counts}))
         return BackupAnswer(
@@ -185,7 +184,7 @@ class Keeping:
             settings=len(settings),
             left_out=left_out,
             not_held=backup.not_held,
-            document=msgspec.Raw(encode(backup)),
+            document=msgspec.Raw(await asyncio.to_thread(encode, backup)),
         )
 
     def _settings(self, left_out: list[str], *, secrets: bool) -> dict[str, str]:
@@ -229,20 +228,21 @@ class Keeping:
 
     async def _restore(self, request: RestoreRequest, says: Steps) -> RestoreAnswer:
         began = self._service.monotonic()
-        document = _read_file(request)
+        document = await asyncio.to_thread(_read_file, request)
         says.say("cluster", "is compared with the file")
         client = await self._describe.client()
         plan = await self._plan(client, document, force=request.force)
-        todo = [line for line in plan.lines() if not line.blocked]
+        lines = await asyncio.to_thread(plan.lines)
+        todo = [line for line in lines if not line.blocked]
         answer = RestoreAnswer(
             source=_told(document),
             steps=todo,
             failed=[],
-            blocked=[line for line in plan.lines() if line.blocked],
+            blocked=[line for line in lines if line.blocked],
             left=[],
             same=plan.same,
             notes=list(plan.notes),
-            fingerprint=plan.fingerprint(),
+            fingerprint=await asyncio.to_thread(_fingerprint, lines),
             dry_run=True,
         )
         says.say("cluster", "has been compared with the file", done=True)
@@ -287,7 +287,7 @@ class Keeping:
 
     async def _plan(self, client: ManagementClient, document: Document, *, force: bool) -> _Plan:
         try:
-            found = _judged(await exported(client))
+            found = await asyncio.to_thread(_judged, await exported(client))
             world = await self._world(client)
             name = (await client.overview()).cluster_name
         except ManagementError as error:
@@ -304,7 +304,7 @@ class Keeping:
         wanted = document.definitions
         if backup is not None:
             wanted = without_own(wanted, [backup.cluster.own_user])
-        steps = compare(wanted, found, world)
+        steps = await asyncio.to_thread(compare, wanted, found, world)
         own, same = self._own(backup) if backup is not None else ([], 0)
         total = sum(without_own(wanted, [world.own_user]).counts().values())
         notes = _notes(backup, world, name, self._describe.in_force[1])
@@ -404,6 +404,10 @@ class Keeping:
                 f"the cluster is {self._service.phase}; `warrener status` shows how far it is",
             )
         return balancer
+
+
+def _fingerprint(lines: Sequence[StepLine]) -> str:
+    return hashlib.sha256(msgspec.json.encode(lines)).hexdigest()[:16]
 
 
 # -- documents

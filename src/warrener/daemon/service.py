@@ -107,7 +107,7 @@ class Service:
         leaders = Leaders(self, self._works)
         self.spreading = Spreading(self, self._works, leaders)
         configuring = Configuring(self, self._works, self._upkeep)
-        describe = Describe(
+        self.describe = describe = Describe(
             self, self._works, membership, configuring, GeneratedPasswords(folder.path)
         )
         keeping = Keeping(self, self._works, configuring, describe, version)

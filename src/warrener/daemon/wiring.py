@@ -25,7 +25,7 @@ from warrener.cluster.drivers.schema_files import load_schema
 from warrener.cluster.errors import ClusterError
 from warrener.cluster.look_up import look_up
 from warrener.cluster.mistakes import SpecError
-from warrener.cluster.observe import observe, with_members
+from warrener.cluster.observe import observe, stagger_after, with_members
 from warrener.cluster.spec import ClusterSpec, load_spec
 from warrener.cluster.tls.cluster import ClusterTls
 from warrener.cluster.tls.rotation import Act
@@ -107,6 +107,7 @@ class Local:
             spec, state, progress=progress, on_event=on_event, settings=_described(spec)
         )
         self._asked_last: NodeName | None = None
+        self._took = 0.0
         self.configuration = LocalConfiguration(self._cluster.configuration)
 
     @property
@@ -274,8 +275,10 @@ class Local:
     async def look(self, *, whole: bool = False) -> ClusterSnapshot:
         """Asks the node that answered last time first."""
         clients = self._cluster.management_clients()
-        snapshot = await observe(clients, now=time.time, first=self._asked_last)
+        stagger = stagger_after(self._took)
+        snapshot = await observe(clients, now=time.time, first=self._asked_last, stagger=stagger)
         self._asked_last = snapshot.source
+        self._took = snapshot.took
         if whole:
             with _told():
                 holdings = await self._cluster.holdings()

@@ -78,7 +78,7 @@ def changed(**changes: Any) -> bytes:
         (b'{"users":7}', "users is not a list"),
         (b'{"warrener_backup":"x"}', "is no number"),
         (b'{"warrener_backup":true}', "is no number"),
-        (b'{"warrener_backup":99,"warrener":"9.1"}', "of version 99, made by Warrener 9.1"),
+        (b'{"warrener_backup":99,"warrener":"9.1"}', "of version 99, made by Warrener '9.1'"),
         (b'{"warrener_backup":1}', "damaged or was changed"),
         (encode(BACKUP).replace(b'"33"', b'"34"'), "damaged or was changed"),
         (changed(balancer=7), "isn't as backups are"),

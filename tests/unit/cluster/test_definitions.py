@@ -221,6 +221,17 @@ def test_a_plugin_that_is_there_blocks_nothing_and_unknown_types_are_rabbitmqs()
     assert step.blocked == ""
 
 
+def test_a_default_queue_type_can_be_changed_only_from_3_12_on() -> None:
+    wanted = {"vhosts": [{"name": "v", "default_queue_type": "quorum"}]}
+    found = {"vhosts": [{"name": "v", "default_queue_type": "rabbit_classic_queue"}]}
+    (step,) = steps(wanted, found)
+    assert "only when it makes a virtual host" in step.blocked
+    (step,) = steps(wanted, found, release=(3, 12), version="3.12.1")
+    assert step.blocked == ""
+    assert steps(wanted) != []
+    assert steps(wanted)[0].blocked == ""
+
+
 def test_dangers() -> None:
     nodes = {
         **POLICY,

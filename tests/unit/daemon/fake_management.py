@@ -24,6 +24,7 @@ class FakeManagement:
         self.hang_at: int | None = None  # the change that is never answered
         self.hangs_after = False  # whether it is made all the same
         self.hanging = asyncio.Event()
+        self.release = asyncio.Event()  # ends it
         self.cluster_name = "warrener"
         self.users: dict[str, dict[str, Any]] = {"warrener": _user("warrener", "own", "")}
         self.vhosts: dict[str, dict[str, Any]] = {"/": {"name": "/"}}
@@ -37,6 +38,13 @@ class FakeManagement:
             "operator-policies": {},
         }
         self.queues: dict[tuple[str, str], dict[str, Any]] = {}
+        self.flags: list[dict[str, Any]] = []
+        self.version = "3.10.8"
+        # Definitions as they were posted, by list; ``refuse_names`` aren't taken, ``ignore_names``
+        # are without being there afterwards.
+        self.definitions: dict[str, list[dict[str, Any]]] = {}
+        self.refuse_names: set[str] = set()
+        self.ignore_names: set[str] = set()
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[ManagementClient]:
@@ -65,7 +73,11 @@ class FakeManagement:
             await self._hang()
         self.story.append(f"{request.method} {'/'.join(words)}")
         body = await request.json() if request.can_read_body else {}
-        if request.method == "PUT":
+        if words == ["definitions"]:
+            if not self._define(body):
+                reason = {"error": "bad_request", "reason": "Validation failed\n\n&lt;no&gt;"}
+                return web.json_response(reason, status=400)
+        elif request.method == "PUT":
             self._put(words, body)
         else:
             self._delete(words)
@@ -73,16 +85,37 @@ class FakeManagement:
             await self._hang()
         return web.Response(status=204)
 
+    def _define(self, body: dict[str, Any]) -> bool:
+        for kind, entries in body.items():
+            if not isinstance(entries, list):
+                continue
+            names = {entry.get("name") for entry in entries}
+            if names & self.refuse_names:
+                return False
+            kept = self.definitions.setdefault(kind, [])
+            kept[:] = [entry for entry in kept if entry.get("name") not in names]
+            kept += [entry for entry in entries if entry.get("name") not in self.ignore_names]
+        return True
+
     async def _hang(self) -> None:
         self.hanging.set()
-        await asyncio.sleep(3600)
+        await self.release.wait()
 
     def _get(self, words: list[str]) -> Any:
         match words:
             case ["whoami"]:
                 return {"name": "warrener", "tags": ["administrator"]}
             case ["overview"]:
-                return {"cluster_name": self.cluster_name, "rabbitmq_version": "3.10.8"}
+                return {
+                    "cluster_name": self.cluster_name,
+                    "rabbitmq_version": self.version,
+                    "exchange_types": [{"name": "direct"}, {"name": "topic"}],
+                }
+            case ["definitions"]:
+                vhosts = [{"name": name} for name in self.vhosts]
+                return {"rabbitmq_version": self.version, "vhosts": vhosts, **self.definitions}
+            case ["feature-flags"]:
+                return self.flags
             case ["users"]:
                 return list(self.users.values())
             case ["vhosts"]:
@@ -126,6 +159,11 @@ class FakeManagement:
             case ["queues", vhost, name]:
                 kind = body["arguments"].get("x-queue-type", "classic")
                 self.queues[vhost, name] = {"name": name, "type": kind, **body}
+            case ["feature-flags", name, "enable"]:
+                self.flags = [
+                    {**flag, "state": "enabled"} if flag["name"] == name else flag
+                    for flag in self.flags
+                ]
             case ["cluster-name"]:
                 self.cluster_name = body["name"]
             case _:

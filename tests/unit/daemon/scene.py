@@ -15,12 +15,15 @@ from typing import Any
 import msgspec
 from tests.unit.daemon.config_scene import FakeConfiguration
 
+from warrener.cluster.drivers.installation import Installation
+from warrener.cluster.drivers.installations import Candidate
 from warrener.cluster.spec import ALWAYS_ON, ClusterSpec
 from warrener.cluster.tls.cluster import ClusterTls
 from warrener.cluster.tls.rotation import Act
 from warrener.control import operations as ops
 from warrener.control import wire
 from warrener.control.state_folder import StateFolder
+from warrener.daemon.errors import DaemonError
 from warrener.daemon.event_log import EventLog
 from warrener.daemon.parts import MoveSink
 from warrener.daemon.service import Service
@@ -82,6 +85,7 @@ class FakeCluster:
         self.rates: dict[tuple[str, str], QueueRates] = {}
         self.missing: tuple[NodeName, ...] = ()
         self.stuck: set[str] = set()  # queues that don't move
+        self.installations: dict[NodeName, Path] = {}
         self.measure_with: Callable[[], Awaitable[None]] = self._at_once
         self.move_with: Callable[[Sequence[LeaderMove]], Awaitable[None]] = self._moves_at_once
 
@@ -179,6 +183,27 @@ class FakeCluster:
     async def reload_tls(self) -> None:
         self.story.append("tls: nodes reload")
         self.tls.reload()
+
+    candidate = Candidate(Path("/opt/new"), "3.10.8", "25.2.3", (), ())
+
+    def look_at_installation(self, path: Path) -> Candidate:
+        if path != self.candidate.root:
+            raise DaemonError(f"no RabbitMQ in {path}")
+        return self.candidate
+
+    def installation_of(self, name: NodeName) -> Installation:
+        root = self.installations.get(name, Path("/usr/old"))
+        return Installation(root, "3.10.8", Path("/bin/erl"), Path("/bin/epmd"), "")
+
+    def try_installation(self, name: NodeName, path: Path) -> None:
+        self.story.append(f"{name} is to start with {path}")
+        self.before = self.installation_of(name).root
+        self.installations[name] = path
+
+    def settle_installation(self, name: NodeName, *, keep: bool) -> None:
+        self.story.append(f"{name} {'keeps it' if keep else 'gets its old one back'}")
+        if not keep:
+            self.installations[name] = self.before
 
     def management(self) -> Sequence[ManagementClient]:
         return self.clients

@@ -2,6 +2,7 @@
 
 local.py           nodes are child processes on this machine
 installation.py    finds a RabbitMQ and its Erlang
+installations.py   which node runs which RabbitMQ, over a rolling upgrade
 ports.py           a block of ports per cluster, held for the life of the process
 node_config.py     rabbitmq.conf and the environment of a node (pure)
 node.py            one node: start, stop, what it does
