@@ -188,7 +188,7 @@ def _until(line: "CertificateLine") -> str:
 def _rotated(answer: "TlsRotateAnswer", folder: StateFolder, *, authority: bool) -> None:
     console = out()
     for whose, (_, after) in answer.changed.items():
-        console.print(f"{whose}: {after}", markup=False, soft_wrap=True)
+        console.print(f"{whose}: {after}", markup=False, emoji=False, soft_wrap=True)
     if not authority:
         return
     if answer.phase == "both_trusted":

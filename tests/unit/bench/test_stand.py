@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,8 @@ STATUS = {
         }
         for i in (1, 2, 3)
     ],
-    "balancer": {"pid": 77, "policy": "leastconn"},
+    "balancer": {"pid": 77, "policy": "leastconn", "plain_port": None},
+    "tls": [],
 }
 
 
@@ -62,6 +64,19 @@ def test_a_stand_knows_where_everything_is(shell: Shell, tmp_path: Path) -> None
         assert [node.short for node in stand.nodes] == ["n1", "n2", "n3"]
         assert stand.node_target(4) == Target("127.0.0.1", 5002, "us", "p/w", "warrener-bench")
         assert stand.at(99).port == 99
+
+
+def test_nodes_of_a_stand_with_tls_are_verified(tmp_path: Path) -> None:
+    stand = Stand(
+        tmp_path,
+        (StandNode("n1@localhost", "127.0.0.1", 5001, 5002, 100, "", ""),),
+        Target("127.0.0.1", 5671, "u", "p", ca="/ca.pem"),
+        1,
+        "leastconn",
+        tls=("clients", "links"),
+    )
+    assert stand.node_target(0).ca == "/ca.pem"
+    assert replace(stand, tls=("clients",)).node_target(0).ca == ""
 
 
 def test_a_running_cluster_is_left_as_it_was(shell: Shell, tmp_path: Path) -> None:

@@ -66,3 +66,10 @@ async def test_a_broker_that_fails_in_the_handshake_is_an_error(fault: Fault, sa
 async def test_nobody_there_is_an_error_that_names_the_address() -> None:
     with pytest.raises(BenchError, match=r"can't connect to 127.0.0.1:1 "):
         await asyncio.to_thread(Wire, Target("127.0.0.1", 1, "u", "p"))
+
+
+def test_a_url_with_tls_names_what_the_server_is_verified_with() -> None:
+    target = Target.from_url("amqps://u:p@h:5671/%2F?cacertfile=/a%20b/ca.pem&cafile=/x")
+    assert (target.port, target.ca) == (5671, "/a b/ca.pem")
+    with pytest.raises(ValueError, match=r"needs \?cacertfile=FILE"):
+        Target.from_url("amqps://u:p@h/")

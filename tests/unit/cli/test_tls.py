@@ -68,7 +68,7 @@ def test_show_as_json(run: Run, folder: StateFolder) -> None:
 @pytest.mark.parametrize(
     ("phase", "options", "text"),
     [
-        ("steady", (), "n1 certificate: BB"),
+        ("steady", (), "n1 certificate: A5:AB:EC"),
         ("both_trusted", ("--ca",), "Give /s/tls/ca.pem, which holds both, to every client"),
         ("steady", ("--ca",), "The old CA is dropped"),
     ],
@@ -77,7 +77,7 @@ def test_rotate(
     run: Run, folder: StateFolder, phase: str, options: tuple[str, ...], text: str
 ) -> None:
     done_ = to.TlsRotateAnswer(
-        phase=phase, ca="/s/tls/ca.pem", own=False, changed={"n1 certificate": ("AA", "BB")},
+        phase=phase, ca="/s/tls/ca.pem", own=False, changed={"n1 certificate": ("AA", "A5:AB:EC")},
         seconds=1.0,
     )  # fmt: skip
     with scripted_daemon(folder, answer(done_)):
