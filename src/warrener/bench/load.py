@@ -21,6 +21,7 @@ import gc
 import os
 import selectors
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -49,6 +50,7 @@ from warrener.bench.wire import CHANNEL, BenchError, Target, Wire
 _BUFFER: Final = 512 * 1024  # bytes read at once: ten windows of 100-byte messages
 _STALL: Final = 10.0  # s without any progress before a run is given up
 _BODY_OVERHEAD: Final = 8
+_NOT_NOW: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ class _Peer:
         if not self._waiting:
             try:
                 sent = self.sock.send(data)
-            except BlockingIOError:
+            except _NOT_NOW:
                 sent = 0
             if sent == len(data):
                 return
@@ -143,7 +145,7 @@ class _Peer:
             data = self._waiting[0]
             try:
                 sent = self.sock.send(data)
-            except BlockingIOError:
+            except _NOT_NOW:
                 return
             if sent < len(data):
                 self._waiting[0] = data[sent:]
@@ -306,13 +308,21 @@ class _Run:
 
     def _receive(self, end: "_Publisher | _Consumer") -> None:
         peer = end.peer
-        try:
-            size = peer.sock.recv_into(self.view)
-        except BlockingIOError:
-            return
-        if size == 0:
-            raise BenchError(f"{peer.wire.target.label} dropped the connection")
-        end.receive(bytes(self.view[:size]))
+        size = 0
+        while size < _BUFFER:  # with TLS one call gives one record, 16 KB at most
+            try:
+                got = peer.sock.recv_into(self.view[size:])
+            except _NOT_NOW:
+                break
+            if got == 0:
+                raise BenchError(f"{peer.wire.target.label} dropped the connection")
+            size += got
+            if not peer.wire.target.ca:
+                break
+        if size:
+            end.receive(bytes(self.view[:size]))
+        if peer.wire.target.ca and size == _BUFFER:
+            self._receive(end)  # what TLS holds already, no selector tells of
 
     def _progress(self) -> int:
         return sum(p.progress for p in self.publishers.values()) + sum(

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from warrener.management.client import (
     Unreachable,
     segment,
 )
+from warrener.management.verify import Verify
 
 _T = TypeVar("_T")
 
@@ -71,11 +73,14 @@ class Stand:
     balancer: Target
     balancer_pid: int
     policy: str
+    tls: tuple[str, ...] = ()  # which connections speak it
+    plain_port: int | None = None  # the balancer's without TLS beside the one with it
 
     def node_target(self, index: int) -> Target:
         """Straight to a node."""
         node = self.nodes[index % len(self.nodes)]
-        return replace(self.balancer, host=node.host, port=node.amqp_port)
+        ca = self.balancer.ca if "links" in self.tls else ""
+        return replace(self.balancer, host=node.host, port=node.amqp_port, ca=ca)
 
     def at(self, port: int) -> Target:
         """To a port of this machine, such as HAProxy's."""
@@ -105,13 +110,15 @@ class Stand:
 
 
 @contextlib.contextmanager
-def temporary_stand(nodes: int = 3) -> Iterator[Stand]:
-    """A new cluster; nothing of it is left behind."""
+def temporary_stand(nodes: int = 3, description: str = "") -> Iterator[Stand]:
+    """A new cluster, as a warrener.toml describes it; nothing of it is left behind."""
     with tempfile.TemporaryDirectory(prefix="warrener-bench-") as folder:
         state = Path(folder) / "state"
         try:
             # In that folder: a warrener.toml where the bench is called isn't for this cluster.
-            up = ("up", "-d", "--nodes", str(nodes))
+            up = ["up", "-d", "--nodes", str(nodes)]
+            if description:
+                (Path(folder) / "warrener.toml").write_text(description)
             _warrener(state, *up, timeout=_UP_TIMEOUT, show=True, folder=Path(folder))
             stand = _look(state)
             _make_vhost(stand)
@@ -178,6 +185,8 @@ def _look(state: Path) -> Stand:
         balancer=replace(Target.from_url(url), vhost=VHOST),
         balancer_pid=balancer["pid"],
         policy=balancer["policy"],
+        tls=tuple(status["tls"]),
+        plain_port=balancer["plain_port"],
     )
 
 
@@ -240,7 +249,10 @@ def _manage(stand: Stand, ask: Callable[[ManagementClient], Awaitable[_T]]) -> _
 async def _ask(
     stand: Stand, node: StandNode, ask: Callable[[ManagementClient], Awaitable[_T]]
 ) -> _T:
-    url = f"http://{node.host}:{node.management_port}"
-    user = stand.balancer.user
-    async with ManagementClient(url, user, stand.balancer.password, timeout=_ASK_TIMEOUT) as client:
+    secure = "management" in stand.tls
+    url = f"http{'s' * secure}://{node.host}:{node.management_port}"
+    context = ssl.create_default_context(cafile=stand.balancer.ca) if secure else None
+    verify = None if context is None else Verify(lambda: context, node.host)
+    user, password = stand.balancer.user, stand.balancer.password
+    async with ManagementClient(url, user, password, timeout=_ASK_TIMEOUT, verify=verify) as client:
         return await ask(client)

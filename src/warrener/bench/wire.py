@@ -6,10 +6,11 @@ reason instead of measuring nothing.
 """
 
 import socket
+import ssl
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self, TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from warrener.amqp.frames import encode_frame, payload_of
 from warrener.amqp.methods import (
@@ -58,13 +59,17 @@ class BrokerClosed(BenchError):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where one client connects. ``label`` names it in errors, without the password."""
+    """Where one client connects. ``label`` names it in errors, without the password. With ``ca``,
+    a file of authorities, it speaks TLS and verifies that the server is ``server_name`` (empty:
+    ``host``)."""
 
     host: str
     port: int
     user: str
     password: str = field(repr=False)
     vhost: str = "/"
+    ca: str = ""
+    server_name: str = ""
 
     @property
     def label(self) -> str:
@@ -73,13 +78,16 @@ class Target:
 
     @classmethod
     def from_url(cls, url: str) -> Self:
-        """Read ``amqp://user:password@host:port/vhost``.
+        """Read ``amqp://user:password@host:port/vhost``, or ``amqps://...?cacertfile=FILE``.
 
         Raises ValueError with what is wrong, never with the password.
         """
         parts = urlsplit(url)
-        if parts.scheme != "amqp":
+        if parts.scheme not in ("amqp", "amqps"):
             raise ValueError(f"an AMQP URL starts with amqp://, this one with {parts.scheme!r}")
+        ca = "".join(parse_qs(parts.query).get("cacertfile", []))
+        if parts.scheme == "amqps" and not ca:
+            raise ValueError("an AMQP URL with amqps:// needs ?cacertfile=FILE")
         if not parts.hostname:
             raise ValueError("the AMQP URL names no host")
         try:
@@ -93,7 +101,21 @@ class Target:
             unquote(parts.username or "guest"),
             unquote(parts.password or "guest"),
             vhost,
+            ca,
         )
+
+
+def connect(target: Target, timeout: float) -> socket.socket:
+    """A connection, after the handshake if it has TLS. OSError."""
+    made = socket.create_connection((target.host, target.port), timeout)
+    if not target.ca:
+        return made
+    try:
+        context = ssl.create_default_context(cafile=target.ca)
+        return context.wrap_socket(made, server_hostname=target.server_name or target.host)
+    except BaseException:
+        made.close()
+        raise
 
 
 def client_properties(name: str) -> Table:
@@ -143,7 +165,7 @@ class Wire:
         self.frame_max = FRAME_MAX
         self._buffer = bytearray()
         try:
-            self.sock = socket.create_connection((target.host, target.port), timeout)
+            self.sock = connect(target, timeout)
         except OSError as error:
             raise BenchError(f"can't connect to {target.label}: {error}") from None
         try:

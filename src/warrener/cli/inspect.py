@@ -1,7 +1,7 @@
 """`warrener status`, `url`, `sessions`, `events`: what a running cluster says of itself."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +18,9 @@ from warrener.cli.common import (
 )
 from warrener.control.client import Client
 from warrener.control.state_folder import StateFolder
+
+if TYPE_CHECKING:
+    from warrener.control.operations import UrlAnswer
 
 
 def register(app: typer.Typer) -> None:
@@ -73,14 +76,22 @@ def url(
             "--vhost", metavar="NAME", help="Its virtual host.", show_default="one it may use"
         ),
     ] = "",
+    pika: Annotated[
+        bool, typer.Option("--pika", help="With TLS: as Python's pika has it.")
+    ] = False,
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print one AMQP URL through the balancer, with working credentials.
 
+    Where clients speak TLS, it names the file that the balancer is verified with
+    (cacertfile, as RabbitMQ has it, and cafile for aio-pika). Pika takes no
+    URL with keys that it doesn't know: --pika has its own.
+
     Examples:
 
       export AMQP_URL=$(warrener url)
+      export AMQP_URL=$(warrener url --pika)
       warrener url --user orders
       python publisher.py "$(warrener url)"
     """
@@ -88,10 +99,21 @@ def url(
 
     with Client.connect(folder_of(context, state)) as client:
         answer = client.call(URL, UrlRequest(user, vhost))
+    if pika and answer.ca:
+        import msgspec
+
+        answer = msgspec.structs.replace(answer, url=_for_pika(answer))
     if as_json:
         print_json(answer)
     else:
         typer.echo(answer.url)
+
+
+def _for_pika(answer: "UrlAnswer") -> str:
+    from urllib.parse import quote
+
+    options = {"cafile": answer.ca, "server_hostname": answer.host}
+    return f"{answer.url.partition('?')[0]}?ssl_options={quote(repr(options))}"
 
 
 def sessions(

@@ -178,7 +178,7 @@ def _show_ready(
 
     console = out()
     console.print()
-    console.print(endpoints(status.nodes))
+    console.print(endpoints(status.nodes, status.tls))
     console.print()
     console.print(f"[bold]{url.url}[/]", soft_wrap=True)
     console.print()

@@ -22,6 +22,7 @@ from warrener.cli import (
     leaders,
     lifecycle,
     node_membership,
+    tls,
     upgrade,
     words,
 )
@@ -80,6 +81,7 @@ words.register(app)
 upgrade.register(app)
 app.add_typer(leaders.app, name="leaders")
 app.add_typer(config.app, name="config")
+app.add_typer(tls.app, name="tls")
 config.register(app)
 backup.register(app)
 doctor.register(app)

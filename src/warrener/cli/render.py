@@ -73,8 +73,24 @@ def status(console: Console, answer: StatusAnswer, folder: str) -> None:
     console.print()
     if answer.balancer is not None:
         _balancer(console, answer.balancer, answer.nodes)
+    if answer.tls:
+        words = ", ".join(answer.tls)
+        console.print(
+            f"[bold]TLS[/] {words.replace('_', '-')}{_without_tls(answer.balancer)}",
+            soft_wrap=True,
+        )
+        console.print()
     _queues(console, answer.queues)
     _view(console, answer.management)
+
+
+def _without_tls(balancer: BalancerStatus | None) -> str:
+    if balancer is None:
+        return ""
+    found = f"; {balancer.tls_rejected:,} handshakes failed" if balancer.tls_rejected else ""
+    if balancer.plain_port is not None:
+        found += f"; port {balancer.plain_port} of the balancer is without"
+    return found
 
 
 def _software(nodes: Sequence[NodeStatus]) -> str:
@@ -268,8 +284,9 @@ def weights(nodes: Sequence[NodeStatus]) -> Table:
     return table
 
 
-def endpoints(nodes: Sequence[NodeStatus]) -> Table:
-    """Where each node is: what `up` shows."""
+def endpoints(nodes: Sequence[NodeStatus], tls: Sequence[str] = ()) -> Table:
+    """Where each node is: what `up` shows. ``tls``: the parts that speak it."""
+    scheme = "https" if "management" in tls else "http"
     table = new_table("node", "state", ">pid", "RabbitMQ", "AMQP", "management")
     for node in nodes:
         table.add_row(
@@ -278,7 +295,7 @@ def endpoints(nodes: Sequence[NodeStatus]) -> Table:
             str(node.pid or "-"),
             node.version or "-",
             f"{node.host}:{node.amqp_port}",
-            f"http://{node.host}:{node.management_port}",
+            f"{scheme}://{node.host}:{node.management_port}",
         )
     return table
 

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from warrener.cluster.spec import ClusterSpec
     from warrener.control.describe_operations import ApplyAnswer, ChangeLine, DiffAnswer, StepLine
 
+QUEUES_SHOWN = 20
+"""New queues in a row; a file may describe thousands, and what isn't a queue is to be seen."""
+
 _SIGNS = {"make": ("+", "green"), "change": ("~", "yellow"), "remove": ("-", "red")}
 
 
@@ -49,8 +52,14 @@ def plan(console: "Console", answer: "DiffAnswer") -> None:
         rest = " else" if blocked or answer.later else ""
         console.print(f"Nothing{rest} to do: the cluster is as the file says.", soft_wrap=True)
     width = len(str(len(todo)))
+    queues = 0  # new ones, one after the other
     for number, step in enumerate(todo, start=1):
-        _step(console, step, f"{number:>{width}}")
+        queues = queues + 1 if (step.verb, step.thing) == ("make", "queue") else 0
+        if queues <= QUEUES_SHOWN:
+            _step(console, step, f"{number:>{width}}")
+        elif number == len(todo) or todo[number].thing != "queue":
+            more = _many(queues - QUEUES_SHOWN, "more queue")
+            console.print(f"{'':>{width}} + {more} (--json)", markup=False, soft_wrap=True)
     if blocked:
         console.print()
         console.print("Not possible:")

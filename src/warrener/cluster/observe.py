@@ -21,12 +21,21 @@ from warrener.management.answers import Node, Overview, Queue, number, words
 from warrener.management.client import FEW_QUEUES, ManagementClient, ManagementError
 
 STAGGER: Final = 0.5
-"""Seconds until the next node is asked too. A healthy node has answered by then, 5,000 queues
-excepted, and a second question costs little."""
+"""Seconds until the next node is asked too. A healthy node has answered by then, and a second
+question costs little; but where there are thousands of queues: ``stagger_after``."""
+
+LONGEST_STAGGER: Final = 5.0
+"""Seconds. Later, a node that hangs would cost more than the questions spared."""
 
 Clients = Sequence[tuple[NodeName, ManagementClient]]
 
 _T = TypeVar("_T")
+
+
+def stagger_after(took: float) -> float:
+    """The stagger when the last look took ``took`` s: a node that needs longer than ``STAGGER``
+    isn't helped by asking all others the same."""
+    return min(LONGEST_STAGGER, max(STAGGER, 2 * took))
 
 
 async def observe(

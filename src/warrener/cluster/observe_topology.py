@@ -1,5 +1,6 @@
 """Reads what a running cluster holds, as ``topology`` compares it with what is wanted."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -96,10 +97,17 @@ async def _queues(
             if answer is not None:
                 queues[one.vhost, one.name] = _queue(one.vhost, answer)
         return queues
+    # In a thread: sessions are served on the event loop, and thousands take tens of milliseconds.
+    return await asyncio.to_thread(_picked, await api.queues(client), wanted)
+
+
+def _picked(
+    answers: Sequence[api.QueueAnswer], wanted: Sequence[Queue]
+) -> dict[tuple[str, str], Queue]:
     names = {(one.vhost, one.name) for one in wanted}
     return {
         (answer.vhost, answer.name): _queue(answer.vhost, answer)
-        for answer in await api.queues(client)
+        for answer in answers
         if (answer.vhost, answer.name) in names
     }
 

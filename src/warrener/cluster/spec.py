@@ -37,7 +37,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from warrener.cluster import config_table, topology_checks
+from warrener.cluster import config_table, tls_file, topology_checks
 from warrener.cluster.members import HOST, MAX_NODES, node_names
 from warrener.cluster.mistakes import Mistake, SpecError, dotted, nearest
 from warrener.cluster.spec_file import (
@@ -54,6 +54,7 @@ from warrener.cluster.wanted import Scalar, Wanted
 from warrener.facts.data_plane import WHY_HAPROXY_LACKS, DataPlane, Lack
 from warrener.facts.ids import NodeName, short_name
 from warrener.facts.settings import BalancerSettings
+from warrener.facts.tls import TlsSettings
 
 __all__ = [
     "MAX_NODES",
@@ -93,6 +94,7 @@ class ClusterSpec:
     more_may_run: bool = False
     wanted: Wanted = field(default_factory=Wanted)
     config: Mapping[str, Scalar] = field(default_factory=dict)
+    tls: TlsSettings = field(default_factory=TlsSettings)
     source: str = ""  # the file it was read from; empty: all defaults
     text: str = field(default="", repr=False, compare=False)  # what it was read from
 
@@ -125,7 +127,13 @@ class ClusterSpec:
         return spec
 
     def with_data_plane(self, data_plane: DataPlane) -> "ClusterSpec":
-        """The same with another data plane."""
+        """The same with another data plane; SpecError if that can't be."""
+        if data_plane is DataPlane.HAPROXY and (lacks := tls_file.haproxy_lacks(self.tls)):
+            fix = "false, or without --data-plane haproxy"
+            raise SpecError(
+                self.source,
+                [Mistake(f"tls.{part.value}", tls_file.WHY_NOT_HAPROXY, fix) for part in lacks],
+            )
         return replace(self, balancer=replace(self.balancer, data_plane=data_plane))
 
 
@@ -179,6 +187,7 @@ def parse_spec(
     mistakes = _mistakes_between_keys(document, where)
     mistakes += topology_checks.mistakes(document, where, release)
     mistakes += config_table.mistakes(document, where, release)
+    mistakes += tls_file.mistakes(document, where, folder)
     try:
         file = SpecFile.model_validate(document)
     except ValidationError as error:
@@ -308,6 +317,7 @@ def _build(file: SpecFile, source: str, folder: Path) -> ClusterSpec:
             defaults=file.queues,
         ),
         config=config_table.flatten(file.config),
+        tls=tls_file.settings(file.tls, folder),
         source=source,
     )
 

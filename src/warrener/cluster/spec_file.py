@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from warrener.cluster.members import MAX_NODES
 from warrener.cluster.mistakes import Mistake, dotted, nearest, nearest_place
 from warrener.cluster.policy_keys import APPLY_TO, QUEUE_TYPES
+from warrener.cluster.tls_file import TlsSection
 from warrener.cluster.toml_places import Path as KeyPath
 from warrener.cluster.toml_places import Place
 from warrener.cluster.topology_file import (
@@ -164,6 +165,15 @@ class BalancerSection(Section):
     port: int = Field(
         _DEFAULTS.port, ge=0, le=65_535, description="a port from 1 to 65,535; 0: choose a free one"
     )
+    tls_port: int = Field(
+        _DEFAULTS.tls_port,
+        ge=0,
+        le=65_535,
+        description="a port from 1 to 65,535; 0: choose a free one",
+    )
+    plain: bool | None = Field(
+        _DEFAULTS.plain, description="true or false: a port without TLS beside the one with it"
+    )
     policy: Annotated[PolicyName, BeforeValidator(_policy)] = Field(
         _DEFAULTS.policy, description=", ".join(f'"{policy}"' for policy in PolicyName)
     )
@@ -234,6 +244,7 @@ class SpecFile(Section):
         default_factory=lambda: BalancerSection.model_validate({}),
         description="a table: [balancer]",
     )
+    tls: TlsSection | None = Field(None, description="a table: [tls]")
     vhost: list[VHostSection] = Field([], description="tables, each headed [[vhost]]")
     user: list[UserSection] = Field([], description="tables, each headed [[user]]")
     policy: list[PolicySection] = Field([], description="tables, each headed [[policy]]")
@@ -290,6 +301,7 @@ def _section_at(path: KeyPath) -> type[BaseModel]:
     annotation: Any = SpecFile
     for key in path:
         annotation, _ = _inside(annotation, key)
+    annotation = _plain(annotation)
     assert isinstance(annotation, type)
     assert issubclass(annotation, BaseModel), "only sections can have unknown keys"
     return annotation

@@ -60,6 +60,7 @@ from warrener.cluster.wanted import (
 )
 from warrener.facts.ids import NodeName, short_name
 from warrener.facts.settings import DEFAULT_WEIGHT, BalancerSettings
+from warrener.facts.tls import TlsSettings
 
 TYPE_CHANGES_SINCE: Final = (3, 12)
 """Before, the management API takes a virtual host's default queue type only when it makes it."""
@@ -319,6 +320,12 @@ class _Planner:
             before, after = getattr(running, one.name), getattr(wanted, one.name)
             if before != after:
                 yield Later(Thing.BALANCER, Change(one.name, setting(before), setting(after)))
+        for tls in fields(TlsSettings):
+            before = getattr(self._seen.started_as.tls, tls.name)
+            after = getattr(self._spec.tls, tls.name)
+            if before != after:
+                what = f"tls.{tls.name}"
+                yield Later(Thing.CLUSTER, Change(what, setting(before), setting(after)))
         for name in ("rabbitmq", "base_port"):
             was, will = getattr(self._seen.started_as, name), getattr(self._spec, name)
             if will is not None and was != will:
@@ -372,7 +379,11 @@ class _Planner:
 
 
 def setting(value: object) -> str:
-    """A setting as ``rabbitmq.conf`` has it."""
+    """A setting as ``rabbitmq.conf`` has it; nothing for None."""
+    if value is None:
+        return ""
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value == int(value):

@@ -107,6 +107,9 @@ class BalancerStatus(msgspec.Struct, frozen=True, kw_only=True):
     journal_bytes: int | None = 0
     data_plane: DataPlane = DataPlane.WARRENER
     data_plane_version: str = ""  # HAProxy's; empty for Warrener's own
+    tls: bool = False  # host and port are those of the listener with TLS
+    plain_port: int | None = None  # of the one without TLS beside it
+    tls_rejected: int | None = 0  # connections that didn't get through the TLS handshake
 
 
 class ViewStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +138,7 @@ class StatusAnswer(msgspec.Struct, frozen=True, kw_only=True):
     balancer: BalancerStatus | None
     queues: list[QueueView]
     management: ViewStatus
+    tls: list[str] = []  # which connections speak it: clients, links, management, inter_node
 
 
 # ------------------------------------------------------------------------------------- url
@@ -149,7 +153,8 @@ class UrlRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
 
 
 class UrlAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """``url`` is ready to paste; the parts are the same, unescaped."""
+    """``url`` is ready to paste; the parts are the same, unescaped. ``ca`` is the file that the
+    balancer's certificate is verified with; empty: it has no TLS."""
 
     url: str
     host: str
@@ -157,6 +162,7 @@ class UrlAnswer(msgspec.Struct, frozen=True, kw_only=True):
     user: str
     password: str
     vhost: str
+    ca: str = ""
 
 
 # ------------------------------------------------------------------------------------ stop

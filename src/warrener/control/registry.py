@@ -11,6 +11,7 @@ from warrener.control import (
     describe_operations,
     node_operations,
     operations,
+    tls_operations,
     upgrade_operations,
 )
 from warrener.control.operations import Operation
@@ -22,6 +23,7 @@ _MODULES: Final = (
     describe_operations,
     config_operations,
     backup_operations,
+    tls_operations,
 )
 
 OPERATIONS: Final[Mapping[str, Operation[msgspec.Struct, msgspec.Struct]]] = {

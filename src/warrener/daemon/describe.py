@@ -109,7 +109,7 @@ class Describe:
 
     async def diff(self, request: DiffRequest, call: Call) -> DiffAnswer:
         _, found = await self._plan(request)
-        return _told(found)
+        return await asyncio.to_thread(_told, found)
 
     async def apply(self, request: ApplyRequest, call: Call) -> ApplyAnswer:
         self._balancer()
@@ -122,7 +122,9 @@ class Describe:
         balancer = self._balancer()
         if not request.user:
             credentials = self._service.cluster.credentials()
-            return report.url(balancer.address, credentials, request.vhost)
+            return report.url(
+                balancer.address, credentials, request.vhost, ca=self._service.url_ca()
+            )
         try:
             password = self.passwords.of(request.user)
         except ClusterError as error:
@@ -134,7 +136,8 @@ class Describe:
                 f"`warrener apply` generated are (password = {{ generate = true }})",
             )
         vhost = request.vhost or await self._vhost_of(request.user)
-        return report.url(balancer.address, (request.user, password), vhost)
+        ca = self._service.url_ca()
+        return report.url(balancer.address, (request.user, password), vhost, ca=ca)
 
     async def _vhost_of(self, user: str) -> str:
         """The one that a user may use; if there are several the default one, or the first."""
@@ -151,7 +154,7 @@ class Describe:
         began = self._service.monotonic()
         changed: set[str] = set()
         client, found = await self._plan(request)
-        told = _told(found)
+        told = await asyncio.to_thread(_told, found)
         if request.agreed and request.agreed != told.fingerprint:
             raise Refused(
                 Refusal.FAILED,

@@ -55,6 +55,7 @@ from warrener.control.operations import (
     UrlAnswer,
     UrlRequest,
 )
+from warrener.control.tls_operations import TLS_ISSUE, TLS_ROTATE, TLS_SHOW
 from warrener.control.upgrade_operations import UPGRADE
 from warrener.control.wire import Refusal, Refused
 from warrener.daemon import report
@@ -65,6 +66,7 @@ from warrener.daemon.keeping import Keeping
 from warrener.daemon.leaders import Leaders
 from warrener.daemon.membership import Membership
 from warrener.daemon.parts import Balancer
+from warrener.daemon.tls import Tls
 from warrener.daemon.upgrading import Upgrading
 from warrener.daemon.upkeep import Upkeep
 from warrener.facts.balance import BalancerStatistics, SessionStatistics
@@ -88,6 +90,7 @@ class Handlers:
         describe: Describe,
         keeping: Keeping,
         upgrading: Upgrading,
+        tls: Tls,
     ) -> None:
         self._service = service
         self._upkeep = upkeep
@@ -95,6 +98,7 @@ class Handlers:
         self._leaders = leaders
         self._describe = describe
         self._configuring = configuring
+        self._tls = tls
         self._keeping = keeping
         self._upgrading = upgrading
 
@@ -125,6 +129,9 @@ class Handlers:
             APPLY.name: self._describe.apply,
             CONFIG.name: self._configuring.show,
             SET_CONFIG.name: self._configuring.set,
+            TLS_SHOW.name: self._tls.show,
+            TLS_ROTATE.name: self._tls.rotate,
+            TLS_ISSUE.name: self._tls.issue,
             BACKUP.name: self._keeping.backup,
             RESTORE.name: self._keeping.restore,
             UPGRADE.name: self._upgrading.upgrade,

@@ -9,6 +9,8 @@ from warrener.cluster.drivers.config_scripts import Told
 from warrener.cluster.drivers.installation import Installation
 from warrener.cluster.drivers.installations import Candidate
 from warrener.cluster.spec import ClusterSpec
+from warrener.cluster.tls.cluster import ClusterTls
+from warrener.cluster.tls.rotation import Act
 from warrener.control.operations import StatusAnswer, UrlAnswer
 from warrener.daemon.report import DrivenNode
 from warrener.facts.balance import Backend, BalancerStatistics, SessionStatistics
@@ -142,6 +144,16 @@ class Cluster(Protocol):
         """A client of each node's management API."""
 
     @property
+    def tls(self) -> ClusterTls:
+        """Its certificates."""
+
+    async def perform_tls(self, act: Act) -> None:
+        """One step of a rotation, on files. ``DaemonError``."""
+
+    async def reload_tls(self) -> None:
+        """Who runs goes by the files of ``tls`` from here on. ``DaemonError``."""
+
+    @property
     def configuration(self) -> Configured: ...
     def nodes(self) -> Sequence[DrivenNode]: ...
     def backends(self) -> tuple[Backend, ...]: ...
@@ -171,6 +183,7 @@ class Balancer(Protocol):
         self, node: NodeName, *, timeout: float, on_progress: MoveSink
     ) -> DrainResult: ...
     def revive(self, node: NodeName) -> None: ...
+    async def reload_tls(self) -> None: ...
     async def rebalance(self, *, dry_run: bool, on_progress: MoveSink) -> RebalanceResult: ...
     def explain(self, session: SessionId | None) -> tuple[ChannelStatistics, ...]: ...
 

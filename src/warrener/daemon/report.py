@@ -147,6 +147,9 @@ def balancer(statistics: BalancerStatistics, pid: int) -> BalancerStatus:
         journal_bytes=statistics.journal_bytes,
         data_plane=statistics.data_plane,
         data_plane_version=statistics.version,
+        tls=statistics.tls,
+        plain_port=statistics.plain_port,
+        tls_rejected=statistics.tls_rejected,
     )
 
 
@@ -231,14 +234,22 @@ def rebalance(result: RebalanceResult, *, dry_run: bool) -> RebalanceAnswer:
     )
 
 
-def url(address: tuple[str, int], credentials: tuple[str, str], vhost: str = "/") -> UrlAnswer:
-    """The AMQP URL of ``address``, each part escaped as the AMQP URI specification asks."""
+def url(
+    address: tuple[str, int], credentials: tuple[str, str], vhost: str = "/", *, ca: str = ""
+) -> UrlAnswer:
+    """The AMQP URL of ``address``, each part escaped as the AMQP URI specification asks.
+
+    With ``ca``, the file that the balancer is verified with, it is one for TLS. The file stands in
+    it twice: ``cacertfile`` is RabbitMQ's own word, ``cafile`` that of aio-pika.
+    """
     host, port = address
     user, password = credentials
     shown = f"[{host}]" if ":" in host else host
+    query = f"?cacertfile={quote(ca)}&cafile={quote(ca)}" if ca else ""
     return UrlAnswer(
-        url=f"amqp://{quote(user, safe='')}:{quote(password, safe='')}@{shown}:{port}"
-        f"/{quote(vhost, safe='')}",
+        url=f"amqp{'s' if ca else ''}://{quote(user, safe='')}:{quote(password, safe='')}"
+        f"@{shown}:{port}/{quote(vhost, safe='')}{query}",
+        ca=ca,
         host=host,
         port=port,
         user=user,

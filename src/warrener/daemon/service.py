@@ -43,12 +43,14 @@ from warrener.daemon.observer import STALE_AFTER, Observer, is_news
 from warrener.daemon.parts import Balancer, BalancerFactory, Cluster, Reporter
 from warrener.daemon.spreading import Spreading
 from warrener.daemon.switch import Switch
+from warrener.daemon.tls import Tls
 from warrener.daemon.upgrading import Upgrading
 from warrener.daemon.upkeep import Upkeep
 from warrener.daemon.works import Works
 from warrener.facts.happenings import Event, Progress, ProgressSink
 from warrener.facts.reasons import NodeState
 from warrener.facts.snapshot import ClusterSnapshot
+from warrener.facts.tls import TlsPart
 
 READY_TIMEOUT: Final = 30.0
 """Seconds from "all nodes run" to "all nodes pass the balancer's probes"; it takes two or three."""
@@ -110,8 +112,17 @@ class Service:
         )
         keeping = Keeping(self, self._works, configuring, describe, version)
         upgrading = Upgrading(self, self._works, self._upkeep, describe)
+        self._tls = Tls(self, self._works)
         handlers = Handlers(
-            self, self._upkeep, membership, leaders, configuring, describe, keeping, upgrading
+            self,
+            self._upkeep,
+            membership,
+            leaders,
+            configuring,
+            describe,
+            keeping,
+            upgrading,
+            self._tls,
         )
         self._control = ControlServer(folder.socket, handlers.table())
 
@@ -131,8 +142,10 @@ class Service:
                 observing = group.create_task(self._observer.run(), name="observer")
                 self.events.record(Event("daemon.ready", detail={"pid": os.getpid()}))
                 self._reporter.ready(status, url)
+                renewing = group.create_task(self._tls.renew_forever(), name="certificates")
                 await self.switch.wait_asked()
                 observing.cancel()
+                renewing.cancel()
             except Exception as error:
                 failure = error
                 self._record_failure(error)
@@ -293,6 +306,7 @@ class Service:
             state_folder=str(self._folder.path),
             uptime=self.monotonic() - self._started_at,
             nodes=report.nodes(self.cluster.nodes(), statistics, snapshot, self.cluster.version()),
+            tls=[part.value for part in TlsPart if self.cluster.tls.has(part)],
             balancer=report.balancer(statistics, os.getpid()) if statistics else None,
             queues=list(snapshot.queues) if snapshot and request.queues else [],
             management=self._observer.view(),
@@ -302,4 +316,9 @@ class Service:
         """The URL through the balancer; only once the cluster has started."""
         if self.balancer is None:
             raise AssertionError("a URL was asked for before the balancer listens")
-        return report.url(self.balancer.address, self.cluster.credentials())
+        return report.url(self.balancer.address, self.cluster.credentials(), ca=self.url_ca())
+
+    def url_ca(self) -> str:
+        """The file with which clients verify the balancer; empty: it has no TLS."""
+        tls = self.cluster.tls
+        return str(tls.files.ca) if tls.has(TlsPart.CLIENTS) else ""

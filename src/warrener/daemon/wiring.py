@@ -1,10 +1,10 @@
 """The real parts behind the service: the local driver, the balancer, the description of both."""
 
+import asyncio
 import contextlib
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -25,11 +25,14 @@ from warrener.cluster.drivers.schema_files import load_schema
 from warrener.cluster.errors import ClusterError
 from warrener.cluster.look_up import look_up
 from warrener.cluster.mistakes import SpecError
-from warrener.cluster.observe import observe, with_members
+from warrener.cluster.observe import observe, stagger_after, with_members
 from warrener.cluster.spec import ClusterSpec, load_spec
+from warrener.cluster.tls.cluster import ClusterTls
+from warrener.cluster.tls.rotation import Act
 from warrener.daemon.errors import BAD_INPUT, DaemonError
 from warrener.daemon.haproxy import haproxy_factory, remove_files
 from warrener.daemon.parts import BalancerFactory
+from warrener.daemon.tls import balancer_tls, with_ports
 from warrener.facts.balance import Backend
 from warrener.facts.data_plane import DataPlane
 from warrener.facts.happenings import EventSink, ProgressSink
@@ -38,6 +41,7 @@ from warrener.facts.leaders import LeaderMove, NotMoved, RateSample
 from warrener.facts.places import Found, Lookup
 from warrener.facts.replicas import Position, ReplicaMove
 from warrener.facts.snapshot import ClusterSnapshot
+from warrener.facts.tls import TlsPart
 from warrener.management.client import ManagementClient, ManagementError
 
 log = structlog.get_logger(__name__)
@@ -64,9 +68,14 @@ def balancer_factory(
 
     def make(port: int) -> BalancerServer:
         login = ProbeLogin(*cluster.credentials())
-        settings = replace(spec.balancer, port=port)
+        settings = with_ports(spec, cluster, port)
         return BalancerServer(
-            settings, (), probe_login=login, on_event=on_event, look_up=cluster.look_up
+            settings,
+            (),
+            probe_login=login,
+            on_event=on_event,
+            look_up=cluster.look_up,
+            tls=balancer_tls(cluster.tls),
         )
 
     return make
@@ -98,12 +107,33 @@ class Local:
             spec, state, progress=progress, on_event=on_event, settings=_described(spec)
         )
         self._asked_last: NodeName | None = None
+        self._took = 0.0
         self.configuration = LocalConfiguration(self._cluster.configuration)
 
     @property
     def balancer_port(self) -> int:
         with _told():
+            if self.tls.has(TlsPart.CLIENTS):
+                return self._cluster.tls_port
             return self._cluster.balancer_port
+
+    @property
+    def plain_port(self) -> int:
+        """Where the balancer should listen without TLS, beside the port with it."""
+        with _told():
+            return self._cluster.balancer_port
+
+    @property
+    def tls(self) -> ClusterTls:
+        return self._cluster.tls
+
+    async def reload_tls(self) -> None:
+        with _told():
+            await self._cluster.reload_tls()
+
+    async def perform_tls(self, act: Act) -> None:
+        with _told():
+            await asyncio.to_thread(self._cluster.tls.perform, act)
 
     @property
     def state(self) -> Path:
@@ -245,8 +275,10 @@ class Local:
     async def look(self, *, whole: bool = False) -> ClusterSnapshot:
         """Asks the node that answered last time first."""
         clients = self._cluster.management_clients()
-        snapshot = await observe(clients, now=time.time, first=self._asked_last)
+        stagger = stagger_after(self._took)
+        snapshot = await observe(clients, now=time.time, first=self._asked_last, stagger=stagger)
         self._asked_last = snapshot.source
+        self._took = snapshot.took
         if whole:
             with _told():
                 holdings = await self._cluster.holdings()

@@ -34,6 +34,7 @@ class Whole(StrEnum):
     NODES = "the cluster's nodes"
     CONFIGURATION = "configuration keys"
     DESCRIPTION = "the steps of a description"
+    CERTIFICATES = "certificates"
     DEFINITIONS = "definitions"
 
 

@@ -10,11 +10,13 @@ from warrener.facts.settings import PolicyName
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """Where a node serves AMQP 0-9-1."""
+    """Where a node serves AMQP 0-9-1. ``server_name``: it speaks TLS, with a certificate for this
+    name; empty: it doesn't."""
 
     name: NodeName
     host: str
     port: int
+    server_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +91,6 @@ class BalancerStatistics:
     data_plane: DataPlane = DataPlane.WARRENER
     version: str = ""  # of the data plane's program; Warrener's own has none of its own
     pid: int | None = None  # of that program's process; None: the balancer's own, or not running
+    tls: bool = False  # host and port are those of the listener with TLS
+    plain_port: int | None = None  # of the one without TLS beside it; None: there is none
+    tls_rejected: int = 0  # connections that didn't get through the TLS handshake

@@ -15,6 +15,7 @@ class SessionEnd(StrEnum):
     CLIENT_SILENT = "client_silent"  # nothing for two heartbeat intervals
     CLIENT_BROKE_PROTOCOL = "client_broke_protocol"
     CLIENT_SLOW_HANDSHAKE = "client_slow_handshake"
+    TLS_HANDSHAKE = "tls_handshake"  # it never came to a session: TLS failed, or never was
     BROKER_CLOSED = "broker_closed"  # the broker sent connection.close
     BROKER_BROKE_PROTOCOL = "broker_broke_protocol"
     ACCESS_REFUSED = "access_refused"  # wrong user, password or vhost

@@ -35,6 +35,8 @@ class BalancerSettings:
 
     host: str = "127.0.0.1"
     port: int = 0  # 0: any free port
+    tls_port: int = 0  # likewise, with TLS
+    plain: bool | None = None  # a port without TLS; None: only where there is none with it
     policy: PolicyName = PolicyName.ROUNDROBIN
     weights: Mapping[NodeName, int] = field(default_factory=dict)
     handshake_timeout: float = 10.0  # RabbitMQ's own default; the whole handshake of a client

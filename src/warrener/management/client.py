@@ -33,6 +33,7 @@ from warrener.management.answers import (
     Refusal,
     User,
 )
+from warrener.management.verify import Verify, options
 
 DEFAULT_TIMEOUT: Final = 5.0
 """Seconds. A healthy node answers in tens of milliseconds; RabbitMQ itself gives its own nodes
@@ -48,6 +49,10 @@ FEW_QUEUES: Final = 500
 """Up to here queues are read with all their statistics; the API's own limit for one page."""
 
 PLACE_COLUMNS: Final = "name,vhost,type,node,leader,members,online,state,auto_delete,exclusive"
+
+LIST_TIMEOUT: Final = 15.0
+"""Seconds for a list of thousands of queues: 5,000 take RabbitMQ half a second, and ten times that
+while it declares others on a busy machine."""
 
 QUEUE_COLUMNS: Final = f"{PLACE_COLUMNS},messages,messages_ready,messages_unacknowledged,consumers"
 
@@ -113,12 +118,16 @@ class ManagementClient:
         *,
         timeout: float = DEFAULT_TIMEOUT,
         max_answer: int = MAX_ANSWER,
+        verify: Verify | None = None,
     ) -> None:
+        """``verify``: how the certificate of an https server is verified; None: by the system's
+        authorities."""
         self.base_url = base_url.rstrip("/")
         self.user = user
         self.timeout = timeout
         self._authorization = "Basic " + b64encode(f"{user}:{password}".encode()).decode()
         self._max_answer = max_answer
+        self._verify = verify
         self._session: aiohttp.ClientSession | None = None
         self._has_many_queues = False
 
@@ -175,7 +184,8 @@ class ManagementClient:
             "disable_stats": "true",
             "enable_queue_totals": "true",
         }
-        queues = await self.get("/api/queues", list[Queue], params)
+        timeout = max(self.timeout, LIST_TIMEOUT)
+        queues = await self.get("/api/queues", list[Queue], params, timeout=timeout)
         self._has_many_queues = len(queues) > FEW_QUEUES
         return queues
 
@@ -291,12 +301,15 @@ class ManagementClient:
                     data=body,
                     headers=headers,
                     allow_redirects=False,
+                    **options(self._verify),
                 ) as response,
             ):
                 raw = await self._read(url, response, self._max_answer if limit is None else limit)
                 status = response.status
         except TimeoutError:
             raise TimedOut(url, f"no answer within {timeout:g} s") from None
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise Unreachable(url, f"the certificate: {error.certificate_error}") from None
         except aiohttp.ClientConnectorError as error:
             raise Unreachable(url, f"no connection: {error.os_error.strerror or error}") from None
         except (aiohttp.ClientConnectionError, ConnectionError) as error:

@@ -15,6 +15,7 @@ import aiohttp
 from yarl import URL
 
 from warrener.management.client import BadAnswer, NotFound, TimedOut, TooLong, Unreachable
+from warrener.management.verify import Verify, options
 
 DEFAULT_TIMEOUT: Final = 5.0
 
@@ -28,6 +29,7 @@ async def read_metrics(
     *,
     timeout: float = DEFAULT_TIMEOUT,
     max_answer: int = MAX_ANSWER,
+    verify: Verify | None = None,
 ) -> bytes:
     """The text of some families of metrics, from ``base_url`` (such as ``http://127.0.0.1:15692``).
 
@@ -40,7 +42,9 @@ async def read_metrics(
         async with (
             asyncio.timeout(timeout),
             aiohttp.ClientSession(trust_env=False) as session,
-            session.get(URL(f"{url}?{query}", encoded=True), allow_redirects=False) as response,
+            session.get(
+                URL(f"{url}?{query}", encoded=True), allow_redirects=False, **options(verify)
+            ) as response,
         ):
             if response.status == 404:
                 raise NotFound(url, "not found; it takes RabbitMQ 3.10 or newer")
@@ -54,6 +58,8 @@ async def read_metrics(
             return bytes(raw)
     except TimeoutError:
         raise TimedOut(url, f"no answer within {timeout:g} s") from None
+    except aiohttp.ClientConnectorCertificateError as error:
+        raise Unreachable(url, f"the certificate: {error.certificate_error}") from None
     except aiohttp.ClientConnectorError as error:
         raise Unreachable(url, f"no connection: {error.os_error.strerror or error}") from None
     except (aiohttp.ClientConnectionError, ConnectionError) as error:

@@ -12,6 +12,7 @@ It is no model of RabbitMQ. What RabbitMQ does is tested with RabbitMQ.
 """
 
 import asyncio
+import ssl
 from collections import defaultdict, deque
 from enum import Enum, auto
 from typing import Final, Self, cast
@@ -62,7 +63,7 @@ from warrener.amqp.methods import (
     encode_method_frame,
 )
 from warrener.facts.balance import Backend
-from warrener.facts.ids import NodeName
+from warrener.facts.ids import NodeName, short_name
 
 PASSWORD: Final = "secret"  # noqa: S105 - a fake broker's
 
@@ -128,8 +129,15 @@ Queues = defaultdict[str, Queue]
 class FakeBroker:
     """An async context manager; listens on loopback, any free port."""
 
-    def __init__(self, name: str = "n1@localhost", queues: Queues | None = None) -> None:
+    def __init__(
+        self,
+        name: str = "n1@localhost",
+        queues: Queues | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """``tls``: what it shows to its clients, who are served with TLS alone then."""
         self.name = NodeName(name)
+        self._tls = tls
         self.fault = Fault.NONE
         self.queues: Queues = defaultdict(Queue) if queues is None else queues
         self.connections: set[_Connection] = set()
@@ -151,7 +159,11 @@ class FakeBroker:
         """Take connections, on the same port as before if there was one."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: _Connection(self), "127.0.0.1", self._port, reuse_address=True
+            lambda: _Connection(self),
+            "127.0.0.1",
+            self._port,
+            reuse_address=True,
+            ssl=self._tls,
         )
         self._port = self._server.sockets[0].getsockname()[1]
 
@@ -176,7 +188,8 @@ class FakeBroker:
     @property
     def backend(self) -> Backend:
         """Where it listens."""
-        return Backend(self.name, "127.0.0.1", self._port)
+        server_name = short_name(self.name) if self._tls is not None else ""
+        return Backend(self.name, "127.0.0.1", self._port, server_name)
 
 
 class _Connection(asyncio.Protocol):

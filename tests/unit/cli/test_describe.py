@@ -142,6 +142,23 @@ def test_diff(run: Any, file: Path, folder: StateFolder, monkeypatch: pytest.Mon
     assert args["prune"] is False
 
 
+@pytest.mark.usefixtures("secret", "file")
+def test_thousands_of_queues_hide_nothing_else(run: Any, folder: StateFolder) -> None:
+    queues = [
+        ops.StepLine(verb="make", thing="queue", subject=f"q{number}", changes=[])
+        for number in range(5000)
+    ]
+    with scripted_daemon(folder, answer(found(STEP, *queues, REMOVE))):
+        lines = run("diff").out.splitlines()
+    assert lines[:3] == ["   1 + user u", "         password: generated", "   2 + queue q0"]
+    assert lines[-3:] == [
+        "  21 + queue q19",
+        "     + 4980 more queues (--json)",
+        "5002 - user x  ! removes",
+    ]
+    assert len(lines) == 24
+
+
 def test_a_password_that_is_missing_is_told_before_anything_is_asked(
     run: Any, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

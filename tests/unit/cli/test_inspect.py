@@ -119,6 +119,19 @@ def test_status_shows_locality_and_moves(
         assert text in run("status").out
 
 
+def test_status_names_tls(run, folder: StateFolder) -> None:
+    told = status()
+    assert told.balancer is not None
+    balancer = msgspec.structs.replace(told.balancer, tls=True, plain_port=5672, tls_rejected=1234)
+    told = msgspec.structs.replace(told, tls=["clients", "inter_node"], balancer=balancer)
+    with scripted_daemon(folder, answer(told), answer(status())):
+        assert (
+            "TLS clients, inter-node; 1,234 handshakes failed; port 5672 of the balancer is without"
+            in run("status").out
+        )
+        assert "TLS" not in run("status").out
+
+
 def test_status_of_haproxy_shows_what_it_knows_in_80_columns(run, folder: StateFolder) -> None:
     unknown = dict.fromkeys(
         ("sessions_ended", "published", "delivered", "messages_local", "messages_remote", "moves",

@@ -11,7 +11,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from warrener.cluster.observe import node_view, observe, queue_view, snapshot
+from warrener.cluster.observe import (
+    LONGEST_STAGGER,
+    STAGGER,
+    node_view,
+    observe,
+    queue_view,
+    snapshot,
+    stagger_after,
+)
 from warrener.facts.ids import NodeName
 from warrener.facts.snapshot import ClusterSnapshot, QueueView
 from warrener.management.answers import Node, Overview, Queue, QueuePage
@@ -257,3 +265,10 @@ async def test_nothing_is_left_running_when_it_is_cancelled() -> None:
 async def test_without_nodes_there_is_nobody_to_ask() -> None:
     with pytest.raises(ValueError, match="no node to ask"):
         await look()
+
+
+def test_the_next_node_is_asked_later_where_a_look_takes_long() -> None:
+    """Else each look at thousands of queues would be made by all nodes at once."""
+    assert stagger_after(0.0) == stagger_after(0.1) == STAGGER
+    assert stagger_after(1.5) == 3.0
+    assert stagger_after(60.0) == LONGEST_STAGGER

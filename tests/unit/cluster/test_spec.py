@@ -142,14 +142,14 @@ CASES = {
         'nmae = "x"',
         [
             "w.toml:1:1: nmae: unknown key; allowed: name, cluster, balancer, "
-            "vhost, user, policy, operator_policy, queue, queues, config; did you mean 'name'?"
+            "tls, vhost, user, policy, operator_policy, queue, queues, config; did you mean 'name'?"
         ],
     ),
     "unknown table": (
         "\n[balancers]\nport = 1",
         [
             "w.toml:2:2: balancers: unknown key; allowed: name, cluster, balancer, "
-            "vhost, user, policy, operator_policy, queue, queues, config; "
+            "tls, vhost, user, policy, operator_policy, queue, queues, config; "
             "did you mean 'balancer'?"
         ],
     ),
@@ -157,7 +157,7 @@ CASES = {
         "zzz = 1",
         [
             "w.toml:1:1: zzz: unknown key; allowed: name, cluster, balancer, "
-            "vhost, user, policy, operator_policy, queue, queues, config"
+            "tls, vhost, user, policy, operator_policy, queue, queues, config"
         ],
     ),
     "unknown key in a section": (
@@ -360,8 +360,9 @@ CASES = {
         "[balancer]\nprot = 1\nconnect_timeout = 20\nweights = { n9 = 1, n1 = -1 }\n"
         "[cluster]\nnodes = 3\nbase_port = 1\n",
         [
-            "w.toml:2:1: balancer.prot: unknown key; allowed: host, port, policy, weights, "
-            "handshake_timeout, connect_timeout, link_heartbeat, probe_interval, probe_timeout, "
+            "w.toml:2:1: balancer.prot: unknown key; allowed: host, port, "
+            "tls_port, plain, policy, weights, handshake_timeout, connect_timeout, "
+            "link_heartbeat, probe_interval, probe_timeout, "
             "probe_fall, probe_rise, max_sessions, high_water, locality, outage_timeout, "
             "park_timeout, settle_timeout, link_linger, journal_limit, journal_total, "
             "data_plane, haproxy; "

@@ -52,6 +52,7 @@ from warrener.cluster.wanted import (
 )
 from warrener.facts.ids import NodeName
 from warrener.facts.settings import BalancerSettings, PolicyName
+from warrener.facts.tls import TlsSettings
 
 N1, N2, N3 = (NodeName(f"n{number}@localhost") for number in (1, 2, 3))
 GENERATED = Password(PasswordKind.GENERATED)
@@ -377,6 +378,21 @@ def test_what_takes_effect_at_the_next_up() -> None:
         ("probe_interval", "1", "2.5"),
         ("locality", "true", "false"),
     ]
+
+
+def test_tls_is_turned_on_and_off_at_the_next_up() -> None:
+    spec = ClusterSpec(
+        tls=TlsSettings(enabled=True, names=("a", "b")), balancer=BalancerSettings(plain=True)
+    )
+    told = plan(spec, EMPTY, {})
+    assert told.steps == ()
+    assert [(one.change.what, one.change.before, one.change.after) for one in told.later] == [
+        ("plain", "", "true"),
+        ("tls.enabled", "false", "true"),
+        ("tls.names", "", "a, b"),
+    ]
+    back = plan(ClusterSpec(), replace(EMPTY, started_as=spec), {}).later
+    assert ("tls.enabled", "false") in [(one.change.what, one.change.after) for one in back]
 
 
 @pytest.mark.parametrize("prune", [False, True])

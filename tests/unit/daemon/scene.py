@@ -18,6 +18,8 @@ from tests.unit.daemon.config_scene import FakeConfiguration
 from warrener.cluster.drivers.installation import Installation
 from warrener.cluster.drivers.installations import Candidate
 from warrener.cluster.spec import ALWAYS_ON, ClusterSpec
+from warrener.cluster.tls.cluster import ClusterTls
+from warrener.cluster.tls.rotation import Act
 from warrener.control import operations as ops
 from warrener.control import wire
 from warrener.control.state_folder import StateFolder
@@ -35,6 +37,7 @@ from warrener.facts.reasons import NodeState, Unfit
 from warrener.facts.replicas import Position, ReplicaMove
 from warrener.facts.settings import PolicyName
 from warrener.facts.snapshot import ClusterSnapshot, NodeView, QueueView
+from warrener.facts.tls import TlsSettings
 from warrener.management.client import ManagementClient
 
 N1, N2, N3 = (NodeName(f"n{number}@localhost") for number in (1, 2, 3))
@@ -171,6 +174,15 @@ class FakeCluster:
         return tuple(Backend(name, "127.0.0.1", 5001) for name in self.rows)
 
     spec = ClusterSpec()
+    tls = ClusterTls(TlsSettings(), Path("nowhere"), cluster="scene")
+
+    async def perform_tls(self, act: Act) -> None:
+        self.story.append(f"tls: {act}")
+        self.tls.perform(act)
+
+    async def reload_tls(self) -> None:
+        self.story.append("tls: nodes reload")
+        self.tls.reload()
 
     candidate = Candidate(Path("/opt/new"), "3.10.8", "25.2.3", (), ())
 
@@ -325,6 +337,9 @@ class FakeBalancer:
             self.story.append("moving stops")
             raise
         return DrainResult(node, moved=3, forced=1, left=2, seconds=0.5)
+
+    async def reload_tls(self) -> None:
+        self.story.append("tls: balancer reloads")
 
     def revive(self, node: NodeName) -> None:
         self.story.append(f"balancer revives {node}")

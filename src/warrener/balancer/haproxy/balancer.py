@@ -44,6 +44,7 @@ from warrener.balancer.haproxy.runtime_api import NoAnswer
 from warrener.balancer.shell.moving import OnProgress
 from warrener.balancer.shell.probe import ProbeLogin
 from warrener.balancer.shell.probes import Probes
+from warrener.balancer.shell.tls import BalancerTls
 from warrener.facts.balance import Backend, BackendStatistics, BalancerStatistics, SessionStatistics
 from warrener.facts.data_plane import WHY_HAPROXY_LACKS, DataPlane, Lack, Unsupported
 from warrener.facts.happenings import Event, EventSink
@@ -66,6 +67,8 @@ APPLY_TIMEOUT: Final = 5.0
 _BUGS_TOLD: Final = 100
 """Events about bugs: a bug that repeats must not fill the disk."""
 
+NO_TLS: Final = BalancerTls()
+
 log = structlog.get_logger(__name__)
 
 
@@ -84,6 +87,7 @@ class HaproxyBalancer:
         path: str,
         probe_login: ProbeLogin | None = None,
         on_event: EventSink = lambda event: None,
+        tls: BalancerTls = NO_TLS,
     ) -> None:
         self._settings = settings
         self._on_event = on_event
@@ -101,7 +105,12 @@ class HaproxyBalancer:
         self._slots = Slots(backends)
         self._slots.assign((), {})  # named after nodes that are yet to come
         self._probes = Probes(
-            settings, probe_login, spawn=self._spawn, probed=self._probed, on_bug=self._bug
+            settings,
+            probe_login,
+            spawn=self._spawn,
+            probed=self._probed,
+            on_bug=self._bug,
+            tls=tls,
         )
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         # HAProxy raises its own limit as far as it may.
@@ -196,6 +205,9 @@ class HaproxyBalancer:
         """KeyError if there is no such node, ValueError outside 0..1000."""
         self._table.set_weight(node, weight)
         self._changed()
+
+    async def reload_tls(self) -> None:
+        """Certificates were renewed."""
 
     def apply_snapshot(self, snapshot: ClusterSnapshot | None) -> None:
         """Take the cluster's own view of its nodes; None when there is none to rely on."""

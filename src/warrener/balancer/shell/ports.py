@@ -8,7 +8,7 @@ water mark, one chunk as read from the socket (256 KB) and one frame.
 import asyncio
 import errno
 from collections.abc import Iterable
-from typing import Final, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 from warrener.balancer.core.commands import (
     AbortClient,
@@ -44,6 +44,7 @@ class Host(Protocol):
     loop: asyncio.AbstractEventLoop
     high_water: int
 
+    def link_options(self, backend: Backend) -> dict[str, Any]: ...
     def new_session(self, ports: "SessionPorts", client: str, source: str) -> Session | None: ...
     def look_up(self, ports: "SessionPorts", lookup: Lookup) -> None: ...
     def session_finished(self, ports: "SessionPorts", finished: Finished) -> None: ...
@@ -209,7 +210,10 @@ class SessionPorts(asyncio.Protocol):
         loop = self._host.loop
         try:
             await loop.create_connection(
-                lambda: LinkPort(self, number, self._host.high_water), backend.host, backend.port
+                lambda: LinkPort(self, number, self._host.high_water),
+                backend.host,
+                backend.port,
+                **self._host.link_options(backend),
             )
         except OSError as error:
             self._forget_connecting(number)

@@ -19,7 +19,7 @@ import math
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from warrener.amqp.constants import (
     FRAME_END,
@@ -190,15 +190,19 @@ async def probe(
     interval: float,
     timeout: float,
     sleep: Sleep = asyncio.sleep,
+    options: Callable[[Backend], dict[str, Any]] = lambda backend: {},
 ) -> None:
-    """Probe ``backend`` until cancelled; ``report`` gets each outcome (None for a success)."""
+    """Probe ``backend`` until cancelled; ``report`` gets each outcome (None for a success).
+    ``options``: what asyncio is told to connect."""
     hurried = False  # asked again at once, because it was alive a moment ago
     while True:
         writer = None
         alive = False
         try:
             async with asyncio.timeout(timeout):
-                reader, writer = await asyncio.open_connection(backend.host, backend.port)
+                reader, writer = await asyncio.open_connection(
+                    backend.host, backend.port, **options(backend)
+                )
                 conversation = _Conversation(reader, writer)
                 await conversation.login(login)
             report(None, "")

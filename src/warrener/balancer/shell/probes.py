@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 
 from warrener.balancer.shell.probe import ProbeLogin, probe
+from warrener.balancer.shell.tls import BalancerTls
 from warrener.facts.balance import Backend
 from warrener.facts.ids import NodeName
 from warrener.facts.reasons import Unfit
@@ -25,12 +26,14 @@ class Probes:
         spawn: Spawn,
         probed: Probed,
         on_bug: Callable[[str, BaseException], None],
+        tls: BalancerTls,
     ) -> None:
         self._settings = settings
         self._login = login
         self._spawn = spawn
         self._probed = probed
         self._on_bug = on_bug
+        self._tls = tls
         self._running: dict[NodeName, tuple[Backend, asyncio.Task[None]]] = {}
 
     def set_backends(self, backends: Iterable[Backend]) -> None:
@@ -59,6 +62,7 @@ class Probes:
                     lambda why, detail: self._probed(backend.name, why, detail),
                     interval=settings.probe_interval,
                     timeout=settings.probe_timeout,
+                    options=self._tls.link_options,
                 )
             except Exception as problem:
                 # A node whose probe has stopped would keep its last state for ever.

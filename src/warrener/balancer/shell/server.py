@@ -1,4 +1,4 @@
-"""The balancer as a whole: one listening port, its sessions, the probes, the clock.
+"""The balancer as a whole: its listening ports, its sessions, the probes, the clock.
 
 One process and one event loop. The loop must never wait for anything else: whoever owns the server
 runs slow work elsewhere.
@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from warrener.balancer.core.budget import Budget
 from warrener.balancer.core.commands import Finished
@@ -25,6 +25,7 @@ from warrener.balancer.shell.moving import Mover, OnProgress
 from warrener.balancer.shell.ports import SessionPorts
 from warrener.balancer.shell.probe import ProbeLogin
 from warrener.balancer.shell.probes import Probes
+from warrener.balancer.shell.tls import BalancerTls, Context, TlsListener
 from warrener.facts.balance import Backend, BalancerStatistics, SessionStatistics
 from warrener.facts.happenings import Event, EventSink
 from warrener.facts.ids import NodeName, SessionId
@@ -40,6 +41,8 @@ never make the loop wait noticeably at once."""
 
 SWEEP: Final = 0.5
 """Seconds for all groups: how exact deadlines and heartbeats are."""
+
+NO_TLS: Final = BalancerTls()
 
 _ORDINARY: Final = frozenset({SessionEnd.CLIENT_CLOSED, SessionEnd.CLIENT_LOST})
 
@@ -62,6 +65,7 @@ class BalancerServer:
         on_event: EventSink = lambda event: None,
         random_seed: int | None = None,
         look_up: Callable[[Lookup], Awaitable[Found]] | None = None,
+        tls: BalancerTls = NO_TLS,
     ) -> None:
         self._settings = settings
         self._on_event = on_event
@@ -83,6 +87,10 @@ class BalancerServer:
         self._mover = Mover(self, self._table, self._budget, self.loop)
         self._told_moves: Counter[MoveReason] = Counter()
         self._server: asyncio.Server | None = None
+        self._tls = tls
+        self._tls_listener: TlsListener | None = None
+        self._tls_rejected = 0
+        self._plain_port: int | None = None
         self._address = (settings.host, settings.port)
         self._ids = count(1)
         self._slices: list[dict[SessionId, SessionPorts]] = [{} for _ in range(SLICES)]
@@ -97,7 +105,12 @@ class BalancerServer:
         self._max_sessions = settings.max_sessions
         self._tasks: set[asyncio.Task[None]] = set()
         self._probes = Probes(
-            settings, probe_login, spawn=self._spawn, probed=self._table.probed, on_bug=self.bug
+            settings,
+            probe_login,
+            spawn=self._spawn,
+            probed=self._table.probed,
+            on_bug=self.bug,
+            tls=tls,
         )
         self._changed = asyncio.Event()  # a node got fit or unfit
         self._empty = asyncio.Event()
@@ -108,22 +121,56 @@ class BalancerServer:
     async def start(self) -> None:
         """Listen and probe. OSError (EADDRINUSE) if the port is taken."""
         self._max_sessions = min(self._max_sessions, _files_for_sessions())
-        self._server = await self.loop.create_server(
-            lambda: SessionPorts(self),
-            self._settings.host,
-            self._settings.port,
-            backlog=self._settings.backlog,
-            reuse_address=True,
-        )
-        self._address = self._server.sockets[0].getsockname()[:2]
+        settings = self._settings
+        if settings.plain or (settings.plain is None and self._tls.clients is None):
+            self._server = await self.loop.create_server(
+                lambda: SessionPorts(self),
+                settings.host,
+                settings.port,
+                backlog=settings.backlog,
+                reuse_address=True,
+            )
+            self._address = self._server.sockets[0].getsockname()[:2]
+            self._plain_port = self._address[1]
+        if self._tls.clients is not None:
+            await self._listen_with_tls(self._tls.clients)
         self._spawn(self._clock(), "balancer clock")
         self._look_ups.start()
         self._probes.set_backends(self._table.backends())
 
+    async def _listen_with_tls(self, context: Context) -> None:
+        settings = self._settings
+        listener = TlsListener(
+            context,
+            lambda: SessionPorts(self),
+            timeout=settings.handshake_timeout,
+            room=self._room,
+            rejected=self._rejected_by_tls,
+            spawn=self._spawn,
+        )
+        try:
+            self._address = await listener.start(settings.host, settings.tls_port, settings.backlog)
+        except BaseException:
+            if self._server is not None:
+                self._server.close()
+            raise
+        self._tls_listener = listener
+
+    def _room(self) -> int:
+        shaking = self._tls_listener.shaking if self._tls_listener is not None else 0
+        return self._max_sessions - self._open - shaking
+
+    def _rejected_by_tls(self, why: str) -> None:
+        self._rejected += 1
+        self._tls_rejected += 1
+        self._to_tell[SessionEnd.TLS_HANDSHAKE, why] += 1
+
     async def close(self, grace: float = 2.0) -> None:
-        """Close the port, then the sessions with 320; cut off what remains after ``grace`` s."""
+        """Close the ports, then the sessions with 320; cut off what remains after ``grace`` s."""
         if self._server is not None:
             self._server.close()
+        if self._tls_listener is not None:
+            self._tls_listener.close()
         now = self.loop.time()
         for ports in self.all_ports():
             ports.run(ports.session.shut_down(now, "the balancer is shutting down"))
@@ -144,7 +191,7 @@ class BalancerServer:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port that the server listens on."""
+        """Host and port that the server listens on: with TLS, if there is such a port."""
         return self._address
 
     async def wait_ready(self, nodes: int, timeout: float) -> bool:
@@ -172,6 +219,9 @@ class BalancerServer:
     def set_weight(self, node: NodeName, weight: int) -> None:
         """KeyError if there is no such node, ValueError outside 0..1000."""
         self._table.set_weight(node, weight)
+
+    async def reload_tls(self) -> None:
+        """Certificates were renewed: nothing to do, each connection asks for what is there."""
 
     def apply_snapshot(self, snapshot: ClusterSnapshot | None) -> None:
         """Take the cluster's own view of its nodes and queues; None when there is none to rely
@@ -247,6 +297,9 @@ class BalancerServer:
             journal_bytes=self._budget.used,
             messages_local=totals[4],
             messages_remote=totals[5],
+            tls=self._tls_listener is not None,
+            plain_port=self._plain_port if self._tls_listener is not None else None,
+            tls_rejected=self._tls_rejected,
         )
 
     # -- for the sessions' sockets --------------------------------------------------------------
@@ -287,6 +340,10 @@ class BalancerServer:
             self._to_tell[finished.reason, finished.detail] += 1
         if self._open == 0:
             self._empty.set()
+
+    def link_options(self, backend: Backend) -> dict[str, Any]:
+        """What asyncio is told to connect to a node."""
+        return self._tls.link_options(backend)
 
     def look_up(self, ports: SessionPorts, lookup: Lookup) -> None:
         """Carry out a session's look-up."""

@@ -24,6 +24,9 @@ _RESERVED: Final = (
     (r"(management|prometheus)\.(tcp|ssl)\.(port|ip|listener.*)", _LISTENERS),
     (r"management\.(listener(\..*)?|ssl(\..*)?)", _LISTENERS),
     (r"prometheus\.ssl(\..*)?", _LISTENERS),
+    (r"ssl_options\.(cacertfile|certfile|keyfile|verify|fail_if_no_peer_cert|versions\..*)",
+     "[tls] in warrener.toml turns TLS on, with certificates that it makes or that are yours; "
+     "docs/tls.md has how"),
     (r"(management|prometheus)\.(path_prefix|path)",
      "Warrener asks the management API and the metrics at their usual paths"),
     (r"distribution\.listener\..*",

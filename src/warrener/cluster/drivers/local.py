@@ -36,6 +36,7 @@ from warrener.cluster.drivers.node_config import (
 )
 from warrener.cluster.drivers.ports import (
     LOOPBACK,
+    USUAL_AMQPS_PORT,
     ClusterPorts,
     claim_balancer_port,
     claim_block,
@@ -62,6 +63,7 @@ from warrener.cluster.members import (
     plan,
 )
 from warrener.cluster.spec import ClusterSpec
+from warrener.cluster.tls.cluster import ClusterTls
 from warrener.facts.balance import Backend
 from warrener.facts.happenings import Event, EventSink, Progress, ProgressSink
 from warrener.facts.ids import NodeName, short_name
@@ -101,6 +103,7 @@ class LocalCluster(Running):
         self._start_timeout = start_timeout
         self._files = PrivateFiles(self.state)
         self.configuration = Configuration(self._files, settings or {}, self._schema)
+        self.tls = ClusterTls(spec.tls, self.state, cluster=spec.name, host=spec.balancer.host)
         self._installation: Installation | None = None
         self._record: Record | None = None
         self._ports: ClusterPorts | None = None
@@ -110,6 +113,7 @@ class LocalCluster(Running):
         self._plan: StartPlan | None = None
         self._holds = contextlib.ExitStack()  # locks of the folder and of ports
         self._balancer_port: int | None = None
+        self._tls_port: int | None = None
         self._installations = Installations(
             spec.rabbitmq, self._described, lambda: self._record or Record(id=""), self._remember
         )
@@ -159,13 +163,38 @@ class LocalCluster(Running):
             self._remember(balancer_port=self._balancer_port)
         return self._balancer_port
 
+    @property
+    def tls_port(self) -> int:
+        """Where a balancer should listen with TLS, chosen as ``balancer_port`` is. Raises
+        PortTaken."""
+        assert self._record is not None, "prepare() first"
+        if self._tls_port is None:
+            self._tls_port, lock = claim_balancer_port(
+                self.spec.balancer.host,
+                wanted=self.spec.balancer.tls_port,
+                last=self._record.tls_port,
+                spares=self.ports.spares,
+                usual=USUAL_AMQPS_PORT,
+                key="tls_port",
+            )
+            self._holds.callback(lock.release)
+            self._remember(tls_port=self._tls_port)
+        return self._tls_port
+
     def nodes(self) -> tuple[LocalNode, ...]:
         """Every node as it is now; before ``prepare`` there is none."""
         return tuple(node.view() for node in self._nodes.values())
 
     def backends(self) -> tuple[Backend, ...]:
         """Where each node serves AMQP."""
-        return tuple(Backend(node.name, LOOPBACK, node.ports.amqp) for node in self._nodes.values())
+        return tuple(
+            Backend(node.name, LOOPBACK, node.ports.amqp, self._server_name(node.name))
+            for node in self._nodes.values()
+        )
+
+    def _server_name(self, name: NodeName) -> str:
+        verify = self.tls.link(name)
+        return "" if verify is None else verify.server_name
 
     def credentials(self) -> tuple[str, str]:
         """User and password of an administrator."""
@@ -297,6 +326,7 @@ class LocalCluster(Running):
             self._files.remove_node_data(files.data)
             return
         node = self._nodes.pop(name, None)
+        self.tls.forget_node(name)
         if node is not None:
             await node.client.close()
         self._files.remove_node(files.folder)
@@ -397,6 +427,7 @@ class LocalCluster(Running):
         self._holds.close()
         self._record = None
         self._balancer_port = None
+        self._tls_port = None
 
     # -- the pieces of a start
 
@@ -449,6 +480,7 @@ class LocalCluster(Running):
         files = self._files
         credentials = files.credentials()
         files.prepare_cookie()
+        self.tls.prepare()
         write_private(self.state / "rabbitmq-env.conf", b"")
         self._write_plugins(self.spec.plugins)
         for wrong in self.configuration.read():
@@ -476,6 +508,7 @@ class LocalCluster(Running):
                 user=credentials.user,
                 password=credentials.password,
             )
+            own = self.tls.node_settings(node.name, own)
             text = self.configuration.add_node(node.name, own)
             write_private(node.files.config, text.encode())
 
@@ -483,6 +516,7 @@ class LocalCluster(Running):
         ports = self.ports.node(number_of(name))
         files = node_files(self.state, name)
         files.folder.mkdir(mode=0o700, exist_ok=True)
+        self.tls.prepare_node(name)
         cluster_mark = self._files.mark(record)
         return Node(
             name,
@@ -497,13 +531,18 @@ class LocalCluster(Running):
                 path=self.installation.path,
                 mark=mark(cluster_mark, short_name(name)),
                 inherited=os.environ,
+                flags=self.tls.erlang_flags(name),
             ),
             cluster_mark=cluster_mark,
             client=ManagementClient(
-                f"http://{LOOPBACK}:{ports.management}", credentials.user, credentials.password
+                f"{self.tls.scheme}://{LOOPBACK}:{ports.management}",
+                credentials.user,
+                credentials.password,
+                verify=self.tls.management(name),
             ),
             progress=self._progress,
             on_event=self._on_event,
+            verify=self.tls.link(name),
         )
 
     def _remember(self, **changes: object) -> None:

@@ -28,6 +28,7 @@ from warrener.facts.happenings import Event, EventSink, Progress, ProgressSink
 from warrener.facts.ids import NodeName, short_name
 from warrener.facts.reasons import NodeState
 from warrener.management.client import AccessRefused, ManagementClient, ManagementError
+from warrener.management.verify import Verify, options
 
 STOP_TIMEOUT: Final = 30.0
 """Seconds a node gets to stop in order. With 5,000 queues it takes 20 s on a busy machine. RabbitMQ
@@ -76,7 +77,9 @@ class Node:
         client: ManagementClient,
         progress: ProgressSink,
         on_event: EventSink,
+        verify: Verify | None = None,
     ) -> None:
+        """``verify``: how its AMQP port is verified; None: it has no TLS."""
         self.name = name
         self.short = short_name(name)
         self.ports = ports
@@ -85,6 +88,7 @@ class Node:
         self.state = NodeState.STOPPED
         self.drained = False
         self.environment = environment
+        self._verify = verify
         self.server = server
         self._cluster_mark = cluster_mark
         self._progress = progress
@@ -230,7 +234,9 @@ class Node:
         """Whether the AMQP port answers a protocol header as a server does."""
         try:
             async with asyncio.timeout(_ASK_TIMEOUT):
-                reader, writer = await asyncio.open_connection(LOOPBACK, self.ports.amqp)
+                reader, writer = await asyncio.open_connection(
+                    LOOPBACK, self.ports.amqp, **options(self._verify)
+                )
                 try:
                     writer.write(_AMQP_HEADER)
                     return await reader.readexactly(1) == b"\x01"  # a method: connection.start

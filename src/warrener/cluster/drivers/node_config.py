@@ -170,8 +170,10 @@ def environment(
     path: str,
     mark: Mapping[str, str],
     inherited: Mapping[str, str],
+    flags: str = "",
 ) -> dict[str, str]:
-    """The environment of a node. Nothing of the system's own RabbitMQ is read: every file that it
+    """The environment of a node; ``flags`` are further ones of its Erlang VM and of its tools'.
+    Nothing of the system's own RabbitMQ is read: every file that it
     would look for in /etc/rabbitmq is pointed at the state folder instead."""
     kept = {key: inherited[key] for key in KEPT_FROM_ENVIRONMENT if key in inherited}
     return {
@@ -204,7 +206,7 @@ def environment(
         ),
         # In the environment so that it also binds the short-lived VM that a booting node starts to
         # see whether epmd is there.
-        "ERL_FLAGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+        "ERL_FLAGS": f"-kernel inet_dist_use_interface {{127,0,0,1}} {flags}".rstrip(),
     }
 
 

@@ -29,6 +29,7 @@ BLOCK_SIZE: Final = 50
 FIRST_BASE: Final = 20_000
 END: Final = 32_000
 USUAL_AMQP_PORT: Final = 5672
+USUAL_AMQPS_PORT: Final = 5671
 
 _NODES_AT: Final = 10  # ports of the first node within the block; what is before is the cluster's
 _PER_NODE: Final = 4
@@ -206,12 +207,20 @@ def _claim_wanted(ports: ClusterPorts) -> tuple[ClusterPorts, PortLock]:
 
 
 def claim_balancer_port(
-    host: str, *, wanted: int, last: int | None, spares: Sequence[int]
+    host: str,
+    *,
+    wanted: int,
+    last: int | None,
+    spares: Sequence[int],
+    usual: int | None = None,
+    key: str = "port",
 ) -> tuple[int, PortLock]:
     """The balancer's port, locked: ``wanted`` if not 0 (else PortTaken); else the one it had, the
-    usual 5672, or the first of ``spares`` from the cluster's own block that is free."""
-    advice = "end that process, or choose another `port` under [balancer] in warrener.toml"
-    choices = [wanted] if wanted else [*([last] if last else []), USUAL_AMQP_PORT, *spares]
+    ``usual`` one (None: 5672), or the first of ``spares`` from the cluster's own block that is
+    free. ``key`` is what chooses it in warrener.toml."""
+    advice = f"end that process, or choose another `{key}` under [balancer] in warrener.toml"
+    found = [*([last] if last else []), usual or USUAL_AMQP_PORT, *spares]
+    choices = [wanted] if wanted else found
     for port in choices:
         try:
             lock = PortLock(f"balancer-{port}")

@@ -5,6 +5,7 @@
     credentials.json        the user and password that Warrener and its users log in with
     home/.erlang.cookie     what the nodes know one another by (0400, as Erlang insists)
     enabled_plugins, rabbitmq-env.conf, conf.d/
+    tls/                    certificates and their keys (``cluster.tls.files``)
     nodes/NAME/             one node's configuration, data and logs
 
 Files are replaced whole, by a rename: a reader sees the old or the new one.
@@ -58,6 +59,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     base: int | None = None
     balancer_port: int | None = None
+    tls_port: int | None = None
     members: tuple[NodeName, ...] = ()
     joining: NodeName | None = None
     leaving: NodeName | None = None

@@ -40,6 +40,8 @@ from warrener.cluster.errors import (
 )
 from warrener.cluster.leaders.measure import measure
 from warrener.cluster.members import MAX_NODES, by_number, next_name, number_of
+from warrener.cluster.tls.cluster import ClusterTls
+from warrener.cluster.tls.node_settings import CLEAR_CACHES
 from warrener.facts.happenings import Event, EventSink, Progress, ProgressSink
 from warrener.facts.ids import NodeName, short_name
 from warrener.facts.leaders import LeaderMove, NotMoved, RateSample
@@ -54,6 +56,7 @@ class Running:
 
     state: Path
     configuration: Configuration
+    tls: ClusterTls
     _files: PrivateFiles
     _installations: Installations
     _record: Record | None
@@ -191,6 +194,7 @@ class Running:
     async def _unmake(self, name: NodeName) -> None:
         """What was begun of a new node is undone. The others may know it already."""
         node = self._nodes.pop(name)
+        self.tls.forget_node(name)
         node.kill()
         await node.stop(0)
         await node.client.close()
@@ -213,6 +217,7 @@ class Running:
         works = self._works()
         await works.perform(name, "removed", self._leave)
         node = self._nodes.pop(name)
+        self.tls.forget_node(name)
         await node.client.close()
         self._write_configs()
         self._files.remove_node(node.files.folder)
@@ -338,6 +343,13 @@ class Running:
     def _write_plugins(self, names: Sequence[str]) -> None:
         write_private(self.state / "enabled_plugins", enabled_plugins(names).encode())
 
+    async def reload_tls(self) -> None:
+        """What is in the files of ``tls`` is used for connections that begin now: by us, and by
+        every node that runs. Raises ClusterError."""
+        self.tls.reload()
+        if any(node.state is NodeState.RUNNING for node in self._nodes.values()):
+            await self._works().eval_somewhere(CLEAR_CACHES)
+
     async def drained_nodes(self) -> frozenset[NodeName]:
         """Which nodes are in maintenance mode, whoever put them there. Takes a second. Raises
         NotRunning or ToolFailed."""
@@ -349,13 +361,13 @@ class Running:
         """What goes through the queues; asks the nodes that run and aren't in maintenance mode,
         which closes their ports. Raises NotRunning or ManagementError if none answers."""
         asked = [
-            (node.name, f"http://{LOOPBACK}:{node.ports.prometheus}")
+            (node.name, f"{self.tls.scheme}://{LOOPBACK}:{node.ports.prometheus}")
             for node in self._nodes.values()
             if node.state is NodeState.RUNNING and not node.drained
         ]
         if not asked:
             raise NotRunning("no node runs whose queues could be measured")
-        return await measure(asked, seconds)
+        return await measure(asked, seconds, verify=self.tls.management)
 
     async def move_leaders(self, moves: Sequence[LeaderMove]) -> list[NotMoved]:
         """Hands the leadership of quorum queues over; those that RabbitMQ says it left where they

@@ -13,6 +13,7 @@ from warrener.facts.ids import NodeName
 from warrener.facts.leaders import RateSample
 from warrener.management.client import ManagementError
 from warrener.management.metrics import read_metrics
+from warrener.management.verify import Verify
 
 BIG: Final = 1024 * 1024
 """Bytes from which an answer is taken apart in a thread: 1 MiB takes 10 ms."""
@@ -25,14 +26,16 @@ async def measure(
     seconds: float,
     *,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    verify: Callable[[NodeName], Verify | None] = lambda name: None,
 ) -> RateSample:
     """What goes through the queues in ``seconds``. ``nodes``: names and the URLs of their metrics,
-    those only that should answer. Raises ManagementError if none does: the first one's error."""
+    those only that should answer; ``verify``: how their certificates are verified. Raises
+    ManagementError if none does: the first one's error."""
     if not nodes:
         raise ValueError("no node to ask")
-    before = await _read_all(nodes)
+    before = await _read_all(nodes, verify)
     await sleep(seconds)
-    after = await _read_all(nodes)
+    after = await _read_all(nodes, verify)
     readings = []
     missing = []
     for (name, _), first, second in zip(nodes, before, after, strict=True):
@@ -47,13 +50,15 @@ async def measure(
     return RateSample(took, rates(readings), tuple(missing))
 
 
-async def _read_all(nodes: Sequence[tuple[NodeName, str]]) -> list[_Reading | ManagementError]:
-    return list(await asyncio.gather(*(_read(url) for _, url in nodes)))
+async def _read_all(
+    nodes: Sequence[tuple[NodeName, str]], verify: Callable[[NodeName], Verify | None]
+) -> list[_Reading | ManagementError]:
+    return list(await asyncio.gather(*(_read(url, verify(name)) for name, url in nodes)))
 
 
-async def _read(url: str) -> _Reading | ManagementError:
+async def _read(url: str, verify: Verify | None) -> _Reading | ManagementError:
     try:
-        text = await read_metrics(url, FAMILIES)
+        text = await read_metrics(url, FAMILIES, verify=verify)
     except ManagementError as error:
         return error
     now = asyncio.get_running_loop().time()

@@ -125,6 +125,22 @@ def test_all_files_are_the_clusters_own() -> None:
     assert "inet_dist_use_interface {127,0,0,1}" in found["ERL_FLAGS"]
 
 
+def test_further_flags_reach_a_node_and_its_tools() -> None:
+    node = environment(
+        name=node_names(1)[0],
+        files=node_files(Path("/s"), node_names(1)[0]),
+        distribution_port=1,
+        epmd_port=2,
+        path="/bin",
+        mark={},
+        inherited={},
+        flags="-proto_dist inet_tls",
+    )
+    for found in (node, tool_environment(node, {})):
+        assert "{127,0,0,1} -proto_dist inet_tls" in found["ERL_FLAGS"]
+    assert env()["ERL_FLAGS"].endswith("{127,0,0,1}")
+
+
 def test_the_password_is_in_the_file_only() -> None:
     assert settings()["default_pass"] == PASSWORD
     assert not any(PASSWORD in value for value in env().values())

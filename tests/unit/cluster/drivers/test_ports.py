@@ -201,6 +201,15 @@ def test_the_balancers_port_is_the_last_one_then_the_usual_then_a_spare(
         lock.release()
 
 
+def test_the_port_with_tls_has_a_usual_one_of_its_own(listener: int) -> None:
+    usual = free_port()
+    port, lock = claim_balancer_port("127.0.0.1", wanted=0, last=None, spares=[1], usual=usual)
+    lock.release()
+    assert port == usual
+    with pytest.raises(PortTaken, match="another `tls_port` under"):
+        claim_balancer_port("127.0.0.1", wanted=listener, last=None, spares=[], key="tls_port")
+
+
 def test_a_balancers_port_that_is_asked_for_is_a_must(listener: int) -> None:
     with pytest.raises(PortTaken) as caught:
         claim_balancer_port("127.0.0.1", wanted=listener, last=1, spares=[2])
