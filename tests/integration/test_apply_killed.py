@@ -5,7 +5,7 @@ what is described, whatever the kill left half done.
     -> when step k begins it is killed, mostly with RabbitMQ's answer to it under way
     -> another daemon, killed at step k + 1 ... -> `apply --yes`, to its end
 
-So each state that a kill leaves is what the next run begins with. Three times of four the nodes are
+So each state that a kill leaves is what the next run begins with. Seven times of eight the nodes are
 killed a second after the daemon, too, which saves the time that it takes to stop them in order.
 (Killed at the same moment, RabbitMQ itself can be left with a stream that is declared by half and
 never serves. It says so, and only its owner can know whether it may be deleted.)
@@ -123,7 +123,7 @@ class Folder:
     def _kill(self, daemon: int) -> None:
         os.kill(daemon, signal.SIGKILL)
         os.waitpid(daemon, 0)
-        if (self.kills + self.done_before) % 4:
+        if (self.kills + self.done_before) % 8:
             time.sleep(1)
             for line in processes_of(self.state):
                 with contextlib.suppress(ProcessLookupError):
