@@ -13,8 +13,8 @@ never serves. It says so, and only its owner can know whether it may be deleted.
 By default each kind of step is met once, and the costly ones (a node that joins or leaves, a
 setting that takes restarts) in one of their sub-steps. With WARRENER_EVERY_STEP=1 every step is
 met three times (before anything is done of it, when it begins, and 5 ms later), and every line of
-progress of the costly ones once. Two cores with a load average of 13 to 20 took 10 and 5 minutes for
-the two tests as they are by default.
+progress of the costly ones once. Two cores with a load average of 13 to 20 took 10 and 5 minutes
+for the two tests as they are by default.
 """
 
 import contextlib
