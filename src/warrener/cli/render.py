@@ -277,8 +277,8 @@ def endpoints(nodes: Sequence[NodeStatus]) -> Table:
             _state(node),
             str(node.pid or "-"),
             node.version or "-",
-            f"{node.host}:{node.amqp_port}",
-            f"http://{node.host}:{node.management_port}",
+            f"{node.host}:{node.amqp_port}" if node.amqp_port else "-",
+            f"http://{node.host}:{node.management_port}" if node.management_port else "-",
         )
     return table
 

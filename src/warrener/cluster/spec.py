@@ -37,7 +37,8 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from warrener.cluster import config_table, topology_checks
+from warrener.cluster import attach_file, config_table, topology_checks
+from warrener.cluster.attach import Attach
 from warrener.cluster.members import HOST, MAX_NODES, node_names
 from warrener.cluster.mistakes import Mistake, SpecError, dotted, nearest
 from warrener.cluster.spec_file import (
@@ -92,6 +93,8 @@ class ClusterSpec:
     wanted: Wanted = field(default_factory=Wanted)
     config: Mapping[str, Scalar] = field(default_factory=dict)
     source: str = ""  # the file it was read from; empty: all defaults
+    attach: Attach | None = None  # somebody else runs it
+    name_given: bool = False
 
     @property
     def node_names(self) -> tuple[NodeName, ...]:
@@ -100,6 +103,9 @@ class ClusterSpec:
     def with_nodes(self, nodes: int) -> "ClusterSpec":
         """The same with another number of nodes; SpecError if that can't be."""
         source = self.source or "--nodes"
+        if self.attach is not None:
+            text = "somebody else runs the cluster; how many nodes it has is settled there"
+            raise SpecError("--nodes", [Mistake("", text)])
         if not 1 <= nodes <= MAX_NODES:
             raise SpecError(
                 "--nodes", [Mistake("", f"{nodes} is out of range", f"1 to {MAX_NODES}")]
@@ -121,8 +127,20 @@ class ClusterSpec:
             )
         return spec
 
+    def with_attach(self, attach: Attach) -> "ClusterSpec":
+        """The same for a cluster that somebody else runs; SpecError if the file has what is
+        Warrener's to set in a cluster of its own only."""
+        if self.nodes_given or self.config:
+            table = "[cluster]" if self.nodes_given else "[config]"
+            text = f"{table} is for a cluster that Warrener runs, not for --attach"
+            raise SpecError(self.source or "--attach", [Mistake("", text)])
+        return replace(self, attach=attach)
+
     def with_data_plane(self, data_plane: DataPlane) -> "ClusterSpec":
-        """The same with another data plane."""
+        """The same with another data plane; SpecError if that can't be."""
+        if self.attach is not None and data_plane is DataPlane.HAPROXY:
+            text = "not with a cluster that somebody else runs: it takes Warrener's own balancer"
+            raise SpecError("--data-plane", [Mistake("", text)])
         return replace(self, balancer=replace(self.balancer, data_plane=data_plane))
 
 
@@ -176,6 +194,7 @@ def parse_spec(
     mistakes = _mistakes_between_keys(document, where)
     mistakes += topology_checks.mistakes(document, where, release)
     mistakes += config_table.mistakes(document, where, release)
+    mistakes += attach_file.mistakes(document, where)
     try:
         file = SpecFile.model_validate(document)
     except ValidationError as error:
@@ -206,7 +225,8 @@ def _mistakes_between_keys(
     if not isinstance(cluster, dict) or not isinstance(balancer, dict):
         return mistakes
     nodes, weights = cluster.get("nodes", DEFAULT_NODES), balancer.get("weights")
-    if isinstance(weights, dict) and type(nodes) is int and 1 <= nodes <= MAX_NODES:
+    known = "attach" not in document  # else: names that only the cluster knows
+    if known and isinstance(weights, dict) and type(nodes) is int and 1 <= nodes <= MAX_NODES:
         mistakes += _mistakes_in_names(weights, node_names(nodes), where)
     if balancer.get("data_plane") == DataPlane.HAPROXY and balancer.get("locality") in (True, "on"):
         path = ("balancer", "locality")
@@ -306,6 +326,8 @@ def _build(file: SpecFile, source: str, folder: Path) -> ClusterSpec:
         ),
         config=config_table.flatten(file.config),
         source=source,
+        attach=attach_file.attach_of(file.attach, folder),
+        name_given="name" in file.model_fields_set,
     )
 
 

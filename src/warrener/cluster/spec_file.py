@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, NoReturn, Union, get_args, get_origin
 from pydantic import BaseModel, BeforeValidator, Field
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from warrener.cluster.attach_file import AttachSection
 from warrener.cluster.members import MAX_NODES
 from warrener.cluster.mistakes import Mistake, dotted, nearest, nearest_place
 from warrener.cluster.policy_keys import APPLY_TO, QUEUE_TYPES
@@ -234,6 +235,7 @@ class SpecFile(Section):
         default_factory=lambda: BalancerSection.model_validate({}),
         description="a table: [balancer]",
     )
+    attach: AttachSection | None = Field(None, description="a table: [attach]")
     vhost: list[VHostSection] = Field([], description="tables, each headed [[vhost]]")
     user: list[UserSection] = Field([], description="tables, each headed [[user]]")
     policy: list[PolicySection] = Field([], description="tables, each headed [[policy]]")

@@ -134,6 +134,7 @@ class StatusAnswer(msgspec.Struct, frozen=True, kw_only=True):
     balancer: BalancerStatus | None
     queues: list[QueueView]
     management: ViewStatus
+    driver: str = "local"  # who runs the nodes; attached: somebody else
 
 
 # ------------------------------------------------------------------------------------- url
@@ -255,6 +256,7 @@ class DrainAnswer(msgspec.Struct, frozen=True, kw_only=True):
     left: int = 0  # taken off by RabbitMQ's own drain
     seconds: float = 0.0
     why_left: str = ""
+    note: str = ""  # what of a drain was not done, and why
 
 
 class ReviveRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -10,10 +10,17 @@ from warrener.control import (
     describe_operations,
     node_operations,
     operations,
+    spread_operations,
 )
 from warrener.control.operations import Operation
 
-_MODULES: Final = (operations, node_operations, describe_operations, config_operations)
+_MODULES: Final = (
+    operations,
+    node_operations,
+    describe_operations,
+    config_operations,
+    spread_operations,
+)
 
 OPERATIONS: Final[Mapping[str, Operation[msgspec.Struct, msgspec.Struct]]] = {
     found.name: found

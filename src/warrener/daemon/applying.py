@@ -9,6 +9,7 @@ blocked: they are shown and passed over, with the reason.
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from warrener.cluster.errors import ClusterError
 from warrener.cluster.passwords import GeneratedPasswords
@@ -37,6 +38,7 @@ from warrener.cluster.wanted import Scalar
 from warrener.control.wire import Refused
 from warrener.daemon.errors import DaemonError
 from warrener.daemon.parts import Balancer
+from warrener.facts.capability import EVERYTHING, Can, Capabilities
 from warrener.facts.ids import NodeName
 from warrener.management import topology as api
 from warrener.management.client import ManagementClient, ManagementError
@@ -44,6 +46,15 @@ from warrener.management.client import ManagementClient, ManagementError
 
 class StepFailed(Exception):
     """A step couldn't be taken; the text says why."""
+
+
+_TAKES: Final[Mapping[type, Can]] = {
+    SetPlugins: Can.PLUGINS,
+    AddNode: Can.ADD_NODE,
+    RemoveNode: Can.REMOVE_NODE,
+    SetConfig: Can.CONFIGURE,
+}
+"""What a step takes of the driver, beside the management API."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +67,7 @@ class Actions:
     set_config    a setting of RabbitMQ is in force on every node, restarts included
     config        of these settings those in force; where that comes to the same, as they are here
     renamed       the cluster's name was changed: for who shows it
+    capabilities  what the driver lacks, whatever is plugged in
 
     They raise ``DaemonError`` or ``Refused``.
     """
@@ -66,11 +78,15 @@ class Actions:
     set_config: Callable[[str, Scalar], Awaitable[None]] | None = None
     config: Callable[[Mapping[str, Scalar]], Awaitable[Mapping[str, Scalar]]] | None = None
     renamed: Callable[[str], None] = lambda name: None
+    capabilities: Capabilities = EVERYTHING
 
     def possible(self, step: Step) -> Step:
         """The step, blocked if what it takes isn't there."""
-        why = ""
+        can = _TAKES.get(type(step.action))
+        why = "" if can is None else self.capabilities.why_not(can)
         match step.action:
+            case _ if why:
+                pass
             case SetPlugins() if self.set_plugins is None:
                 why = "plugins are taken at the next `warrener up`"
             case AddNode() if self.add_node is None:

@@ -9,6 +9,7 @@ it lasts nothing else is done to the cluster (``Whole.DESCRIPTION``).
 """
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,9 +21,9 @@ from warrener.cluster.errors import ClusterError
 from warrener.cluster.mistakes import SpecError
 from warrener.cluster.observe_topology import observe_topology
 from warrener.cluster.passwords import GeneratedPasswords
-from warrener.cluster.spec import ClusterSpec, parse_spec
+from warrener.cluster.spec import ALWAYS_ON, ClusterSpec, parse_spec
 from warrener.cluster.topology import plan
-from warrener.cluster.topology_steps import Later, Plan, Step, Unlisted, Verb
+from warrener.cluster.topology_steps import Later, Observed, Plan, Step, Unlisted, Verb
 from warrener.cluster.wanted import DEFAULT_VHOST, PasswordKind, Scalar
 from warrener.control.describe_operations import (
     ApplyAnswer,
@@ -45,6 +46,7 @@ from warrener.daemon.membership import Membership
 from warrener.daemon.parts import Balancer
 from warrener.daemon.steps import Steps
 from warrener.daemon.works import Whole, Works
+from warrener.facts.capability import Can
 from warrener.facts.happenings import Event
 from warrener.facts.ids import NodeName, short_name
 from warrener.management import topology as api
@@ -94,9 +96,12 @@ class Describe:
             except Refused as refused:
                 raise DaemonError(refused.message) from refused
 
+        capabilities = self._service.cluster.capabilities
+        lacks_config = capabilities.why_not(Can.CONFIGURE)
         return Actions(
+            capabilities=capabilities,
             set_config=set_config,
-            config=self._configuring.in_force,
+            config=None if lacks_config else self._configuring.in_force,
             set_plugins=self._service.cluster.set_plugins,
             add_node=add_node,
             remove_node=remove_node,
@@ -205,7 +210,7 @@ class Describe:
     async def _plan(self, request: DiffRequest, actions: Actions) -> tuple[ManagementClient, Plan]:
         """The plan, and a client of a node that answers."""
         balancer = self._balancer()
-        spec = self._parse(request)
+        spec = self._ours(self._parse(request))
         passwords = self._known_passwords(spec, request)
         statistics = balancer.statistics()
         client = await self.client()
@@ -223,9 +228,34 @@ class Describe:
             )
         except ManagementError as error:
             raise Refused(Refusal.FAILED, f"the cluster can't be read: {error}") from None
+        observed = self._without_ours(spec, observed)
         found = plan(spec, observed, passwords, prune=request.prune)
         steps = tuple(actions.possible(step) for step in found.steps)
         return client, Plan(steps, found.later, found.unlisted)
+
+    def _ours(self, spec: ClusterSpec) -> ClusterSpec:
+        """Without what a description says by default only, where somebody else runs the cluster:
+        its name and plugins are theirs, unless the file has them."""
+        cluster = self._service.cluster
+        if not cluster.capabilities.theirs:
+            return spec
+        plugins = tuple(name for name in spec.plugins if name not in ALWAYS_ON)
+        name = spec.name if spec.name_given else cluster.name
+        return replace(spec, plugins=plugins, name=name)
+
+    def _without_ours(self, spec: ClusterSpec, observed: Observed) -> Observed:
+        """Without what a removal must not touch in somebody else's cluster: the user that we log in
+        as, and plugins, which nobody can disable from here."""
+        cluster = self._service.cluster
+        if not cluster.capabilities.theirs:
+            return observed
+        own, _ = cluster.credentials()
+        described = {user.name for user in spec.wanted.users}
+        users = {
+            name: user for name, user in observed.users.items() if name != own or name in described
+        }
+        plugins = observed.plugins & frozenset(spec.plugins)
+        return replace(observed, users=users, plugins=plugins)
 
     def _parse(self, request: DiffRequest) -> ClusterSpec:
         try:

@@ -1,17 +1,21 @@
 """What a daemon is started with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from warrener.cluster.attach import Attach
 from warrener.facts.data_plane import DataPlane
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What ``warrener up`` was asked for. ``nodes`` and ``data_plane`` override the file's."""
+    """What ``warrener up`` was asked for. ``nodes``, ``data_plane`` and ``attach`` override the
+    file's; ``password`` is that of ``attach.user``, empty if it is where the file says."""
 
     state: Path
     file: Path | None = None
     nodes: int | None = None
     detached: bool = False
     data_plane: DataPlane | None = None
+    attach: Attach | None = None
+    password: str = field(default="", repr=False)

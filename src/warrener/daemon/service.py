@@ -27,6 +27,7 @@ from warrener.control.operations import (
     StatusRequest,
     UrlAnswer,
 )
+from warrener.control.spread_operations import LEADERS_SPREAD
 from warrener.control.state_folder import StateFolder
 from warrener.daemon import report
 from warrener.daemon.configuring import Configuring
@@ -35,20 +36,28 @@ from warrener.daemon.describe import Describe
 from warrener.daemon.errors import DaemonError, Interrupted
 from warrener.daemon.event_log import EventLog
 from warrener.daemon.feed import Feed
+from warrener.daemon.following import Following
 from warrener.daemon.handlers import Handlers
 from warrener.daemon.leaders import Leaders
 from warrener.daemon.membership import Membership
 from warrener.daemon.observer import STALE_AFTER, Observer, is_news
 from warrener.daemon.parts import Balancer, BalancerFactory, Cluster, Reporter
+from warrener.daemon.possible import guarded
+from warrener.daemon.spreading import Spreading
 from warrener.daemon.switch import Switch
 from warrener.daemon.upkeep import Upkeep
 from warrener.daemon.works import Works
 from warrener.facts.happenings import Event, Progress, ProgressSink
+from warrener.facts.ids import short_name
 from warrener.facts.reasons import NodeState
 from warrener.facts.snapshot import ClusterSnapshot
 
 READY_TIMEOUT: Final = 30.0
 """Seconds from "all nodes run" to "all nodes pass the balancer's probes"; it takes two or three."""
+
+THEIRS_READY: Final = 5.0
+"""Seconds for all running nodes of somebody else's cluster to pass the probes; those that don't are
+told and tried further. A probe of a node that is there takes milliseconds, its time-out is 2 s."""
 
 PROGRESS_BACKLOG: Final = 1000
 """A stop has some dozen lines."""
@@ -95,6 +104,7 @@ class Service:
         events.watch(is_news, self._observer.look_soon)
         self._started_at = monotonic()
         self._works = Works()
+        self._following = Following(self)
         self._upkeep = Upkeep(self, self._works)
         membership = Membership(self, self._works, self._upkeep)
         leaders = Leaders(self, self._works)
@@ -103,7 +113,10 @@ class Service:
             self, self._works, membership, configuring, GeneratedPasswords(folder.path)
         )
         handlers = Handlers(self, self._upkeep, membership, leaders, configuring, describe)
-        self._control = ControlServer(folder.socket, handlers.table())
+        table = {**handlers.table(), LEADERS_SPREAD.name: Spreading(self, self._works).spread}
+        self._control = ControlServer(
+            folder.socket, guarded(table, lambda: self.cluster.capabilities)
+        )
 
     # ------------------------------------------------------------------------ life
 
@@ -140,7 +153,7 @@ class Service:
         balancer.set_backends(backends)
         self.progress(Progress("balancer", "probing the nodes"))
         booted = sum(1 for node in self.cluster.nodes() if node.state is NodeState.RUNNING)
-        if not await balancer.wait_ready(booted, READY_TIMEOUT):
+        if not await self._wait_ready(balancer, booted):
             unfit = "; ".join(
                 f"{backend.name}: {backend.unfit} {backend.unfit_detail}".rstrip()
                 for backend in balancer.statistics().backends
@@ -155,8 +168,24 @@ class Service:
         self.progress(Progress("balancer", f"listens on {host}:{port}", done=True))
         return self.status(), self.url()
 
+    async def _wait_ready(self, balancer: Balancer, nodes: int) -> bool:
+        """Whether enough nodes are fit: all that run; of somebody else's cluster as many as can be
+        had within a moment, and one at least."""
+        if not self.cluster.capabilities.theirs:
+            return await balancer.wait_ready(nodes, READY_TIMEOUT)
+        reachable = nodes - len(self.cluster.unreachable())
+        if await balancer.wait_ready(reachable, THEIRS_READY):
+            return True
+        for backend in balancer.statistics().backends:
+            if backend.unfit is not None:
+                why = f"gets no sessions yet: {backend.unfit} {backend.unfit_detail}".rstrip()
+                where = f"{backend.host}:{backend.port}"
+                self.progress(Progress(short_name(backend.name), f"{why} ({where})", failed=True))
+        return await balancer.wait_ready(1, READY_TIMEOUT)
+
     async def _bind(self) -> Balancer:
         await self.cluster.prepare()
+        self._name = self.cluster.name
         port = self.cluster.balancer_port
         balancer = self._make_balancer(port)
         try:
@@ -176,6 +205,7 @@ class Service:
         self.phase = Phase.STOPPING
         self.events.record(Event("daemon.stopping"))
         await self._hurried_or(self._works.close())
+        await self._hurried_or(self._following.close())
         balancer, self.balancer = self.balancer, None
         if balancer is not None:
             self.progress(Progress("balancer", "closing its sessions"))
@@ -239,6 +269,8 @@ class Service:
 
     def _viewed(self, snapshot: ClusterSnapshot | None) -> None:
         if self.balancer is not None:
+            if snapshot is not None:
+                self._following.update(self.balancer)
             self.balancer.apply_snapshot(snapshot)
 
     # ------------------------------------------------------------------- what it says
@@ -286,6 +318,7 @@ class Service:
             balancer=report.balancer(statistics, os.getpid()) if statistics else None,
             queues=list(snapshot.queues) if snapshot and request.queues else [],
             management=self._observer.view(),
+            driver=self.cluster.capabilities.driver,
         )
 
     def url(self) -> UrlAnswer:

@@ -13,6 +13,7 @@ whose text names the URL (never the password) and what to do:
 """
 
 import asyncio
+import ssl
 from base64 import b64encode
 from collections.abc import Mapping
 from types import TracebackType
@@ -97,7 +98,8 @@ class TooLong(BadAnswer):
 class ManagementClient:
     """A client of one node's API at ``base_url`` (such as ``http://127.0.0.1:15672``).
 
-    ``timeout`` is for a whole request, in seconds. Use it as an asynchronous context manager, or
+    ``timeout`` is for a whole request, in seconds. ``tls`` is what https is checked with, None: the
+    system's certificates. Use it as an asynchronous context manager, or
     ``close`` it. The connection is made at the first request.
     """
 
@@ -109,12 +111,14 @@ class ManagementClient:
         *,
         timeout: float = DEFAULT_TIMEOUT,
         max_answer: int = MAX_ANSWER,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.user = user
         self.timeout = timeout
         self._authorization = "Basic " + b64encode(f"{user}:{password}".encode()).decode()
         self._max_answer = max_answer
+        self._tls = tls
         self._session: aiohttp.ClientSession | None = None
         self._has_many_queues = False
 
@@ -290,6 +294,11 @@ class ManagementClient:
                 status = response.status
         except TimeoutError:
             raise TimedOut(url, f"no answer within {timeout:g} s") from None
+        except aiohttp.ClientConnectorCertificateError as error:
+            why = error.certificate_error
+            raise Unreachable(url, f"its certificate isn't accepted: {why}") from None
+        except aiohttp.ClientSSLError as error:
+            raise Unreachable(url, f"no TLS connection: {error.os_error}") from None
         except aiohttp.ClientConnectorError as error:
             raise Unreachable(url, f"no connection: {error.os_error.strerror or error}") from None
         except (aiohttp.ClientConnectionError, ConnectionError) as error:
@@ -313,7 +322,7 @@ class ManagementClient:
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS),
+                connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, ssl=self._tls or True),
                 timeout=aiohttp.ClientTimeout(total=None),  # _request has its own
                 trust_env=False,  # a proxy from the environment has no business here
                 headers={"accept": ACCEPT, "authorization": self._authorization},
@@ -338,13 +347,19 @@ def _decode(url: str, raw: bytes, kind: type[_T]) -> _T:
 def _check_status(url: str, status: int, raw: bytes, user: str) -> None:
     if 200 <= status < 300:
         return
-    if status == 401:
+    if status == 401 and not _lacks_rights(raw):
         raise AccessRefused(url, f"user {user!r} or its password is not accepted")
-    if status == 403:
+    if status in (401, 403):
         raise AccessRefused(url, f"user {user!r} may not do this: {_reason(raw)}")
     if status == 404:
         raise NotFound(url, f"not found: {_reason(raw)}")
     raise BadAnswer(url, f"HTTP status {status}: {_reason(raw)}")
+
+
+def _lacks_rights(raw: bytes) -> bool:
+    """Whether a 401 is about what the user may, as 3.10.8 answers it, not about who it is."""
+    reason = _reason(raw).lower()
+    return "not_authorised" in reason and "login failed" not in reason
 
 
 def _reason(raw: bytes) -> str:
