@@ -170,10 +170,13 @@ def _refuse_second(folder: StateFolder) -> None:
     from warrener.control.client import Client, NotRunning, Unresponsive
     from warrener.control.operations import URL, UrlRequest
     from warrener.control.wire import BadLine, Refused
+    from warrener.daemon.attached import is_attached
 
     try:
         with Client.connect(folder) as client:
-            where = f"at {client.call(URL, UrlRequest()).url}"
+            url = client.call(URL, UrlRequest())
+            given = is_attached(folder.path)  # not our password to show
+            where = f"at amqp://{url.host}:{url.port}" if given else f"at {url.url}"
     except NotRunning:
         return  # it ended just now
     except Refused as refused:

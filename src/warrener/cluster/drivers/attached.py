@@ -347,11 +347,11 @@ class AttachedCluster:
         self._view = view
         running = {node.name: node.running for node in view.snapshot.nodes}
         places = {}
-        for name, runs in running.items():
+        for name in running:
             place = amqp_place(name, view.listeners, known)
             old = self._places.get(name)
-            # A node that is down tells of no listener: it is where it was.
-            places[name] = old if old and not old.why_not and not runs else place
+            # A node that stops, or is down, tells of no listener: it is where it was.
+            places[name] = old if old and place.why_not and not old.why_not else place
         self._places = places
         self._drained &= set(running)
         self._nodes = {
