@@ -292,6 +292,7 @@ def _section_at(path: KeyPath) -> type[BaseModel]:
     annotation: Any = SpecFile
     for key in path:
         annotation, _ = _inside(annotation, key)
+    annotation = _plain(annotation)
     assert isinstance(annotation, type)
     assert issubclass(annotation, BaseModel), "only sections can have unknown keys"
     return annotation

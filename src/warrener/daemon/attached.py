@@ -15,7 +15,8 @@ import structlog
 
 from warrener.cluster.attach import Attach
 from warrener.cluster.catalogue.schema import Datatype, Known, Schema
-from warrener.cluster.drivers.attached import RECORD, AttachedCluster, read_record
+from warrener.cluster.drivers.attached import AttachedCluster
+from warrener.cluster.drivers.attached_record import RECORD, read_record
 from warrener.cluster.drivers.config_scripts import Told, Value
 from warrener.cluster.errors import ClusterError
 from warrener.cluster.mistakes import Mistake, SpecError

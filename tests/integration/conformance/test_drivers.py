@@ -5,6 +5,7 @@ cluster down. How long things took is printed (``pytest -rP``).
 """
 
 import json
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -217,11 +218,12 @@ def test_a_drained_node_has_no_sessions_and_gets_none(
 
 
 def test_leaders_are_spread_by_their_number(driven: Running) -> None:
-    """After a node came back it leads nothing; RabbitMQ itself changes that when asked."""
+    """After a node came back it leads less; RabbitMQ takes from nodes that lead more than their
+    share, rounded up."""
     told = json.loads(driven.warren.ok("leaders", "balance", "--by-count", "--json"))
     assert told["settled"]
     counts = [node["after"] for node in told["nodes"]]
-    assert max(counts) - min(counts) <= 1, told
+    assert max(counts) <= math.ceil(sum(counts) / len(counts)), told
 
 
 # -- descriptions, settings, refusals

@@ -141,14 +141,14 @@ CASES = {
     "unknown key at the top": (
         'nmae = "x"',
         [
-            "w.toml:1:1: nmae: unknown key; allowed: name, cluster, balancer, "
+            "w.toml:1:1: nmae: unknown key; allowed: name, cluster, balancer, attach, "
             "vhost, user, policy, operator_policy, queue, queues, config; did you mean 'name'?"
         ],
     ),
     "unknown table": (
         "\n[balancers]\nport = 1",
         [
-            "w.toml:2:2: balancers: unknown key; allowed: name, cluster, balancer, "
+            "w.toml:2:2: balancers: unknown key; allowed: name, cluster, balancer, attach, "
             "vhost, user, policy, operator_policy, queue, queues, config; "
             "did you mean 'balancer'?"
         ],
@@ -156,7 +156,7 @@ CASES = {
     "nothing near": (
         "zzz = 1",
         [
-            "w.toml:1:1: zzz: unknown key; allowed: name, cluster, balancer, "
+            "w.toml:1:1: zzz: unknown key; allowed: name, cluster, balancer, attach, "
             "vhost, user, policy, operator_policy, queue, queues, config"
         ],
     ),

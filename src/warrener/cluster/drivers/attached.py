@@ -31,7 +31,8 @@ from warrener.cluster.drivers.addresses import (
     is_loopback,
     listener_place,
 )
-from warrener.cluster.drivers.ports import claim_balancer_port, claim_block
+from warrener.cluster.drivers.attached_record import RECORD, Record, read_record
+from warrener.cluster.drivers.ports import USUAL_AMQP_PORT, claim_balancer_port, claim_block
 from warrener.cluster.drivers.private_files import PrivateFiles, write_private
 from warrener.cluster.drivers.sources import Sources, View
 from warrener.cluster.errors import ClusterError, NotRunning, StateInUse, UnknownNode
@@ -57,9 +58,6 @@ from warrener.management.client import (
     Unreachable,
 )
 
-RECORD: Final = "attached.json"
-"""The file of the state folder that says what it is attached to. No password is in it."""
-
 RESOLVE_TIMEOUT: Final = 2.0  # s
 RESOLVED_FOR: Final = 30.0
 """Seconds that the outcome of a name look-up is believed; each connection resolves anew anyway."""
@@ -69,16 +67,6 @@ RATES_AGE: Final = 5.0
 """Seconds over which RabbitMQ's own rates are reckoned."""
 
 log = structlog.get_logger(__name__)
-
-
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """What is remembered between two runs."""
-
-    urls: tuple[str, ...]
-    user: str
-    cluster_name: str = ""
-    balancer_port: int | None = None
-    base: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +207,7 @@ class AttachedCluster:
             self._record = self._read_record()
             self._progress(Progress("cluster", f"asks {', '.join(self.attach.urls)}"))
             self._tags = await self._introduce()
+            await self.look()
             self._claim_port()
             await self.look()
             self._must_have_backends()
@@ -287,10 +276,16 @@ class AttachedCluster:
             0, wanted=None, last=record.base if record else None, seed=str(self.state)
         )
         self._holds.callback(lock.release)
+        avoid = {place.port for place in self._places.values() if is_loopback(place.host)}
+        last = record.balancer_port if record else None
+        wanted = self._balancer.port
+        if not wanted and USUAL_AMQP_PORT in avoid:
+            # A node is said to be there, by a forwarded port that isn't forwarded yet.
+            wanted = last if last and last not in avoid else ports.spares[0]
         self._balancer_port, lock = claim_balancer_port(
             self._balancer.host,
-            wanted=self._balancer.port,
-            last=record.balancer_port if record else None,
+            wanted=wanted,
+            last=None if last in avoid else last,
             spares=ports.spares,
         )
         self._holds.callback(lock.release)
@@ -491,17 +486,3 @@ def _too_little(user: str) -> str:
 
 def _shown(place: Place) -> str:
     return place.why_not or f"{place.host}:{place.port}"
-
-
-def read_record(state: Path) -> Record | None:
-    """What a state folder was attached to; None if it wasn't."""
-    try:
-        raw = (state / RECORD).read_bytes()
-    except FileNotFoundError:
-        return None
-    try:
-        return msgspec.json.decode(raw, type=Record)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise ClusterError(
-            f"{state / RECORD} is damaged; remove it, nothing is lost but the balancer's port"
-        ) from None
