@@ -60,7 +60,7 @@ async def test_another_service(told: str) -> None:
 async def test_rebalancing_takes_an_administrator() -> None:
     refusal = '{"error": "not_authorised", "reason": "Not administrator user"}'
     async with serving(always(401, refusal)) as client:
-        with pytest.raises(AccessRefused, match="may not do this.*Not administrator"):
+        with pytest.raises(AccessRefused, match=r"may not do this.*Not administrator"):
             await api.rebalance_by_count(client)
 
 
