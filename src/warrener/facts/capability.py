@@ -99,7 +99,7 @@ WITHOUT_HOSTS: Final[Mapping[Can, str]] = {
     Can.PLUGINS: f"{_ON_ITS_HOST}. Enable plugins with what runs the cluster",
     Can.MOVE_LEADERS: (
         f"{_THEIRS}: RabbitMQ's management API has no way to hand the leadership of one queue to a "
-        f"node, in no version from 3.10 to 4.3. `warrener leaders balance --by-count` asks "
+        f"node, neither in 3.10 nor in 4.3. `warrener leaders balance --by-count` asks "
         f"RabbitMQ for its own rebalancing, which goes by the number of leaders; "
         f"`warrener leaders balance --dry-run` shows what would be better by load"
     ),
