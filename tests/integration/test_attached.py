@@ -68,17 +68,19 @@ def test_nodes_that_somebody_adds_and_removes(estate: Warren, tmp_path: Path) ->
         held = [connect(place) for _ in range(6)]
         channels = [connection.channel() for connection in held]
         for number, channel in enumerate(channels):
-            channel.queue_declare(f"own-{number}", durable=True, auto_delete=True)
+            arguments = {"x-queue-type": "quorum"}
+            channel.queue_declare(f"own-{number}", durable=True, arguments=arguments)
             channel.basic_consume(f"own-{number}", lambda *_: None)
         assert rows(warren)["n3@localhost"]["sessions"] > 0
         estate.ok("node", "remove", "n3", "--force")
         eventually("it is no member", lambda: "n3@localhost" not in rows(warren))
         eventually("it left", lambda: "node.left" in [line["kind"] for line in events(warren)])
         status = warren.status()
-        assert status["balancer"]["sessions"] == 6
+        assert status["balancer"]["sessions"] == 6, status["balancer"]["sessions_ended"]
         assert sum(row["sessions"] for row in status["nodes"]) == 6
-        for connection in held:
+        for number, (connection, channel) in enumerate(zip(held, channels, strict=True)):
             connection.process_data_events(0)
+            channel.queue_delete(f"own-{number}")
             connection.close()
 
 
