@@ -88,6 +88,12 @@ def leaders(warren: Warren) -> dict[str, str]:
     return {queue["name"]: queue["leader"] for queue in warren.status()["queues"]}
 
 
+def quorum_leaders(warren: Warren) -> Counter[str]:
+    return Counter(
+        queue["leader"] for queue in warren.status()["queues"] if queue["type"] == "quorum"
+    )
+
+
 def test_leaders_are_spread_by_load_while_clients_work(warren: Warren) -> None:
     eventually("all declared", lambda: len(leaders(warren)) == 61)
     before = leaders(warren)
@@ -147,6 +153,35 @@ def _show_and_balance(warren: Warren, before: dict[str, str]) -> None:
     # Nothing on a quiet machine; on a busy one two measurements differ by more than the margin.
     moves = again.get("moves", [])
     assert (len(moves) if isinstance(moves, list) else moves) <= 2, again
+
+
+def test_leaders_are_spread_again_after_a_restart(warren: Warren) -> None:
+    """By itself, and behind the backs of clients that work: nobody is disconnected, nothing lost
+    (``Load.done`` fails otherwise)."""
+    rates = dict(zip(QUEUES, RATES, strict=True))
+    with Load(warren, rates) as load:
+        eventually("all work", lambda: shown(warren)["queues_active"] == 60, 60)
+        left = json.loads(warren.ok("node", "restart", "n1", "--drain", "--no-balance", "--json"))
+        assert left["leaders"] is None
+        assert "n1@localhost" not in quorum_leaders(warren)  # RabbitMQ gives nothing back
+        done = json.loads(warren.ok("node", "restart", "n2", "--drain", "--json"))
+        told = done["leaders"]
+        print(f"after a restart: {told}")
+        assert (told["by"], told["why"]) == ("load", "")
+        assert told["moved"] == told["planned"] > 0
+        result = load.done()
+    print(f"{result.published} messages, {result.redelivered} redelivered")
+    assert set(quorum_leaders(warren)) >= {"n1@localhost", "n3@localhost"}
+    eventually("empty", lambda: not any(queue["messages"] for queue in warren.status()["queues"]))
+    assert set(warren.status()["balancer"]["sessions_ended"]) <= {"client_closed"}
+
+
+def test_an_idle_cluster_is_spread_by_number_after_a_restart(warren: Warren) -> None:
+    told = json.loads(warren.ok("node", "restart", "n3", "--drain", "--json"))["leaders"]
+    assert (told["by"], told["why"]) == ("number", "")
+    assert told["skew_expected"] < 1.11
+    counts = quorum_leaders(warren)
+    assert max(counts.values()) - min(counts.values()) <= 6, counts
 
 
 def test_an_idle_cluster_is_left_as_it_is(warren: Warren) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import typer
 
+from warrener.cli import leaders
 from warrener.cli.common import (
     BAD_INPUT,
     CliError,
@@ -225,6 +226,8 @@ def apply(
         print_json(msgspec.to_builtins(answer) | {"started": started})
     elif todo:
         render_describe.applied(out(), answer)
+        if answer.leaders is not None:
+            _say(f"{leaders.spread_told(folder, answer.leaders)}.")
     if todo or started:
         _tell_unlisted(answer.unlisted)
     _exit_if_unfinished(folder, answer)
@@ -243,7 +246,7 @@ def _start(folder: StateFolder, file: Path, *, yes: bool) -> None:
     if not yes and not typer.confirm("Start it?", err=True):
         raise CliError("nothing was changed")
     with ProgressView() as view:
-        launch(Options(folder.path, file), view)
+        launch(Options(folder.path, file, for_apply=True), view)
 
 
 def _take(folder: StateFolder, request: "ApplyRequest") -> "ApplyAnswer":

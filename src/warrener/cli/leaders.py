@@ -21,6 +21,7 @@ from warrener.control.state_folder import StateFolder
 
 if TYPE_CHECKING:
     from warrener.control.leaders_operations import LeadersPlanAnswer
+    from warrener.control.spread import LeadersSpread
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -155,6 +156,29 @@ def advice(folder: StateFolder) -> str:
         return f"`{command}` has RabbitMQ spread the leaders of queues by their number"
     command = with_state(folder, "warrener leaders balance")
     return f"`{command}` spreads the leaders of queues by load again"
+
+
+def spread_told(folder: StateFolder, spread: "LeadersSpread | None") -> str:
+    """What became of the leaders after a change to the nodes."""
+    from warrener.cli.common import with_state
+
+    if spread is None:
+        return advice(folder)
+    again = f"`{with_state(folder, 'warrener leaders balance')}`"
+    if spread.why and not spread.moved:
+        return f"The leaders of queues were left where they are: {spread.why}. {again} spreads them"
+    by_number = spread.by == "number"
+    quiet = " (by number, as next to nothing went through their queues)" if by_number else ""
+    if not spread.planned:
+        return f"The leaders of queues are spread evenly{quiet}"
+    told = (
+        f"{spread.moved} of {spread.planned} leaders of queues moved to spread them{quiet}: the "
+        f"busiest node had {spread.skew_before:.2f} times the mean"
+    )
+    if spread.why:
+        return f"{told}. It ended early: {spread.why}. {again} goes on"
+    more = f". There are more to move: {again}" if spread.more else ""
+    return f"{told}, {spread.skew_expected:.2f} by plan now{more}"
 
 
 def _somebody_there() -> bool:

@@ -9,12 +9,12 @@ from warrener.cli.long import ask
 from warrener.control.state_folder import StateFolder
 
 if TYPE_CHECKING:
-    from warrener.control.spread_operations import LeadersSpreadAnswer
+    from warrener.control.count_operations import LeadersSpreadAnswer
 
 
 def spread(folder: StateFolder, *, as_json: bool) -> None:
     """Asks for it and shows what came of it; exit code 1 if leaders still move."""
-    from warrener.control.spread_operations import LEADERS_SPREAD, LeadersSpreadRequest
+    from warrener.control.count_operations import LEADERS_SPREAD, LeadersSpreadRequest
 
     answer = ask(folder, LEADERS_SPREAD, LeadersSpreadRequest())
     if as_json:

@@ -237,7 +237,8 @@ def down(
     """Stop the cluster and its balancer, and wait until everything is gone.
 
     Clients get a connection.close first. The data is kept for the next `up`,
-    unless --purge. Also stops what a daemon left that was killed.
+    unless --purge, which ends the nodes by force since nobody needs it any more.
+    Also stops what a daemon left that was killed.
 
     A cluster that `up --attach` stands before is only let go of.
 
@@ -264,7 +265,7 @@ def down(
     began = time.monotonic()
     attached = is_attached(folder.path)
     with ProgressView(begin_with_first=True) as view:
-        halted = halt(folder, view, stop_leftovers)
+        halted = halt(folder, view, stop_leftovers, discard=purge)
     purged = purge and folder.is_ours()
     if purged:
         _purge(folder)

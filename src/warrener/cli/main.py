@@ -13,6 +13,7 @@ import typer.core
 
 from warrener import __version__
 from warrener.cli import (
+    backup,
     balance,
     config,
     doctor,
@@ -21,6 +22,7 @@ from warrener.cli import (
     leaders,
     lifecycle,
     node_membership,
+    upgrade,
     words,
 )
 from warrener.cli import (
@@ -75,9 +77,11 @@ explain.register(app)
 app.add_typer(balance.app, name="balance")
 app.add_typer(node_membership.app, name="node")
 words.register(app)
+upgrade.register(app)
 app.add_typer(leaders.app, name="leaders")
 app.add_typer(config.app, name="config")
 config.register(app)
+backup.register(app)
 doctor.register(app)
 
 

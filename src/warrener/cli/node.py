@@ -15,7 +15,6 @@ from warrener.cli.common import (
     with_state,
 )
 from warrener.cli.long import ask
-from warrener.control.state_folder import StateFolder
 from warrener.facts.ids import short_name
 
 if TYPE_CHECKING:
@@ -30,6 +29,10 @@ app = typer.Typer(
 NodeArgument = Annotated[str, typer.Argument(metavar="NODE", help="A node: n1 or n1@localhost.")]
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Even if queues lose their majority, or clients all nodes.")
+]
+BalanceOption = Annotated[
+    bool,
+    typer.Option("--no-balance", help="Leave the leaders of queues where they are afterwards."),
 ]
 
 
@@ -83,14 +86,15 @@ def revive(
         float,
         typer.Option("--timeout", metavar="S", min=0.1, help="Seconds until it has to be fit."),
     ] = 30.0,
+    no_balance: BalanceOption = False,
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Take a node out of maintenance mode, and wait until it gets sessions again.
 
     RabbitMQ reports success even if the node can't serve; so this looks. What
-    sessions were moved off stay where they are: see `warrener balance rebalance`,
-    and leaders with the nodes that took over: see `warrener leaders balance`.
+    sessions were moved off stay where they are: see `warrener balance rebalance`.
+    Leaders of queues are spread over the nodes again, by load.
 
     Examples:
 
@@ -99,14 +103,14 @@ def revive(
     from warrener.control.operations import REVIVE, ReviveRequest
 
     folder = folder_of(context, state)
-    answer = ask(folder, REVIVE, ReviveRequest(node, timeout))
+    answer = ask(folder, REVIVE, ReviveRequest(node, timeout, balance=not no_balance))
     if as_json:
         print_json(answer)
     elif answer.already:
         _say(f"{answer.node} is not drained, and fit")
     else:
         _say(f"{answer.node} is fit again after {answer.seconds:.1f} s")
-        _say(leaders.advice(folder))
+        _say(leaders.spread_told(folder, answer.leaders))
     warn_not_online(answer.node, answer.not_online)
 
 
@@ -126,6 +130,7 @@ def restart(
         float, typer.Option("--timeout", metavar="S", min=0.1, help="Seconds for its start.")
     ] = 120.0,
     force: ForceOption = False,
+    no_balance: BalanceOption = False,
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -133,7 +138,8 @@ def restart(
 
     Returns when the node serves, is clustered and gets sessions again, out of
     maintenance mode. It is stopped in order, which takes 6 s or more. Without
-    --drain the sessions on it fail over, as if it had died.
+    --drain the sessions on it fail over, as if it had died. Leaders of queues,
+    which other nodes took over, are spread over all nodes again, by load.
 
     Examples:
 
@@ -143,14 +149,17 @@ def restart(
     from warrener.control.operations import RESTART, RestartRequest
 
     folder = folder_of(context, state)
-    answer = ask(folder, RESTART, RestartRequest(node, timeout, drain_first, force))
+    request = RestartRequest(node, timeout, drain_first, force, balance=not no_balance)
+    answer = ask(folder, RESTART, request)
     if as_json:
         print_json(answer)
     else:
         if answer.drained is not None and not answer.drained.already:
             _say(f"Before: {moved(answer.drained)}")
         _say(f"{answer.node} runs again after {answer.seconds:.1f} s, as process {answer.pid}")
-        _advise_rebalance(folder)
+        command = with_state(folder, "warrener balance rebalance")
+        _say(f"`{command}` spreads the open sessions evenly again")
+        _say(leaders.spread_told(folder, answer.leaders))
     warn_not_online(answer.node, answer.not_online)
 
 
@@ -172,12 +181,6 @@ def moved(answer: "DrainAnswer") -> str:
 
 def _sessions(number: int) -> str:
     return f"{number} session{'' if number == 1 else 's'}"
-
-
-def _advise_rebalance(folder: StateFolder) -> None:
-    command = with_state(folder, "warrener balance rebalance")
-    _say(f"`{command}` spreads the open sessions evenly again")
-    _say(leaders.advice(folder))
 
 
 def warn_not_online(node: str, queues: list[str]) -> None:

@@ -15,7 +15,7 @@ from warrener.cli.common import (
     with_state,
 )
 from warrener.cli.long import ask
-from warrener.cli.node import NodeArgument, app, moved
+from warrener.cli.node import BalanceOption, NodeArgument, app, moved
 from warrener.control.state_folder import StateFolder
 from warrener.facts.replicas import Spread
 
@@ -39,6 +39,7 @@ def add(
         float, typer.Option("--timeout", metavar="S", min=0.1, help="Seconds for its start.")
     ] = 120.0,
     force: Annotated[bool, typer.Option("--force", help="Even if other nodes are down.")] = False,
+    no_balance: BalanceOption = False,
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -46,7 +47,8 @@ def add(
 
     Queues with fewer than 3 replicas get one on it. Then it takes over, from the
     nodes that have most, an even share of the replicas of quorum queues and
-    streams: each one is copied before the old one is taken away.
+    streams: each one is copied before the old one is taken away. Last, leaders of
+    queues are spread over all nodes, by load.
 
     If it doesn't come up, nothing of it is left. Ctrl-C while replicas move
     stops between two of them.
@@ -59,7 +61,8 @@ def add(
     from warrener.control.node_operations import ADD_NODE, AddNodeRequest
 
     folder = folder_of(context, state)
-    answer = ask(folder, ADD_NODE, AddNodeRequest(node, replicas, timeout, force))
+    request = AddNodeRequest(node, replicas, timeout, force, balance=not no_balance)
+    answer = ask(folder, ADD_NODE, request)
     if as_json:
         print_json(answer)
         return
@@ -71,7 +74,7 @@ def add(
         _say("Replicas were still to move when you stopped it; queues are as safe as before")
     _warn(answer.failed)
     _advise(folder, "warrener balance rebalance", "spreads the open sessions over all nodes")
-    _say(leaders.advice(folder))
+    _say(leaders.spread_told(folder, answer.leaders))
 
 
 @app.command("remove")
@@ -85,6 +88,7 @@ def remove(
     force: Annotated[
         bool, typer.Option("--force", help="Even if queues are lost with it, or less safe after.")
     ] = False,
+    no_balance: BalanceOption = False,
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -105,7 +109,8 @@ def remove(
     from warrener.control.node_operations import REMOVE_NODE, RemoveNodeRequest
 
     folder = folder_of(context, state)
-    answer = ask(folder, REMOVE_NODE, RemoveNodeRequest(node, timeout, force))
+    request = RemoveNodeRequest(node, timeout, force, balance=not no_balance)
+    answer = ask(folder, REMOVE_NODE, request)
     if as_json:
         print_json(answer)
         return
@@ -119,6 +124,8 @@ def remove(
         _say(f"With one replica less: {_names(answer.thinned)}")
     if answer.lost:
         _say(f"Lost with it: {_names(answer.lost)}")
+    if answer.leaders is not None:
+        _say(leaders.spread_told(folder, answer.leaders))
     _say("If warrener.toml says how many nodes there are: change it, or the next `up` adds one")
 
 
@@ -132,6 +139,7 @@ def replace(
     force: Annotated[
         bool, typer.Option("--force", help="Even if it serves, or holds queues alone.")
     ] = False,
+    no_balance: BalanceOption = False,
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -147,7 +155,8 @@ def replace(
     from warrener.control.node_operations import REPLACE_NODE, ReplaceNodeRequest
 
     folder = folder_of(context, state)
-    answer = ask(folder, REPLACE_NODE, ReplaceNodeRequest(node, timeout, force))
+    request = ReplaceNodeRequest(node, timeout, force, balance=not no_balance)
+    answer = ask(folder, REPLACE_NODE, request)
     if as_json:
         print_json(answer)
         return
@@ -159,7 +168,7 @@ def replace(
         _say(f"Lost with its data: {_names(answer.lost)}")
     _warn(answer.failed)
     _advise(folder, "warrener balance rebalance", "spreads the open sessions over all nodes")
-    _say(leaders.advice(folder))
+    _say(leaders.spread_told(folder, answer.leaders))
 
 
 def _queues(number: int) -> str:

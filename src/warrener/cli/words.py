@@ -22,7 +22,7 @@ from warrener.cli.common import (
     with_state,
 )
 from warrener.cli.long import ask
-from warrener.cli.node import ForceOption, NodeArgument, moved, warn_not_online
+from warrener.cli.node import BalanceOption, ForceOption, NodeArgument, moved, warn_not_online
 from warrener.cli.node_membership import add
 from warrener.control.client import Client
 from warrener.control.state_folder import StateFolder
@@ -216,6 +216,7 @@ def rolling_restart(
         float, typer.Option("--timeout", metavar="S", min=0.1, help="Seconds for each start.")
     ] = 120.0,
     force: ForceOption = False,
+    no_balance: BalanceOption = False,
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -223,8 +224,9 @@ def rolling_restart(
 
     Each is drained, restarted, and has to be fit with all its replicas online
     before the next one goes. It stops at the first that isn't. Nodes that lead
-    fewer queues come first. Ctrl-C undoes what can be undone of the present
-    node and leaves the rest alone.
+    fewer queues come first. After the last one, leaders of queues are spread
+    over all nodes again, by load. Ctrl-C undoes what can be undone of the
+    present node and leaves the rest alone.
 
     Examples:
 
@@ -244,7 +246,9 @@ def rolling_restart(
     for at, name in enumerate(chosen):
         if at or not as_json:
             err().print(f"{short_name(name)}: {at + 1} of {len(chosen)}", markup=False)
-        answer = ask(folder, RESTART, RestartRequest(name, timeout, drain=True, force=force))
+        balance = not no_balance and name == chosen[-1]
+        request = RestartRequest(name, timeout, drain=True, force=force, balance=balance)
+        answer = ask(folder, RESTART, request)
         answers.append(answer)
         if answer.not_online:
             warn_not_online(answer.node, answer.not_online)
@@ -263,7 +267,7 @@ def rolling_restart(
     _say(f"{number} node{'' if number == 1 else 's'} restarted in {seconds:.0f} s")
     command = with_state(folder, "warrener balance rebalance")
     _say(f"`{command}` spreads the open sessions evenly again")
-    _say(leaders.advice(folder))
+    _say(leaders.spread_told(folder, answers[-1].leaders))
 
 
 def _status(folder: StateFolder) -> "StatusAnswer":

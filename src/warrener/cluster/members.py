@@ -3,7 +3,8 @@
 Nodes are n1@localhost to n9@localhost. A cluster that was formed once has the members that its
 record says, whatever number a file without a word on it would default to: a node holds data. It
 grows to a larger number by itself when it is started; to a smaller one it has to be told which node
-goes (``warrener node remove``), as that takes time and care.
+goes (``warrener node remove``, or ``apply``, which starts all and then takes one after the other
+away), as that takes time and care.
 
 A record may also say that a node was on its way when Warrener was killed: ``joining`` (it wasn't a
 member yet, or its data was given up to make it anew) or ``leaving`` (it had nothing left). At the
@@ -86,18 +87,20 @@ def plan(
     without_data: Iterable[NodeName],
     wanted: int,
     given: bool,
+    more_may_run: bool = False,
     folder: str = "",
 ) -> StartPlan:
     """How to start. ``members`` is empty for a cluster that never was. ``given``: somebody asked
     for ``wanted`` nodes; else it is only a default. ``without_data``: nodes that have none.
 
-    Raises MembersDiffer if fewer nodes are wanted than there are.
+    Raises MembersDiffer if fewer nodes are wanted than there are, unless ``more_may_run``: then all
+    of them start.
     """
     if not members:
         return StartPlan(known=(), new=node_names(wanted))
     empty = set(without_data)
     stay = [name for name in members if name != leaving]
-    if given and wanted < len(stay):
+    if given and wanted < len(stay) and not more_may_run:
         names = ", ".join(short_name(name) for name in stay)
         over = len(stay) - wanted
         raise MembersDiffer(

@@ -1,7 +1,7 @@
 """Reads what a running cluster holds, as ``topology`` compares it with what is wanted."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from warrener.cluster.drivers.installation import release
 from warrener.cluster.spec import ClusterSpec
@@ -13,6 +13,10 @@ from warrener.management import topology as api
 from warrener.management.answers import words
 from warrener.management.client import ManagementClient
 
+FEW_QUEUES: Final = 50
+"""Up to so many are asked for one by one, whatever else the cluster has; more are picked from a
+list of all."""
+
 
 async def observe_topology(
     client: ManagementClient,
@@ -23,7 +27,9 @@ async def observe_topology(
     balancer_policy: PolicyName,
     weights: Mapping[NodeName, int],
     config: Mapping[str, Scalar],
+    chosen: Mapping[str, str],
     started_as: ClusterSpec,
+    unspread: Sequence[NodeName] = (),
 ) -> Observed:
     """All of it, asked of one node. What the management API doesn't tell is passed in (plugins are
     in it, but up to 5 s late). Raises ManagementError."""
@@ -44,12 +50,7 @@ async def observe_topology(
         vhost.name: _vhost(vhost, vhost_limits.get(vhost.name, {}))
         for vhost in await api.vhosts(client)
     }
-    queues = {}
-    for wanted in spec.wanted.queues:
-        if wanted.vhost in vhosts:
-            queue = await api.queue(client, wanted.vhost, wanted.name)
-            if queue is not None:
-                queues[wanted.vhost, wanted.name] = _queue(wanted.vhost, queue)
+    queues = await _queues(client, [one for one in spec.wanted.queues if one.vhost in vhosts])
     return Observed(
         release=release(overview.rabbitmq_version),
         cluster_name=overview.cluster_name,
@@ -75,10 +76,32 @@ async def observe_topology(
         policies=policies,
         queues=queues,
         config=config,
+        chosen=chosen,
         balancer_policy=balancer_policy,
         weights=weights,
         started_as=started_as,
+        unspread=tuple(unspread),
+        unreached=frozenset(vhosts) - {one.vhost for one in permissions if one.user == client.user},
     )
+
+
+async def _queues(
+    client: ManagementClient, wanted: Sequence[Queue]
+) -> dict[tuple[str, str], Queue]:
+    """Those of the wanted ones that there are."""
+    if len(wanted) <= FEW_QUEUES:
+        queues = {}
+        for one in wanted:
+            answer = await api.queue(client, one.vhost, one.name)
+            if answer is not None:
+                queues[one.vhost, one.name] = _queue(one.vhost, answer)
+        return queues
+    names = {(one.vhost, one.name) for one in wanted}
+    return {
+        (answer.vhost, answer.name): _queue(answer.vhost, answer)
+        for answer in await api.queues(client)
+        if (answer.vhost, answer.name) in names
+    }
 
 
 def _vhost(answer: api.VHostAnswer, limits: Mapping[str, int]) -> VHost:

@@ -148,6 +148,16 @@ class GeneratedPasswords:
             write_private(self.path, msgspec.json.encode(known) + b"\n")
         return known[user]
 
+    def keep(self, user: str, password: str) -> None:
+        """The password of a user was made elsewhere: by the cluster that a backup is of."""
+        known = self._read()
+        if known.get(user) != password:
+            write_private(self.path, msgspec.json.encode({**known, user: password}) + b"\n")
+
+    def all(self) -> dict[str, str]:
+        """Those of all users. Raises StateBroken."""
+        return self._read()
+
     def forget(self, user: str) -> None:
         """The user is gone."""
         known = self._read()

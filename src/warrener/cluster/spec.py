@@ -76,7 +76,8 @@ class ClusterSpec:
     """A cluster as wanted.
 
     ``nodes`` is how many a new cluster gets; ``nodes_given``: somebody said so, and a cluster that
-    was formed already is to have as many. ``rabbitmq`` is the root of an installation, None:
+    was formed already is to have as many; ``more_may_run``: should it have more, they are started
+    all the same, and whoever said so takes them away. ``rabbitmq`` is an installation's root, None:
     Debian's. ``base_port`` is the first port of the cluster's block, None: chosen. ``plugins``
     includes those that are always on. ``balancer.port`` 0 means: chosen (5672 if it is free).
     ``wanted`` is what it should hold, ``config`` has RabbitMQ's settings by their names in
@@ -90,11 +91,13 @@ class ClusterSpec:
     base_port: int | None = None
     balancer: BalancerSettings = field(default_factory=BalancerSettings)
     nodes_given: bool = False
+    more_may_run: bool = False
     wanted: Wanted = field(default_factory=Wanted)
     config: Mapping[str, Scalar] = field(default_factory=dict)
     source: str = ""  # the file it was read from; empty: all defaults
     attach: Attach | None = None  # somebody else runs it
     name_given: bool = False
+    text: str = field(default="", repr=False, compare=False)  # what it was read from
 
     @property
     def node_names(self) -> tuple[NodeName, ...]:
@@ -202,7 +205,7 @@ def parse_spec(
         raise SpecError(source, mistakes) from None
     if mistakes:
         raise SpecError(source, mistakes)
-    return _build(file, source, folder)
+    return replace(_build(file, source, folder), text=text)
 
 
 def _syntax_mistake(error: tomllib.TOMLDecodeError, text: str) -> Mistake:

@@ -134,6 +134,12 @@ class _Planner:
         return free[: max(0, self._spec.nodes - len(self._seen.nodes))]
 
     def _nodes_to_add(self) -> Iterator[Step]:
+        going = self._seen.nodes[self._spec.nodes :] if self._spec.nodes_given else ()
+        for name in self._seen.unspread:
+            if name in going:
+                continue
+            change = Change("replicas", "", "its share")
+            yield Step(Verb.CHANGE, Thing.NODE, short_name(name), (change,), AddNode(name))
         for name in self._coming:
             yield Step(Verb.MAKE, Thing.NODE, short_name(name), (), AddNode(name))
 
@@ -181,6 +187,8 @@ class _Planner:
         changes = list(_changes(before, after))
         if type_change is not None and can_change_type:
             changes.append(type_change)
+        if wanted.name in self._seen.unreached:
+            changes.append(Change("Warrener's own access", "none", "all"))
         if changes:
             yield Step(Verb.CHANGE, Thing.VHOST, wanted.name, tuple(changes), PutVHost(wanted))
         if type_change is not None and not can_change_type:
@@ -332,6 +340,7 @@ class _Planner:
                 if id_ not in policies and id_.vhost not in others
             ),
             plugins=tuple(sorted(self._seen.plugins - set(self._spec.plugins))),
+            config=tuple(key for key in self._seen.chosen if key not in self._spec.config),
         )
 
     def _removals(self) -> Iterator[Step]:
@@ -354,6 +363,9 @@ class _Planner:
             changes = tuple(Change(name, "on", "off") for name in self._unlisted.plugins)
             action = SetPlugins(tuple(self._spec.plugins))
             yield Step(Verb.CHANGE, Thing.PLUGINS, "on every node", changes, action, Danger.REMOVES)
+        for key in self._unlisted.config:
+            change = Change(key, self._seen.chosen[key], "as RabbitMQ has it")
+            yield Step(Verb.CHANGE, Thing.CONFIG, key, (change,), SetConfig(key, None))
 
 
 # -- in words

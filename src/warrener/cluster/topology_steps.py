@@ -68,6 +68,8 @@ class NameCluster:
 
 @dataclass(frozen=True, slots=True)
 class AddNode:
+    """It joins; if it has, it gets its share of replicas."""
+
     name: NodeName
 
 
@@ -148,8 +150,10 @@ class MakeQueue:
 
 @dataclass(frozen=True, slots=True)
 class SetConfig:
+    """``value`` None: it is as if nobody had ever chosen one."""
+
     key: str
-    value: Scalar
+    value: Scalar | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +212,10 @@ class ObservedUser:
 class Observed:
     """What a running cluster holds. ``own_user`` is left out of ``users``; ``queues`` has those
     that are asked for; ``config`` the settings that are in force, as far as anybody tells;
-    ``started_as`` what the daemon was started with."""
+    ``chosen`` those that somebody chose, by a description or with ``config set``, as they may be
+    shown; ``started_as`` what the daemon was started with; ``unspread`` are nodes that have joined
+    without being given replicas; ``unreached`` virtual hosts in which Warrener's own user has no
+    permissions, so that it can't declare queues there."""
 
     release: Release
     cluster_name: str
@@ -222,6 +229,9 @@ class Observed:
     balancer_policy: PolicyName
     weights: Mapping[NodeName, int]
     started_as: ClusterSpec
+    chosen: Mapping[str, str] = field(default_factory=dict)
+    unspread: tuple[NodeName, ...] = ()
+    unreached: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,9 +242,10 @@ class Unlisted:
     vhosts: tuple[str, ...] = ()
     policies: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()
+    config: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.users or self.vhosts or self.policies or self.plugins)
+        return bool(self.users or self.vhosts or self.policies or self.plugins or self.config)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from warrener.control.operation import Operation, ProgressLine
+from warrener.control.spread import LeadersSpread
 from warrener.facts.ids import NodeName
 
 SECRET: Final = "********"  # noqa: S105  what stands for one
@@ -69,7 +70,8 @@ class SetConfigRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class SetConfigAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """``nodes`` got it (in a dry run: would get it), ``waiting`` don't run and get it when they
-    start. ``already``: there was nothing to do. ``after`` is None if nothing is set now."""
+    start. ``already``: there was nothing to do. ``after`` is None if nothing is set now.
+    ``leaders``: what became of them after restarts."""
 
     key: str
     before: str | None
@@ -85,6 +87,7 @@ class SetConfigAnswer(msgspec.Struct, frozen=True, kw_only=True):
     already: bool = False
     dry_run: bool = False
     seconds: float = 0.0
+    leaders: LeadersSpread | None = None
 
 
 CONFIG: Final = Operation("config", ConfigRequest, ConfigAnswer, ProgressLine)

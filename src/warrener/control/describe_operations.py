@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from warrener.control.operations import Operation, ProgressLine
+from warrener.control.spread import LeadersSpread
 
 
 class DiffRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -77,7 +78,7 @@ class DiffAnswer(msgspec.Struct, frozen=True, kw_only=True):
 class ApplyAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """``failed`` is the step that ended it, with ``why``; ``left`` are those after it.
     ``called_off``: the asker hung up or the daemon stops; ``blocked`` are steps that were passed
-    over."""
+    over; ``leaders`` what became of them after nodes came, went or were restarted."""
 
     done: list[StepLine]
     failed: StepLine | None
@@ -88,6 +89,7 @@ class ApplyAnswer(msgspec.Struct, frozen=True, kw_only=True):
     unlisted: dict[str, list[str]]
     called_off: bool
     seconds: float
+    leaders: LeadersSpread | None = None
 
 
 DIFF: Final = Operation("diff", DiffRequest, DiffAnswer)

@@ -7,12 +7,15 @@ it, as with POSIX locks; and one can ask whether it is held without taking it, a
 flock(2), so that a `warrener status` at the wrong moment never makes a `warrener up` fail.
 
 The file's content (pid and start time, as JSON) is only there to name the holder and is trusted
-only while the lock is held.
+only while the lock is held. A child that was being started when the daemon was killed has the
+descriptor for the moment between fork and exec, and the lock with it: held in the name of a process
+that is gone, it isn't counted as held, and is waited for.
 """
 
 import fcntl
 import os
 import struct
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -21,6 +24,9 @@ import msgspec
 
 _FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _FLOCK: Final = struct.Struct("hhqqi4x")  # struct flock: type, whence, start, len, pid
+
+_ORPHANED: Final = 5.0
+"""Seconds for a killed daemon's child to get from fork to exec; mostly it takes milliseconds."""
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -47,6 +53,7 @@ class Lock:
         self._fd = -1
 
     def __enter__(self) -> Self:
+        deadline = time.monotonic() + _ORPHANED
         while True:
             fd = os.open(self._path, _FLAGS, 0o600)
             try:
@@ -54,6 +61,9 @@ class Lock:
             except (BlockingIOError, PermissionError):  # EAGAIN or EACCES, says fcntl(2)
                 holder = _read(fd)
                 os.close(fd)
+                if _is_gone(holder) and time.monotonic() < deadline:
+                    time.sleep(0.02)
+                    continue
                 raise Held(holder) from None
             except BaseException:
                 os.close(fd)
@@ -87,7 +97,10 @@ def holder_of(path: Path) -> Holder | None:
         return None
     try:
         found = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _whole_file(fcntl.F_RDLCK))
-        return None if _FLOCK.unpack(found)[0] == fcntl.F_UNLCK else _read(fd)
+        if _FLOCK.unpack(found)[0] == fcntl.F_UNLCK:
+            return None
+        holder = _read(fd)
+        return None if _is_gone(holder) else holder
     finally:
         os.close(fd)
 
@@ -101,6 +114,19 @@ def _read(fd: int) -> Holder:
         return msgspec.json.decode(os.pread(fd, 4096, 0), type=Holder)
     except msgspec.DecodeError:
         return Holder(0)
+
+
+def _is_gone(holder: Holder) -> bool:
+    """Whether the process that has its name in the file doesn't exist any more."""
+    if holder.pid <= 0:
+        return False  # just taken
+    try:
+        os.kill(holder.pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
 
 
 def _same_file(fd: int, path: Path) -> bool:

@@ -1,7 +1,8 @@
 """What can be asked about the nodes that a cluster is made of: one more, one less, one made anew.
 
 Like ``operations``, whose registry lists these. Each streams progress and goes on to the end of the
-step that it is in when its asker hangs up.
+step that it is in when its asker hangs up. With ``balance`` the leaders of queues are spread again
+at the end.
 """
 
 from typing import Final
@@ -9,6 +10,7 @@ from typing import Final
 import msgspec
 
 from warrener.control.operations import DrainAnswer, Operation, ProgressLine
+from warrener.control.spread import LeadersSpread
 from warrener.facts.ids import NodeName
 from warrener.facts.replicas import Spread
 
@@ -21,6 +23,7 @@ class AddNodeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     replicas: Spread = Spread.SHARE
     timeout: float = 120.0
     force: bool = False
+    balance: bool = True
 
 
 class AddNodeAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +37,7 @@ class AddNodeAnswer(msgspec.Struct, frozen=True, kw_only=True):
     failed: dict[str, str] = {}
     stopped: bool = False  # while replicas moved, by its asker
     seconds: float = 0.0
+    leaders: LeadersSpread | None = None
 
 
 class RemoveNodeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,6 +47,7 @@ class RemoveNodeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     node: str
     timeout: float = 60.0
     force: bool = False
+    balance: bool = True
 
 
 class RemoveNodeAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +61,7 @@ class RemoveNodeAnswer(msgspec.Struct, frozen=True, kw_only=True):
     thinned: list[str] = []
     lost: list[str] = []
     seconds: float = 0.0
+    leaders: LeadersSpread | None = None
 
 
 class ReplaceNodeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,6 +71,7 @@ class ReplaceNodeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     node: str
     timeout: float = 120.0
     force: bool = False
+    balance: bool = True
 
 
 class ReplaceNodeAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +83,7 @@ class ReplaceNodeAnswer(msgspec.Struct, frozen=True, kw_only=True):
     failed: dict[str, str] = {}
     lost: list[str] = []
     seconds: float = 0.0
+    leaders: LeadersSpread | None = None
 
 
 class StopAppRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -23,6 +23,7 @@ from warrener.control.leaders_operations import (
 from warrener.control.operation import Operation as Operation  # noqa: PLC0414  re-exported
 from warrener.control.operation import ProgressLine as ProgressLine  # noqa: PLC0414  re-exported
 from warrener.control.operation import Request as Request  # noqa: PLC0414  re-exported
+from warrener.control.spread import LeadersSpread
 from warrener.facts.data_plane import DataPlane
 from warrener.facts.ids import NodeName
 from warrener.facts.reasons import NodeState, Placement, Unfit
@@ -163,7 +164,11 @@ class UrlAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StopRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Stops the cluster, the balancer and the daemon. Progress streams before the answer."""
+    """Stops the cluster, the balancer and the daemon. Progress streams before the answer.
+
+    ``discard``: its data is removed afterwards, so nodes need no time to put it in order."""
+
+    discard: bool = False
 
 
 class StopAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -260,10 +265,12 @@ class DrainAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReviveRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Takes a node out of maintenance mode and waits up to ``timeout`` s until it is fit."""
+    """Takes a node out of maintenance mode and waits up to ``timeout`` s until it is fit. With
+    ``balance`` the leaders of queues are spread again afterwards."""
 
     node: str
     timeout: float = 30.0
+    balance: bool = True
 
 
 class ReviveAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -273,17 +280,19 @@ class ReviveAnswer(msgspec.Struct, frozen=True, kw_only=True):
     already: bool = False
     not_online: list[str] = []
     seconds: float = 0.0
+    leaders: LeadersSpread | None = None
 
 
 class RestartRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Stops a node, if there is anything to stop, and starts it; ``timeout`` s are for the start.
     With ``drain`` its sessions are moved off first. It goes on when the asker hangs up, unless it
-    is still moving sessions."""
+    is still moving sessions. With ``balance`` the leaders of queues are spread again afterwards."""
 
     node: str
     timeout: float = 120.0
     drain: bool = False
     force: bool = False
+    balance: bool = True
 
 
 class RestartAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -294,6 +303,7 @@ class RestartAnswer(msgspec.Struct, frozen=True, kw_only=True):
     drained: DrainAnswer | None
     not_online: list[str]
     seconds: float
+    leaders: LeadersSpread | None = None
 
 
 # -------------------------------------------------------------------------------- sessions

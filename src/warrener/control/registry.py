@@ -6,20 +6,24 @@ from typing import Final
 import msgspec
 
 from warrener.control import (
+    backup_operations,
     config_operations,
+    count_operations,
     describe_operations,
     node_operations,
     operations,
-    spread_operations,
+    upgrade_operations,
 )
 from warrener.control.operations import Operation
 
 _MODULES: Final = (
     operations,
+    upgrade_operations,
     node_operations,
     describe_operations,
     config_operations,
-    spread_operations,
+    backup_operations,
+    count_operations,
 )
 
 OPERATIONS: Final[Mapping[str, Operation[msgspec.Struct, msgspec.Struct]]] = {

@@ -19,6 +19,7 @@ def main() -> int:
     parser.add_argument("--nodes", type=int)
     parser.add_argument("--data-plane", type=DataPlane)
     parser.add_argument("--attach", type=int, metavar="FD")
+    parser.add_argument("--for-apply", action="store_true")
     parser.add_argument("--report", type=int, required=True, metavar="FD")
     given = parser.parse_args()
     os.chdir("/")  # a daemon holds no folder that somebody may want to unmount
@@ -29,7 +30,14 @@ def main() -> int:
 
         attach, password = (None, "") if given.attach is None else read_secret(given.attach)
         options = Options(
-            given.state, given.file, given.nodes, True, given.data_plane, attach, password
+            given.state,
+            given.file,
+            given.nodes,
+            True,
+            given.data_plane,
+            given.for_apply,
+            attach,
+            password,
         )
         run(options, reporter)
     except DaemonError as error:

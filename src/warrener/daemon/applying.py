@@ -3,13 +3,14 @@
 Every action is idempotent: taken twice it changes nothing the second time. So whatever ends a run
 in the middle (a failure, Ctrl-C, kill -9), the next plan is made from what is there by then.
 
-``Actions`` has what the management API can't do. A function that isn't plugged in makes its steps
-blocked: they are shown and passed over, with the reason.
+``Actions`` has what the management API can't do.
 """
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, assert_never
 
 from warrener.cluster.errors import ClusterError
 from warrener.cluster.passwords import GeneratedPasswords
@@ -34,14 +35,20 @@ from warrener.cluster.topology_steps import (
     SetWeight,
     Step,
 )
-from warrener.cluster.wanted import Scalar
+from warrener.cluster.wanted import Queue, Scalar, VHost
 from warrener.control.wire import Refused
 from warrener.daemon.errors import DaemonError
 from warrener.daemon.parts import Balancer
-from warrener.facts.capability import EVERYTHING, Can, Capabilities
+from warrener.facts.capability import Can, Capabilities
 from warrener.facts.ids import NodeName
 from warrener.management import topology as api
-from warrener.management.client import ManagementClient, ManagementError
+from warrener.management.client import ManagementClient, ManagementError, NotFound
+
+RECOVERY: Final = 10.0
+"""Seconds for a queue that RabbitMQ knows and that doesn't serve to come up by itself, as those of
+a node that has just booted do."""
+
+RECOVERY_LOOK: Final = 0.5
 
 
 class StepFailed(Exception):
@@ -57,45 +64,32 @@ _TAKES: Final[Mapping[type, Can]] = {
 """What a step takes of the driver, beside the management API."""
 
 
+def possible(step: Step, capabilities: Capabilities) -> Step:
+    """The step, blocked with the reason if the driver lacks what it takes."""
+    can = _TAKES.get(type(step.action))
+    why = "" if can is None else capabilities.why_not(can)
+    return replace(step, blocked=why) if why and not step.blocked else step
+
+
 @dataclass(frozen=True, slots=True)
 class Actions:
-    """What is done to nodes and their settings: one function each; None: not possible here.
+    """What is done to nodes and their settings: one function each.
 
     set_plugins   exactly these, on every node
     add_node      the node of this name is made, joins and is fit
     remove_node   its queues are led and kept elsewhere, it leaves, its data is gone
-    set_config    a setting of RabbitMQ is in force on every node, restarts included
-    config        of these settings those in force; where that comes to the same, as they are here
+    set_config    a setting of RabbitMQ is in force on every node, restarts included; None: it is
+                  as if nobody had chosen one
     renamed       the cluster's name was changed: for who shows it
-    capabilities  what the driver lacks, whatever is plugged in
 
     They raise ``DaemonError`` or ``Refused``.
     """
 
-    set_plugins: Callable[[Sequence[str]], Awaitable[None]] | None = None
-    add_node: Callable[[NodeName], Awaitable[None]] | None = None
-    remove_node: Callable[[NodeName], Awaitable[None]] | None = None
-    set_config: Callable[[str, Scalar], Awaitable[None]] | None = None
-    config: Callable[[Mapping[str, Scalar]], Awaitable[Mapping[str, Scalar]]] | None = None
-    renamed: Callable[[str], None] = lambda name: None
-    capabilities: Capabilities = EVERYTHING
-
-    def possible(self, step: Step) -> Step:
-        """The step, blocked if what it takes isn't there."""
-        can = _TAKES.get(type(step.action))
-        why = "" if can is None else self.capabilities.why_not(can)
-        match step.action:
-            case _ if why:
-                pass
-            case SetPlugins() if self.set_plugins is None:
-                why = "plugins are taken at the next `warrener up`"
-            case AddNode() if self.add_node is None:
-                why = "not while the cluster runs: `warrener down`, then `warrener up` adds it"
-            case RemoveNode() if self.remove_node is None:
-                why = "not possible yet: the node would be lost with the data on it"
-            case SetConfig() if self.set_config is None:
-                why = "not possible yet"
-        return replace(step, blocked=why) if why and not step.blocked else step
+    set_plugins: Callable[[Sequence[str]], Awaitable[None]]
+    add_node: Callable[[NodeName], Awaitable[None]]
+    remove_node: Callable[[NodeName], Awaitable[None]]
+    set_config: Callable[[str, Scalar | None], Awaitable[None]]
+    renamed: Callable[[str], None]
 
 
 class Executor:
@@ -107,11 +101,14 @@ class Executor:
         balancer: Balancer,
         passwords: GeneratedPasswords,
         actions: Actions,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
         self._balancer = balancer
         self._passwords = passwords
         self._actions = actions
+        self._monotonic = monotonic
 
     async def take(self, action: Action) -> None:
         """Does it; ``StepFailed`` if it can't be done."""
@@ -130,13 +127,7 @@ class Executor:
         client = self._client
         match action:
             case PutVHost(vhost):
-                await api.put_vhost(
-                    client,
-                    vhost.name,
-                    description=vhost.description,
-                    tags=vhost.tags,
-                    default_queue_type=vhost.default_queue_type,
-                )
+                await self._put_vhost(vhost)
             case DeleteVHost(name):
                 await api.delete_vhost(client, name)
             case LimitVHost(vhost_name, limit, value):
@@ -148,17 +139,8 @@ class Executor:
                 self._passwords.forget(name)
             case LimitUser(user, limit, value):
                 await api.set_limit(client, "user", user, limit, value)
-            case Permit(user, vhost_name, None):
-                await api.delete_permission(client, user, vhost_name)
-            case Permit(user, vhost_name, permission) if permission is not None:
-                await api.put_permission(
-                    client,
-                    user,
-                    vhost_name,
-                    configure=permission.configure,
-                    write=permission.write,
-                    read=permission.read,
-                )
+            case Permit():
+                await self._permit(action)
             case PutPolicy(policy):
                 await api.put_policy(
                     client,
@@ -173,9 +155,7 @@ class Executor:
             case DeletePolicy(id_):
                 await api.delete_policy(client, id_.vhost, id_.name, operator=id_.operator)
             case MakeQueue(queue):
-                kind = {} if queue.type is None else {"x-queue-type": queue.type}
-                arguments = {**queue.arguments, **kind}
-                await api.put_queue(client, queue.vhost, queue.name, arguments=arguments)
+                await self._make_queue(queue)
             case NameCluster(name):
                 await api.put_cluster_name(client, name)
                 self._actions.renamed(name)
@@ -183,16 +163,64 @@ class Executor:
                 self._balancer.set_policy(balancing)
             case SetWeight(node, weight):
                 self._balancer.set_weight(node, weight)
-            case SetPlugins(names) if self._actions.set_plugins is not None:
+            case SetPlugins(names):
                 await self._actions.set_plugins(names)
-            case AddNode(node) if self._actions.add_node is not None:
+            case AddNode(node):
                 await self._actions.add_node(node)
-            case RemoveNode(node) if self._actions.remove_node is not None:
+            case RemoveNode(node):
                 await self._actions.remove_node(node)
-            case SetConfig(key, value) if self._actions.set_config is not None:
+            case SetConfig(key, value):
                 await self._actions.set_config(key, value)
             case _:
-                raise AssertionError(f"a blocked step was taken: {action}")
+                assert_never(action)
+
+    async def _put_vhost(self, vhost: VHost) -> None:
+        client = self._client
+        await api.put_vhost(
+            client,
+            vhost.name,
+            description=vhost.description,
+            tags=vhost.tags,
+            default_queue_type=vhost.default_queue_type,
+        )
+        # RabbitMQ does this for who makes one, but as a second step, which a connection that breaks
+        # in between ends; and for nobody else.
+        await api.put_permission(
+            client, client.user, vhost.name, configure=".*", write=".*", read=".*"
+        )
+
+    async def _make_queue(self, queue: Queue) -> None:
+        kind = {} if queue.type is None else {"x-queue-type": queue.type}
+        arguments = {**queue.arguments, **kind}
+        deadline = self._monotonic() + RECOVERY
+        while True:
+            try:
+                await api.put_queue(self._client, queue.vhost, queue.name, arguments=arguments)
+            except NotFound as error:
+                # It is there, and nobody serves it. A node that is killed while it declares one can
+                # leave it so for ever; but whether there is anything in it isn't known.
+                if self._monotonic() > deadline:
+                    raise StepFailed(
+                        f"{error}. If nothing is in it that is needed: `rabbitmqctl delete_queue` "
+                        f"takes it away, and the next `warrener apply` makes it anew"
+                    ) from error
+                await asyncio.sleep(RECOVERY_LOOK)
+            else:
+                return
+
+    async def _permit(self, action: Permit) -> None:
+        allowed = action.permission
+        if allowed is None:
+            await api.delete_permission(self._client, action.user, action.vhost)
+            return
+        await api.put_permission(
+            self._client,
+            action.user,
+            action.vhost,
+            configure=allowed.configure,
+            write=allowed.write,
+            read=allowed.read,
+        )
 
     async def _put_user(self, action: PutUser) -> None:
         kept = None

@@ -18,6 +18,8 @@ from warrener.cluster.catalogue.schema import Datatype, Known, Schema
 from warrener.cluster.drivers.attached import AttachedCluster
 from warrener.cluster.drivers.attached_record import RECORD, read_record
 from warrener.cluster.drivers.config_scripts import Told, Value
+from warrener.cluster.drivers.installation import Installation
+from warrener.cluster.drivers.installations import Candidate
 from warrener.cluster.errors import ClusterError
 from warrener.cluster.mistakes import Mistake, SpecError
 from warrener.cluster.passwords import password_to_attach
@@ -149,7 +151,7 @@ class Attached:
     async def start(self) -> None:
         """It runs already."""
 
-    async def stop(self) -> None:
+    async def stop(self, *, discard: bool = False) -> None:
         await self._cluster.stop()
 
     # -- nodes
@@ -198,6 +200,24 @@ class Attached:
 
     async def replica_positions(self, moves: Sequence[ReplicaMove]) -> list[Position]:
         self._impossible(Can.ADD_NODE)
+
+    def unspread(self) -> Sequence[NodeName]:
+        return ()
+
+    def spread(self, name: NodeName) -> None:
+        """Replicas on new nodes are whoever's who adds them."""
+
+    def look_at_installation(self, path: Path) -> Candidate:
+        self._impossible(Can.UPGRADE)
+
+    def installation_of(self, name: NodeName) -> Installation:
+        self._impossible(Can.UPGRADE)
+
+    def try_installation(self, name: NodeName, path: Path) -> None:
+        self._impossible(Can.UPGRADE)
+
+    def settle_installation(self, name: NodeName, *, keep: bool) -> None:
+        self._impossible(Can.UPGRADE)
 
     async def set_plugins(self, names: Sequence[str]) -> None:
         self._impossible(Can.PLUGINS)

@@ -5,6 +5,7 @@
     restart  checked by a running node -> for one node after the other: its file is written, it is
              drained and restarted behind the balancer, and read back
              -> after the first one that worked: recorded, all files written
+             -> at the end the leaders of queues are spread again
 
 The record has a value only once a node was seen to run with it, and every file is what the record
 says except that of the node which is being tried (``cluster.drivers.configuration``). So whenever
@@ -20,6 +21,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
 
 from warrener.cluster.catalogue.check import (
@@ -144,6 +146,21 @@ class Configuring:
                 Refusal.BAD_ARGUMENT,
                 f"a time-out is up to {MAX_TIMEOUT:g} s, not {request.timeout:g}",
             )
+        change = await self._change(request)
+
+        async def work(steps: Steps) -> SetConfigAnswer:
+            answer = await change.carry_out(steps)
+            wanted = change.restarts and bool(answer.nodes) and not request.dry_run
+            spread = await self._service.spreading.after_change(wanted, steps)
+            return msgspec.structs.replace(answer, leaders=spread)
+
+        return await self._works.perform(Whole.CONFIGURATION, "changed", work, call)
+
+    async def set_within(self, request: SetConfigRequest, steps: Steps) -> SetConfigAnswer:
+        """The same as a step of a longer operation, which has the whole cluster for itself."""
+        return await (await self._change(request)).carry_out(steps)
+
+    async def _change(self, request: SetConfigRequest) -> "_Change":
         configured = self._configured()
         schema = await asyncio.to_thread(lambda: configured.schema)
         try:
@@ -162,8 +179,7 @@ class Configuring:
                 f"{known.key} is set in warrener.toml, under [config]; change it there, and "
                 f"`warrener apply` puts it in force",
             )
-        change = _Change(self._service, self._upkeep, configured, request, known, value)
-        return await self._works.perform(Whole.CONFIGURATION, "changed", change.carry_out, call)
+        return _Change(self._service, self._upkeep, configured, request, known, value)
 
     # -- what a description says
 
@@ -190,23 +206,36 @@ class Configuring:
                 found[key] = other.in_force
         return found
 
-    async def set_described(self, key: str, value: Scalar, steps: Steps) -> None:
-        """What the description says of a key is in force on every node; a step of a longer
-        operation. Raises DaemonError or Refused, and leaves the old value in force then."""
+    def chosen(self) -> dict[str, str]:
+        """What somebody chose, by a description or with ``config set``, as it may be shown."""
+        configured = self._configured()
+        by_hand = {**configured.chosen, **configured.described}
+        return {key: config_report.hidden(key, value) or "" for key, value in by_hand.items()}
+
+    async def set_described(self, key: str, value: Scalar | None, steps: Steps) -> bool:
+        """What the description says of a key is in force on every node, nothing (None) included; a
+        step of a longer operation. Whether nodes were restarted for it. Raises DaemonError or
+        Refused, and leaves the old value in force then."""
         configured = self._configured()
         schema = await asyncio.to_thread(lambda: configured.schema)
-        written, _ = _written({key: value}, schema)
+        after: str | None = None
+        if value is not None:
+            after = _written({key: value}, schema)[0][key]
+        try:
+            known = describe(key, schema)
+        except WrongSetting as wrong:
+            raise DaemonError(str(wrong)) from None
         before = configured.described.get(key)
         configured.describe(key, None)
-        request = SetConfigRequest(key, written[key])
-        known = describe(key, schema)
-        change = _Change(self._service, self._upkeep, configured, request, known, written[key])
+        request = SetConfigRequest(key, after)
+        change = _Change(self._service, self._upkeep, configured, request, known, after)
         try:
-            await change.carry_out(steps)
+            answer = await change.carry_out(steps)
         except BaseException:
             configured.describe(key, before)
             raise
-        configured.describe(key, written[key])
+        configured.describe(key, after)
+        return bool(answer.nodes) and known.applies is not Applies.LIVE
 
     def _configured(self) -> Configured:
         if self._service.phase is not Phase.RUNNING or self._service.balancer is None:
@@ -251,6 +280,11 @@ class _Change:
         self._new = _with(configured, known.key, value)
         self._done: list[NodeName] = []
         self._not_online: dict[NodeName, list[str]] = {}
+
+    @property
+    def restarts(self) -> bool:
+        """Whether nodes are restarted for it."""
+        return self._known.applies is not Applies.LIVE
 
     async def carry_out(self, steps: Steps) -> SetConfigAnswer:
         began = self._service.monotonic()

@@ -8,6 +8,7 @@ when its asker hangs up, and at once when the daemon stops; the next one goes on
 it lasts nothing else is done to the cluster (``Whole.DESCRIPTION``).
 """
 
+import asyncio
 import hashlib
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from warrener.cluster.observe_topology import observe_topology
 from warrener.cluster.passwords import GeneratedPasswords
 from warrener.cluster.spec import ALWAYS_ON, ClusterSpec, parse_spec
 from warrener.cluster.topology import plan
-from warrener.cluster.topology_steps import Later, Observed, Plan, Step, Unlisted, Verb
+from warrener.cluster.topology_steps import Later, Observed, Plan, Step, Unlisted
 from warrener.cluster.wanted import DEFAULT_VHOST, PasswordKind, Scalar
 from warrener.control.describe_operations import (
     ApplyAnswer,
@@ -38,25 +39,22 @@ from warrener.control.node_operations import AddNodeRequest, RemoveNodeRequest
 from warrener.control.operations import Phase, UrlAnswer, UrlRequest
 from warrener.control.wire import Refusal, Refused
 from warrener.daemon import report
-from warrener.daemon.applying import Actions, Executor, StepFailed
+from warrener.daemon.applying import Actions, Executor, possible
 from warrener.daemon.configuring import Configuring
 from warrener.daemon.control_server import Call
 from warrener.daemon.errors import DaemonError
 from warrener.daemon.membership import Membership
 from warrener.daemon.parts import Balancer
 from warrener.daemon.steps import Steps
+from warrener.daemon.taking import take_all
 from warrener.daemon.works import Whole, Works
 from warrener.facts.capability import Can
-from warrener.facts.happenings import Event
 from warrener.facts.ids import NodeName, short_name
 from warrener.management import topology as api
 from warrener.management.client import ManagementClient, ManagementError, Unreachable
 
 if TYPE_CHECKING:  # the service makes this
     from warrener.daemon.service import Service
-
-_DOING = {Verb.MAKE: "is made", Verb.CHANGE: "is changed", Verb.REMOVE: "is removed"}
-_DONE = {Verb.MAKE: "made", Verb.CHANGE: "changed", Verb.REMOVE: "removed"}
 
 
 class Describe:
@@ -75,33 +73,34 @@ class Describe:
         self._membership = membership
         self._configuring = configuring
         self.passwords = passwords
+        spec = service.cluster.spec
+        self.in_force = (spec.source, spec.text)  # the file the cluster was made by, and its text
 
-    def _actions(self, says: Steps) -> Actions:
-        """What can be done to this daemon's cluster beside its management API: plug in here what
-        gets possible. ``says`` takes the progress of what takes its time."""
+    def _actions(self, says: Steps, changed: set[str]) -> Actions:
+        """What is done to this daemon's cluster beside its management API. ``says`` takes the
+        progress of what takes its time; ``changed`` gets what may have moved leaders of queues."""
 
         async def add_node(name: NodeName) -> None:
+            changed.add(name)
             await self._membership.add_within(AddNodeRequest(name), says)
 
         async def remove_node(name: NodeName) -> None:
+            changed.add(name)
             try:
                 await self._membership.remove_within(name, RemoveNodeRequest(name), says)
             except Refused as refused:
                 command = f"`warrener node remove {short_name(name)} --force`"
                 raise DaemonError(f"{refused.message}: {command}") from refused
 
-        async def set_config(key: str, value: Scalar) -> None:
+        async def set_config(key: str, value: Scalar | None) -> None:
             try:
-                await self._configuring.set_described(key, value, says)
+                if await self._configuring.set_described(key, value, says):
+                    changed.add(key)
             except Refused as refused:
                 raise DaemonError(refused.message) from refused
 
-        capabilities = self._service.cluster.capabilities
-        lacks_config = capabilities.why_not(Can.CONFIGURE)
         return Actions(
-            capabilities=capabilities,
             set_config=set_config,
-            config=None if lacks_config else self._configuring.in_force,
             set_plugins=self._service.cluster.set_plugins,
             add_node=add_node,
             remove_node=remove_node,
@@ -111,7 +110,7 @@ class Describe:
     # -- what can be asked for
 
     async def diff(self, request: DiffRequest, call: Call) -> DiffAnswer:
-        _, found = await self._plan(request, self._actions(Steps()))
+        _, found = await self._plan(request)
         return _told(found)
 
     async def apply(self, request: ApplyRequest, call: Call) -> ApplyAnswer:
@@ -152,8 +151,8 @@ class Describe:
 
     async def _apply(self, request: ApplyRequest, says: Steps) -> ApplyAnswer:
         began = self._service.monotonic()
-        actions = self._actions(says)
-        client, found = await self._plan(request, actions)
+        changed: set[str] = set()
+        client, found = await self._plan(request)
         told = _told(found)
         if request.agreed and request.agreed != told.fingerprint:
             raise Refused(
@@ -161,61 +160,39 @@ class Describe:
                 "the cluster has changed since the steps were shown; nothing was done. "
                 "`warrener diff` shows what they are by now",
             )
-        executor = Executor(client, self._balancer(), self.passwords, actions)
+        executor = Executor(client, self._balancer(), self.passwords, self._actions(says, changed))
         todo = [step for step in found.steps if not step.blocked]
-        done: list[StepLine] = []
-        failed: StepLine | None = None
-        why = ""
-        called_off = False
-        for number, step in enumerate(todo, start=1):
-            if says.abandoned.is_set():
-                called_off = True
-                break
-            subject = f"{number}/{len(todo)} {step.thing} {step.subject}"
-            what = ", ".join(change.what for change in step.changes[:4])
-            about = f": {what}" if what and step.verb is Verb.CHANGE else ""
-            says.say(subject, _DOING[step.verb] + about)
-            line = _step(step)
-            try:
-                await executor.take(step.action)
-            except StepFailed as error:
-                failed, why = line, str(error)
-                says.say(subject, why, failed=True)
-                self._record("apply.step_failed", step, why)
-                break
-            done.append(line)
-            says.say(subject, _DONE[step.verb] + about, done=True)
-            self._record("apply.step_done", step)
-        if done:
+        course = await take_all(todo, executor, says, self._service.events.record)
+        if course.done:
             await self._service.look_now()
-        taken = len(done) + (failed is not None)
+        spread = None
+        if course.failed is None and not course.called_off:
+            spread = await self._service.spreading.after_change(bool(changed), says)
+            self.in_force = (request.source, request.text)
         return ApplyAnswer(
-            done=done,
-            failed=failed,
-            why=why,
-            left=[_step(step) for step in todo[taken:]],
+            done=[_step(step) for step in course.done],
+            failed=_step(course.failed) if course.failed is not None else None,
+            why=course.why,
+            left=[_step(step) for step in course.left],
             blocked=[_step(step) for step in found.steps if step.blocked],
             later=told.later,
             unlisted=told.unlisted,
-            called_off=called_off,
+            called_off=course.called_off,
+            leaders=spread,
             seconds=self._service.monotonic() - began,
         )
 
-    def _record(self, kind: str, step: Step, why: str = "") -> None:
-        detail: dict[str, str | int | float | bool] = {"what": f"{step.verb} {step.thing}"}
-        if why:
-            detail["error"] = why
-        self._service.events.record(Event(kind, step.subject, detail=detail))
-
-    async def _plan(self, request: DiffRequest, actions: Actions) -> tuple[ManagementClient, Plan]:
+    async def _plan(self, request: DiffRequest) -> tuple[ManagementClient, Plan]:
         """The plan, and a client of a node that answers."""
         balancer = self._balancer()
-        spec = self._ours(self._parse(request))
+        # Off the event loop, which serves sessions: 5,000 queues take 0.2 s.
+        spec = self._ours(await asyncio.to_thread(self._parse, request))
         passwords = self._known_passwords(spec, request)
         statistics = balancer.statistics()
         client = await self.client()
         try:
-            config = await actions.config(spec.config) if actions.config is not None else {}
+            lacks = self._service.cluster.capabilities.why_not(Can.CONFIGURE)
+            config = {} if lacks else await self._configuring.in_force(spec.config)
             observed = await observe_topology(
                 client,
                 spec,
@@ -224,14 +201,17 @@ class Describe:
                 balancer_policy=statistics.policy,
                 weights={backend.name: backend.weight for backend in statistics.backends},
                 config=config,
+                chosen=self._configuring.chosen(),
                 started_as=self._service.cluster.spec,
+                unspread=self._service.cluster.unspread(),
             )
         except ManagementError as error:
             raise Refused(Refusal.FAILED, f"the cluster can't be read: {error}") from None
         observed = self._without_ours(spec, observed)
-        found = plan(spec, observed, passwords, prune=request.prune)
-        steps = tuple(actions.possible(step) for step in found.steps)
-        return client, Plan(steps, found.later, found.unlisted)
+        found = await asyncio.to_thread(plan, spec, observed, passwords, prune=request.prune)
+        capabilities = self._service.cluster.capabilities
+        steps = tuple(possible(step, capabilities) for step in found.steps)
+        return client, replace(found, steps=steps)
 
     def _ours(self, spec: ClusterSpec) -> ClusterSpec:
         """Without what a description says by default only, where somebody else runs the cluster:
@@ -348,5 +328,6 @@ def _unlisted(found: Unlisted) -> dict[str, list[str]]:
         "virtual hosts": found.vhosts,
         "policies": found.policies,
         "plugins": found.plugins,
+        "settings": found.config,
     }
     return {kind: list(names) for kind, names in kinds.items() if names}

@@ -50,15 +50,18 @@ def halt(
     folder: StateFolder,
     on_progress: Callable[[ProgressLine], None],
     stop_leftovers: Callable[[Path], int],
+    *,
+    discard: bool = False,
 ) -> Halted:
     """Stops whatever runs in ``folder``. ``stop_leftovers`` returns how many processes it ended.
+    ``discard``: the data goes too, so nodes are ended by force.
 
     Returns when everything is gone; ``DaemonError`` if that can't be brought about.
     """
     with _Daemon(folder) as daemon:
         try:
             with Client.connect(folder) as client:
-                client.call(STOP, StopRequest(), on_progress, timeout=STOP_TIMEOUT)
+                client.call(STOP, StopRequest(discard), on_progress, timeout=STOP_TIMEOUT)
             daemon.wait_gone(LET_GO_TIMEOUT, "after its last word")
             return Halted.CLUSTER
         except NotRunning:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from warrener.control.backup_operations import BACKUP, RESTORE
 from warrener.control.config_operations import CONFIG, SET_CONFIG
 from warrener.control.describe_operations import APPLY, DIFF
 from warrener.control.names import resolve_node
@@ -54,14 +55,17 @@ from warrener.control.operations import (
     UrlAnswer,
     UrlRequest,
 )
+from warrener.control.upgrade_operations import UPGRADE
 from warrener.control.wire import Refusal, Refused
 from warrener.daemon import report
 from warrener.daemon.configuring import Configuring
 from warrener.daemon.control_server import Call, Handler
 from warrener.daemon.describe import Describe
+from warrener.daemon.keeping import Keeping
 from warrener.daemon.leaders import Leaders
 from warrener.daemon.membership import Membership
 from warrener.daemon.parts import Balancer
+from warrener.daemon.upgrading import Upgrading
 from warrener.daemon.upkeep import Upkeep
 from warrener.facts.balance import BalancerStatistics, SessionStatistics
 from warrener.facts.happenings import Event
@@ -82,6 +86,8 @@ class Handlers:
         leaders: Leaders,
         configuring: Configuring,
         describe: Describe,
+        keeping: Keeping,
+        upgrading: Upgrading,
     ) -> None:
         self._service = service
         self._upkeep = upkeep
@@ -89,6 +95,8 @@ class Handlers:
         self._leaders = leaders
         self._describe = describe
         self._configuring = configuring
+        self._keeping = keeping
+        self._upgrading = upgrading
 
     def table(self) -> Mapping[str, Handler]:
         """Operation name -> handler."""
@@ -117,6 +125,9 @@ class Handlers:
             APPLY.name: self._describe.apply,
             CONFIG.name: self._configuring.show,
             SET_CONFIG.name: self._configuring.set,
+            BACKUP.name: self._keeping.backup,
+            RESTORE.name: self._keeping.restore,
+            UPGRADE.name: self._upgrading.upgrade,
         }
 
     async def status(self, request: StatusRequest, call: Call) -> StatusAnswer:
@@ -133,6 +144,7 @@ class Handlers:
         began = self._service.monotonic()
         with self._service.follow_progress() as lines:
             self._service.events.record(Event("daemon.stop_asked"))
+            self._service.discard |= request.discard
             self._service.switch.turn(hurry=False)
             async for line in lines:
                 with contextlib.suppress(ConnectionError):  # whoever asked may be gone: stop anyway

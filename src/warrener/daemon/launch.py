@@ -193,6 +193,8 @@ def _spawn(options: Options, report: int, secret: int | None) -> int:
         arguments += ["--data-plane", options.data_plane]
     if secret is not None:
         arguments += ["--attach", str(secret)]
+    if options.for_apply:
+        arguments.append("--for-apply")
     # Not subprocess: nobody will wait for this child, and Popen objects object to that.
     return os.posix_spawn(
         sys.executable,

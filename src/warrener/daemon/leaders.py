@@ -10,6 +10,8 @@ It stops at the first sign of trouble; what was moved stays where it is, as each
 plan is made before it is asked for, so that what is carried out is what was shown.
 
 The balancer's channels follow the leaders by themselves, as each view tells it where they are.
+What takes long where there are thousands of queues (a plan up to half a second) is worked out in a
+thread, as sessions are served on the event loop.
 """
 
 import asyncio
@@ -94,7 +96,7 @@ class _Kept:
 
 
 @dataclass(slots=True)
-class _Course:
+class Course:
     """How the moves of a plan go. ``stopped``: why it ended early."""
 
     moved: int = 0
@@ -124,9 +126,9 @@ class Leaders:
         self._balancer()
 
         async def work(steps: Steps) -> LeadersShowAnswer:
-            measured = await self._measured(request.sample, steps)
-            planned = plan(measured.nodes, measured.queues)
-            return report.show(measured, planned, request.limit)
+            measured = await self.measured(request.sample, steps)
+            planned = await asyncio.to_thread(plan, measured.nodes, measured.queues)
+            return await asyncio.to_thread(report.show, measured, planned, request.limit)
 
         return await _accompanied(work, call, "leaders shown")
 
@@ -142,8 +144,10 @@ class Leaders:
             self._works.refuse_if_busy(Whole.LEADERS, _BALANCED)
 
         async def work(steps: Steps) -> LeadersPlanAnswer:
-            measured = await self._measured(request.sample, steps)
-            planned = plan(measured.nodes, measured.queues, max_moves=request.max_moves)
+            measured = await self.measured(request.sample, steps)
+            planned = await asyncio.to_thread(
+                plan, measured.nodes, measured.queues, max_moves=request.max_moves
+            )
             self._number += 1
             self._kept = _Kept(
                 self._number,
@@ -175,7 +179,7 @@ class Leaders:
 
     # -- measuring
 
-    async def _measured(self, seconds: float, steps: Steps) -> Measured:
+    async def measured(self, seconds: float, steps: Steps) -> Measured:
         """Rates, and the view of the cluster that was current meanwhile."""
         steps.say(_SUBJECT, f"measures for {seconds:g} s")
         balancer = self._balancer()
@@ -190,7 +194,7 @@ class Leaders:
         finally:
             measuring.cancel()
         backends = {backend.name: backend for backend in balancer.statistics().backends}
-        return report.measured(snapshot, sample, backends, self._drained())
+        return await asyncio.to_thread(report.measured, snapshot, sample, backends, self._drained())
 
     async def _view(self) -> ClusterSnapshot:
         """As new as can be had: a busy node may need longer for its statistics than is waited."""
@@ -222,13 +226,40 @@ class Leaders:
     async def _balance(self, kept: _Kept, steps: Steps) -> LeadersBalanceAnswer:
         began = self._service.monotonic()
         planned = kept.plan
+        course = await self.carry_out(planned, kept.obstacles, steps)
+        if course.called_off:
+            raise Refused(
+                Refusal.CALLED_OFF,
+                f"called off: {course.moved} of {len(planned.moves)} leaders were moved and stay "
+                f"where they are",
+            )
+        after = await self._measured_after(kept, steps)
+        steps.say(
+            _SUBJECT,
+            course.stopped or "moved",
+            done=not course.stopped,
+            failed=bool(course.stopped),
+        )
+        return report.balanced(
+            planned,
+            after,
+            moved=course.moved,
+            skipped=course.skipped,
+            failed=course.failed,
+            stopped=course.stopped,
+            seconds=self._service.monotonic() - began,
+        )
+
+    async def carry_out(self, planned: Plan, obstacles: Sequence[str], steps: Steps) -> Course:
+        """The moves, a batch at a time, until something goes wrong or nobody waits for them any
+        more. ``Refused`` if nothing should be moved now; ``obstacles`` are known already."""
         snapshot = await self._service.look_now()
         if snapshot is None:
             raise Refused(Refusal.UNWISE, "the cluster doesn't tell how it is; nothing was moved")
-        if why := [*kept.obstacles, *self._obstacles(snapshot, planned)]:
+        if why := [*obstacles, *self._obstacles(snapshot, planned)]:
             why = list(dict.fromkeys(why))
             raise Refused(Refusal.UNWISE, f"{'; '.join(why)}; nothing was moved")
-        course = _Course(
+        course = Course(
             fit=self._fit(snapshot),
             leaderless_before=frozenset(
                 (queue.vhost, queue.name) for queue in snapshot.queues if queue.leader is None
@@ -255,27 +286,7 @@ class Leaders:
                 },
             )
         )
-        if course.called_off:
-            raise Refused(
-                Refusal.CALLED_OFF,
-                f"called off: {course.moved} of {total} leaders were moved and stay where they are",
-            )
-        after = await self._measured_after(kept, steps)
-        steps.say(
-            _SUBJECT,
-            course.stopped or "moved",
-            done=not course.stopped,
-            failed=bool(course.stopped),
-        )
-        return report.balanced(
-            planned,
-            after,
-            moved=course.moved,
-            skipped=course.skipped,
-            failed=course.failed,
-            stopped=course.stopped,
-            seconds=self._service.monotonic() - began,
-        )
+        return course
 
     async def _measured_after(self, kept: _Kept, steps: Steps) -> Plan | None:
         """How it came out; None if that can't be known. Not if nobody waits for it any more."""
@@ -283,14 +294,16 @@ class Leaders:
             return None
         await asyncio.sleep(SETTLE)
         try:
-            measured = await self._measured(kept.sample, steps)
+            measured = await self.measured(kept.sample, steps)
         except (DaemonError, Refused) as error:
             log.warning("leaders_not_measured", error=str(error))
             return None
-        return plan(measured.nodes, measured.queues, max_moves=kept.max_moves)
+        return await asyncio.to_thread(
+            plan, measured.nodes, measured.queues, max_moves=kept.max_moves
+        )
 
     async def _move(
-        self, moves: Sequence[PlannedMove], snapshot: ClusterSnapshot, course: _Course
+        self, moves: Sequence[PlannedMove], snapshot: ClusterSnapshot, course: Course
     ) -> ClusterSnapshot:
         """A batch, until its leaders are seen; the newest view."""
         queues = {(queue.vhost, queue.name): queue for queue in snapshot.queues}
@@ -359,7 +372,7 @@ class Leaders:
         backends = self._balancer().statistics().backends
         return frozenset(one.name for one in backends if one.unfit is None and one.name in runs)
 
-    def _trouble(self, seen: ClusterSnapshot | None, course: _Course, now: float) -> str:
+    def _trouble(self, seen: ClusterSnapshot | None, course: Course, now: float) -> str:
         """The first sign of it; empty if there is none."""
         if seen is None:
             course.blind_since = now if course.blind_since is None else course.blind_since
@@ -382,7 +395,7 @@ class Leaders:
         return ""
 
 
-def _told(course: _Course) -> str:
+def _told(course: Course) -> str:
     failed = f", {course.failed} didn't" if course.failed else ""
     return f"move{failed}"
 

@@ -10,12 +10,15 @@
 
 All three can be said again after whatever interrupted them: each looks at what is there and does
 the rest. Replicas are moved in batches; a caller that hangs up ends that between two of them,
-with every queue having as many replicas as before, or one more.
+with every queue having as many replicas as before, or one more. At the end of each the leaders of
+queues are spread again (``spreading``).
 """
 
 import asyncio
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import msgspec
 
 from warrener.cluster.members import HOST
 from warrener.cluster.replicas import (
@@ -38,6 +41,7 @@ from warrener.control.operations import DrainAnswer
 from warrener.control.wire import Refusal, Refused
 from warrener.daemon import report
 from warrener.daemon.control_server import Call
+from warrener.daemon.errors import DaemonError
 from warrener.daemon.prudence import named
 from warrener.daemon.steps import Steps
 from warrener.daemon.upkeep import FIT_TIMEOUT, Upkeep, check_timeout
@@ -64,6 +68,7 @@ SYNC_LOOK: Final = 0.5
 """Seconds between two looks at how far new replicas are."""
 
 _CHANGED: Final = "changed"
+_Answer = TypeVar("_Answer", AddNodeAnswer, RemoveNodeAnswer, ReplaceNodeAnswer)
 
 
 class Membership:
@@ -80,27 +85,51 @@ class Membership:
         self._upkeep.balancer()
         check_timeout(request.timeout)
         return await self._works.perform(
-            Whole.NODES, _CHANGED, lambda steps: self._add(request, steps), call
+            Whole.NODES,
+            _CHANGED,
+            lambda steps: self._then_spread(self._add(request, steps), request, steps),
+            call,
         )
 
     async def remove(self, request: RemoveNodeRequest, call: Call) -> RemoveNodeAnswer:
         node = self._upkeep.resolve(request.node)
         check_timeout(request.timeout)
         return await self._works.perform(
-            Whole.NODES, _CHANGED, lambda steps: self._remove(node, request, steps), call
+            Whole.NODES,
+            _CHANGED,
+            lambda steps: self._then_spread(self._remove(node, request, steps), request, steps),
+            call,
         )
 
     async def replace(self, request: ReplaceNodeRequest, call: Call) -> ReplaceNodeAnswer:
         node = self._upkeep.resolve(request.node)
         check_timeout(request.timeout)
         return await self._works.perform(
-            Whole.NODES, _CHANGED, lambda steps: self._replace(node, request, steps), call
+            Whole.NODES,
+            _CHANGED,
+            lambda steps: self._then_spread(self._replace(node, request, steps), request, steps),
+            call,
         )
+
+    async def _then_spread(
+        self,
+        work: Coroutine[Any, Any, _Answer],
+        request: AddNodeRequest | RemoveNodeRequest | ReplaceNodeRequest,
+        steps: Steps,
+    ) -> _Answer:
+        """Its answer, with what became of the leaders afterwards."""
+        answer = await work
+        spread = await self._service.spreading.after_change(request.balance, steps)
+        return msgspec.structs.replace(answer, leaders=spread)
 
     # -- as a part of something that has the whole cluster for itself already
 
     async def add_within(self, request: AddNodeRequest, steps: Steps) -> AddNodeAnswer:
-        return await self._add(request, steps)
+        """``DaemonError`` also if the node has joined and replicas couldn't be moved to it."""
+        answer = await self._add(request, steps)
+        if answer.failed:
+            raise DaemonError(f"{answer.node} has joined, but {_told(answer.failed)}")
+        return answer
 
     async def remove_within(
         self, node: NodeName, request: RemoveNodeRequest, steps: Steps
@@ -115,15 +144,20 @@ class Membership:
             self._refuse_if_others_are_down(None, "a node that joins now could not reach them")
         cluster = self._service.cluster
         wanted = _full_name(request.node) if request.node else None
-        with self._service.tell_also(steps.pass_on):
-            node = await cluster.add_node(wanted, request.timeout)
-        self._service.events.record(Event("node.added", node))
-        self._upkeep.balancer().set_backends(cluster.backends())
+        if wanted is not None and wanted in cluster.unspread():
+            node = wanted  # it has joined, and what ended that run left its replicas to do
+        else:
+            with self._service.tell_also(steps.pass_on):
+                node = await cluster.add_node(wanted, request.timeout)
+            self._service.events.record(Event("node.added", node))
+            self._upkeep.balancer().set_backends(cluster.backends())
         await self._upkeep.until_fit(node, FIT_TIMEOUT, steps)
         view = await self._must_look()
         able = [one.name for one in view.nodes if one.running]
         moves = plan_join(view.queues, able, node, request.replicas)
         failed, stopped = await self._move(moves, steps)
+        if not failed and not stopped:
+            cluster.spread(node)
         view = await self._must_look()
         return AddNodeAnswer(
             node=node,
@@ -253,6 +287,8 @@ class Membership:
             )
         }
         failed, _ = await self._move(tuple(moves.values()), steps, to_the_end=True)
+        if not failed:
+            cluster.spread(node)
         view = await self._must_look()
         return ReplaceNodeAnswer(
             node=node,

@@ -1,10 +1,13 @@
 """What the service needs of the rooms it wires, so that its tests can use small stand-ins."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from warrener.cluster.catalogue.schema import Schema
 from warrener.cluster.drivers.config_scripts import Told
+from warrener.cluster.drivers.installation import Installation
+from warrener.cluster.drivers.installations import Candidate
 from warrener.cluster.spec import ClusterSpec
 from warrener.control.operations import StatusAnswer, UrlAnswer
 from warrener.daemon.report import DrivenNode
@@ -71,8 +74,9 @@ class Cluster(Protocol):
     async def start(self) -> None:
         """Nothing is left running if this raises or is cancelled."""
 
-    async def stop(self) -> None:
-        """Orderly and bounded; cancelling it means: at once, by force."""
+    async def stop(self, *, discard: bool = False) -> None:
+        """Orderly and bounded; cancelling it means: at once, by force. ``discard``: by force as
+        well, since nobody needs the data any more."""
 
     async def hand_over_node(self, name: NodeName) -> None:
         """Other nodes lead its queues from here on, as far as can be; ``DaemonError``."""
@@ -101,6 +105,12 @@ class Cluster(Protocol):
     async def replace_node(self, name: NodeName, timeout: float) -> None:
         """Forgotten, its data removed, joined anew. ``DaemonError``; to be said again."""
 
+    def unspread(self) -> Sequence[NodeName]:
+        """Nodes that have joined and were not given their share of replicas yet."""
+
+    def spread(self, name: NodeName) -> None:
+        """From here on it was."""
+
     async def add_replicas(self, moves: Sequence[ReplicaMove]) -> dict[int, str]:
         """On ``to``; the numbers of the moves that failed, and why. ``DaemonError``."""
 
@@ -124,6 +134,18 @@ class Cluster(Protocol):
 
     def plugins(self) -> frozenset[str]:
         """Those that are enabled by name. ``DaemonError`` if that can't be read."""
+
+    def look_at_installation(self, path: Path) -> Candidate:
+        """What RabbitMQ is there, and whether it has what is used here. ``DaemonError``."""
+
+    def installation_of(self, name: NodeName) -> Installation:
+        """What a node runs, or starts with. ``DaemonError``."""
+
+    def try_installation(self, name: NodeName, path: Path) -> None:
+        """The node's next start is with that one. ``DaemonError``."""
+
+    def settle_installation(self, name: NodeName, *, keep: bool) -> None:
+        """The node serves with it, or is to have its old one again. ``DaemonError``."""
 
     @property
     def spec(self) -> ClusterSpec:

@@ -7,7 +7,9 @@ operation needs what.
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from warrener.control.backup_operations import BACKUP, RESTORE
 from warrener.control.config_operations import SET_CONFIG
+from warrener.control.count_operations import LEADERS_SPREAD
 from warrener.control.describe_operations import APPLY, DIFF
 from warrener.control.leaders_operations import LeadersPlanRequest
 from warrener.control.node_operations import (
@@ -18,7 +20,7 @@ from warrener.control.node_operations import (
     STOP_APP,
 )
 from warrener.control.operations import LEADERS_BALANCE, LEADERS_PLAN, RESTART
-from warrener.control.spread_operations import LEADERS_SPREAD
+from warrener.control.upgrade_operations import UPGRADE
 from warrener.control.wire import Refusal, Refused
 from warrener.daemon.control_server import Call, Handler
 from warrener.facts.capability import Can, Capabilities, Impossible
@@ -34,6 +36,9 @@ NEEDS: Final[Mapping[str, Can]] = {
     LEADERS_PLAN.name: Can.MOVE_LEADERS,
     LEADERS_BALANCE.name: Can.MOVE_LEADERS,
     LEADERS_SPREAD.name: Can.COUNT_LEADERS,
+    UPGRADE.name: Can.UPGRADE,
+    BACKUP.name: Can.DESCRIBE,
+    RESTORE.name: Can.DESCRIBE,
     DIFF.name: Can.DESCRIBE,
     APPLY.name: Can.DESCRIBE,
 }

@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from types import FrameType
 from typing import Final
 
@@ -40,6 +41,7 @@ log = structlog.get_logger(__name__)
 def run(options: Options, reporter: Reporter) -> None:
     """Starts a cluster and keeps it until it is asked to stop. ``DaemonError`` if it can't."""
     spec = read_spec(options.file, options.nodes, options.data_plane, options.attach)
+    spec = replace(spec, more_may_run=options.for_apply)
     folder = StateFolder(options.state.absolute())
     try:
         folder.prepare()

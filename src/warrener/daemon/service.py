@@ -21,23 +21,25 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from warrener.cluster.passwords import GeneratedPasswords
+from warrener.control.count_operations import LEADERS_SPREAD
 from warrener.control.operations import (
     Phase,
     StatusAnswer,
     StatusRequest,
     UrlAnswer,
 )
-from warrener.control.spread_operations import LEADERS_SPREAD
 from warrener.control.state_folder import StateFolder
 from warrener.daemon import report
 from warrener.daemon.configuring import Configuring
 from warrener.daemon.control_server import ControlServer
+from warrener.daemon.counting import Counting
 from warrener.daemon.describe import Describe
 from warrener.daemon.errors import DaemonError, Interrupted
 from warrener.daemon.event_log import EventLog
 from warrener.daemon.feed import Feed
 from warrener.daemon.following import Following
 from warrener.daemon.handlers import Handlers
+from warrener.daemon.keeping import Keeping
 from warrener.daemon.leaders import Leaders
 from warrener.daemon.membership import Membership
 from warrener.daemon.observer import STALE_AFTER, Observer, is_news
@@ -45,6 +47,7 @@ from warrener.daemon.parts import Balancer, BalancerFactory, Cluster, Reporter
 from warrener.daemon.possible import guarded
 from warrener.daemon.spreading import Spreading
 from warrener.daemon.switch import Switch
+from warrener.daemon.upgrading import Upgrading
 from warrener.daemon.upkeep import Upkeep
 from warrener.daemon.works import Works
 from warrener.facts.happenings import Event, Progress, ProgressSink
@@ -91,6 +94,8 @@ class Service:
         self.cluster = cluster
         self.balancer: Balancer | None = None
         self.phase = Phase.STARTING
+        self.now = now
+        self.discard = False  # what the nodes hold, once it stops
         self.monotonic = monotonic
         self._name = name
         self._version = version
@@ -108,12 +113,17 @@ class Service:
         self._upkeep = Upkeep(self, self._works)
         membership = Membership(self, self._works, self._upkeep)
         leaders = Leaders(self, self._works)
+        self.spreading = Spreading(self, self._works, leaders)
         configuring = Configuring(self, self._works, self._upkeep)
         describe = Describe(
             self, self._works, membership, configuring, GeneratedPasswords(folder.path)
         )
-        handlers = Handlers(self, self._upkeep, membership, leaders, configuring, describe)
-        table = {**handlers.table(), LEADERS_SPREAD.name: Spreading(self, self._works).spread}
+        keeping = Keeping(self, self._works, configuring, describe, version)
+        upgrading = Upgrading(self, self._works, self._upkeep, describe)
+        handlers = Handlers(
+            self, self._upkeep, membership, leaders, configuring, describe, keeping, upgrading
+        )
+        table = {**handlers.table(), LEADERS_SPREAD.name: Counting(self, self._works).spread}
         self._control = ControlServer(
             folder.socket, guarded(table, lambda: self.cluster.capabilities)
         )
@@ -211,7 +221,7 @@ class Service:
             self.progress(Progress("balancer", "closing its sessions"))
             await self._hurried_or(balancer.close())
             self.progress(Progress("balancer", "closed", done=True))
-        await self._hurried_or(self.cluster.stop())
+        await self._hurried_or(self.cluster.stop(discard=self.discard))
         self.events.record(Event("daemon.stopped"))
         for follower in self._progress_followers:
             follower.close()

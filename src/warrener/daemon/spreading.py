@@ -1,117 +1,115 @@
-"""`leaders balance --by-count`: RabbitMQ's own rebalancing, asked for by the management API.
+"""Leaders are spread again after the cluster's nodes have changed.
 
-RabbitMQ moves leaders of quorum queues from nodes that lead more than their share to those that
-lead less, by number. It says nothing of how that goes, so it is watched: done is when leaders have
-stayed where they are for a while.
+Whatever stops a node gives its leaders to the others, and none of them comes back by itself; a
+node that was added leads nothing. So an operation that changes nodes ends with
+
+    measured -> planned as `leaders balance` plans -> moved as it moves, up to ``MAX_MOVES``
+
+By load; where next to nothing goes through the queues by their number. It never makes the
+operation fail, whose work is done by then: why leaders weren't moved is told instead. A caller that
+hangs up ends it between two batches. The rates need no time to come back after a restart, because
+they aren't RabbitMQ's averages but what its counters grow by while it is measured; but
+what is measured so shortly after a change is a moment, which ``leaders balance --sample 60`` isn't.
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from warrener.control.spread_operations import (
-    CountLine,
-    LeadersSpreadAnswer,
-    LeadersSpreadRequest,
-)
-from warrener.control.wire import Refusal, Refused
-from warrener.daemon.control_server import Call
+import msgspec
+import structlog
+
+from warrener.cluster.leaders.plan import plan
+from warrener.cluster.leaders.terms import LEAST_LOAD, PlanQueue
+from warrener.control.spread import LeadersSpread, SpreadBy
+from warrener.control.wire import Refused
+from warrener.daemon import leaders_report
+from warrener.daemon.errors import DaemonError
+from warrener.daemon.leaders import Leaders
+from warrener.daemon.leaders_report import Measured
 from warrener.daemon.steps import Steps
-from warrener.daemon.works import Whole, Works
-from warrener.facts.happenings import Event
-from warrener.facts.ids import NodeName
-from warrener.facts.snapshot import ClusterSnapshot
-from warrener.management import listeners as api
-from warrener.management.client import ManagementError, TimedOut, Unreachable
+from warrener.daemon.works import Works
+from warrener.facts.capability import Can
 
 if TYPE_CHECKING:  # the service makes this
     from warrener.daemon.service import Service
 
-LOOK: Final = 0.5
+SAMPLE: Final = 3.0
+"""Seconds. Somebody waits for the operation; two nodes of equal load seldom differ by a tenth after
+that."""
 
-SETTLED: Final = 2.0
-"""Seconds without a leader that moves: RabbitMQ moves one after the other, each in tens of ms."""
-
-PATIENCE: Final = 120.0
-"""Seconds until it is told as still going on."""
+MAX_MOVES: Final = 200
+"""Ten batches, ten to twenty seconds."""
 
 _SUBJECT: Final = "leaders"
-
-Leaders = Mapping[tuple[str, str], NodeName]
+log = structlog.get_logger(__name__)
 
 
 class Spreading:
-    """The operation."""
+    """See the module."""
 
-    def __init__(self, service: "Service", works: Works) -> None:
+    def __init__(self, service: "Service", works: Works, leaders: Leaders) -> None:
         self._service = service
         self._works = works
+        self._leaders = leaders
 
-    async def spread(self, request: LeadersSpreadRequest, call: Call) -> LeadersSpreadAnswer:
-        if self._service.balancer is None:
-            raise Refused(Refusal.NOT_YET, f"the cluster is {self._service.phase}")
-        return await self._works.perform(Whole.LEADERS, "spread", self._spread, call)
-
-    async def _spread(self, steps: Steps) -> LeadersSpreadAnswer:
-        monotonic = self._service.monotonic
-        began = monotonic()
-        view = await self._service.look_now()
-        if view is None:
-            raise Refused(Refusal.FAILED, "the cluster doesn't tell how it is; nothing was moved")
-        before = _leaders(view)
-        steps.say(_SUBJECT, "RabbitMQ is asked to spread them")
-        await self._ask()
-        now, moved_at = before, monotonic()
-        while monotonic() - began < PATIENCE and not steps.abandoned.is_set():
-            await asyncio.sleep(LOOK)
-            seen = await self._service.look_now()
-            if seen is None:
-                continue
-            leaders = _leaders(seen)
-            if leaders != now or any(queue not in leaders for queue in before):
-                now, moved_at = leaders, monotonic()
-                steps.say(_SUBJECT, f"{_moved(before, now)} moved so far")
-            elif monotonic() - moved_at >= SETTLED:
-                break
-        settled = monotonic() - moved_at >= SETTLED
-        moved = _moved(before, now)
-        steps.say(_SUBJECT, f"{moved} moved", done=settled, failed=not settled)
-        self._service.events.record(Event("leaders.spread", detail={"moved": moved}))
-        counts = Counter(before.values()), Counter(now.values())
-        return LeadersSpreadAnswer(
-            nodes=[
-                CountLine(node=node.name, before=counts[0][node.name], after=counts[1][node.name])
-                for node in view.nodes
-            ],
-            moved=moved,
-            settled=settled,
-            seconds=monotonic() - began,
-        )
-
-    async def _ask(self) -> None:
-        why = "no node runs"
-        for client in self._service.cluster.management():
+    async def after_change(self, wanted: bool, steps: Steps) -> LeadersSpread | None:
+        """None if it isn't ``wanted``, there is one node only, or nobody waits for it any more."""
+        cluster = self._service.cluster
+        if not wanted or steps.abandoned.is_set() or len(cluster.nodes()) < 2:
+            return None
+        if cluster.capabilities.why_not(Can.MOVE_LEADERS):
+            return None
+        if others := self._works.others():
+            told = LeadersSpread(why=f"{others} at the same time")
+        else:
             try:
-                await api.rebalance_by_count(client)
-            except TimedOut:
-                return  # it was asked, and is slow: the leaders are watched
-            except Unreachable as error:
-                why = str(error)
-            except ManagementError as error:
-                raise Refused(Refusal.FAILED, str(error)) from None
-            else:
-                return
-        raise Refused(Refusal.FAILED, f"no node answers ({why}); `warrener status` shows them")
+                told = await self._spread(steps)
+            except (DaemonError, Refused) as error:
+                log.warning("leaders_not_spread", error=error.message)
+                told = LeadersSpread(why=error.message)
+        text = f"left as they are: {told.why}" if told.why and not told.moved else _told(told)
+        steps.say(_SUBJECT, text, done=True)
+        return told
+
+    async def _spread(self, steps: Steps) -> LeadersSpread:
+        measured = await self._leaders.measured(SAMPLE, steps)
+        if obstacles := leaders_report.obstacles(measured):
+            return LeadersSpread(why="; ".join(obstacles))
+        by, queues = weighed(measured)
+        least = LEAST_LOAD if by is SpreadBy.LOAD else 0.0
+        planned = await asyncio.to_thread(
+            plan, measured.nodes, queues, max_moves=MAX_MOVES, least_load=least
+        )
+        told = LeadersSpread(
+            by=by,
+            planned=len(planned.moves),
+            more=len(planned.moves) == MAX_MOVES,
+            skew_before=planned.skew_before,
+            skew_expected=planned.skew_after,
+        )
+        if not planned.moves:
+            return told
+        course = await self._leaders.carry_out(planned, (), steps)
+        why = "called off" if course.called_off else course.stopped
+        if not why and course.failed:
+            why = f"{course.failed} didn't move"
+        return msgspec.structs.replace(told, moved=course.moved, why=why)
 
 
-def _leaders(view: ClusterSnapshot) -> Leaders:
-    return {
-        (queue.vhost, queue.name): queue.leader
-        for queue in view.queues
-        if queue.type == "quorum" and queue.leader is not None
-    }
+def weighed(measured: Measured) -> tuple[SpreadBy, tuple[PlanQueue, ...]]:
+    """The queues with the load to spread them by. By number only those that can be moved count:
+    classic queues and streams stay where they are, and cost nothing while nothing goes on."""
+    if sum(queue.load for queue in measured.queues) > LEAST_LOAD:
+        return SpreadBy.LOAD, measured.queues
+    return SpreadBy.NUMBER, tuple(
+        replace(queue, load=1.0 if queue.fixed is None else 0.0, follower=0.0)
+        for queue in measured.queues
+    )
 
 
-def _moved(before: Leaders, after: Leaders) -> int:
-    return sum(after.get(queue, leader) != leader for queue, leader in before.items())
+def _told(told: LeadersSpread) -> str:
+    if not told.planned:
+        return f"spread as they should be, by {told.by}"
+    why = f" ({told.why})" if told.why else ""
+    return f"{told.moved} of {told.planned} moved, by {told.by}{why}"

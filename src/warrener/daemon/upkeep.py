@@ -6,6 +6,8 @@
     restart   (drain ->) the driver stops and starts it -> the balancer takes the node
               -> until it is fit and its replicas are online
 
+After a revive and a restart the leaders of queues are spread again (``spreading``).
+
 What a caller that hangs up ends is the moving of sessions: it is undone (the node takes sessions
 again; those that were moved stay where they are). From RabbitMQ's own drain on an operation goes on
 to its end without its caller. When the cluster is stopped meanwhile, no more sessions are moved and
@@ -97,14 +99,14 @@ class Upkeep:
         node = self.resolve(request.node)
         check_timeout(request.timeout)
         return await self._works.perform(
-            node, "revived", lambda steps: self._revive(node, request, steps), call
+            node, "revived", lambda steps: self._revive_and_spread(node, request, steps), call
         )
 
     async def restart(self, request: RestartRequest, call: Call) -> RestartAnswer:
         node = self.resolve(request.node)
         check_timeout(request.timeout)
         return await self._works.perform(
-            node, "restarted", lambda steps: self._restart(node, request, steps), call
+            node, "restarted", lambda steps: self._restart_and_spread(node, request, steps), call
         )
 
     async def stop_app(self, request: StopAppRequest, call: Call) -> StopAppAnswer:
@@ -129,7 +131,8 @@ class Upkeep:
     async def restart_as_part(
         self, node: NodeName, request: RestartRequest, steps: Steps
     ) -> RestartAnswer:
-        """A restart that is a step of a longer operation, in whose task this runs."""
+        """A restart that is a step of a longer operation, in whose task this runs; leaders are
+        spread at the end of that."""
         return await self._restart(node, request, steps)
 
     # -- whom it concerns
@@ -243,7 +246,22 @@ class Upkeep:
             node=node, not_online=missing, seconds=self._service.monotonic() - began
         )
 
+    async def _revive_and_spread(
+        self, node: NodeName, request: ReviveRequest, steps: Steps
+    ) -> ReviveAnswer:
+        answer = await self._revive(node, request, steps)
+        wanted = request.balance and not answer.already
+        spread = await self._service.spreading.after_change(wanted, steps)
+        return msgspec.structs.replace(answer, leaders=spread)
+
     # -- restart
+
+    async def _restart_and_spread(
+        self, node: NodeName, request: RestartRequest, steps: Steps
+    ) -> RestartAnswer:
+        answer = await self._restart(node, request, steps)
+        spread = await self._service.spreading.after_change(request.balance, steps)
+        return msgspec.structs.replace(answer, leaders=spread)
 
     async def _restart(
         self, node: NodeName, request: RestartRequest, steps: Steps

@@ -17,7 +17,8 @@ from warrener.cluster.catalogue.schema import Schema
 from warrener.cluster.drivers import leftovers
 from warrener.cluster.drivers.config_scripts import Told
 from warrener.cluster.drivers.configuration import Configuration
-from warrener.cluster.drivers.installation import find_installation
+from warrener.cluster.drivers.installation import Installation, find_installation
+from warrener.cluster.drivers.installations import Candidate
 from warrener.cluster.drivers.local import LocalCluster
 from warrener.cluster.drivers.node import LocalNode
 from warrener.cluster.drivers.processes import Child
@@ -164,9 +165,9 @@ class Local:
         with _told():
             await self._cluster.start()
 
-    async def stop(self) -> None:
+    async def stop(self, *, discard: bool = False) -> None:
         with _told():
-            await self._cluster.stop()
+            await self._cluster.stop(discard=discard)
 
     async def hand_over_node(self, name: NodeName) -> None:
         with _told():
@@ -204,6 +205,13 @@ class Local:
         with _told():
             await self._cluster.replace_node(name, timeout)
 
+    def unspread(self) -> Sequence[NodeName]:
+        return self._cluster.unspread()
+
+    def spread(self, name: NodeName) -> None:
+        with _told():
+            self._cluster.spread(name)
+
     async def add_replicas(self, moves: Sequence[ReplicaMove]) -> dict[int, str]:
         with _told():
             return await self._cluster.add_replicas(moves)
@@ -235,6 +243,22 @@ class Local:
     def plugins(self) -> frozenset[str]:
         with _told():
             return self._cluster.plugins()
+
+    def look_at_installation(self, path: Path) -> Candidate:
+        with _told():
+            return self._cluster.look_at_installation(path)
+
+    def installation_of(self, name: NodeName) -> Installation:
+        with _told():
+            return self._cluster.installation_of(name)
+
+    def try_installation(self, name: NodeName, path: Path) -> None:
+        with _told():
+            self._cluster.try_installation(name, path)
+
+    def settle_installation(self, name: NodeName, *, keep: bool) -> None:
+        with _told():
+            self._cluster.settle_installation(name, keep=keep)
 
     def management(self) -> Sequence[ManagementClient]:
         return [client for _, client in self._cluster.management_clients()]

@@ -34,6 +34,7 @@ class Whole(StrEnum):
     NODES = "the cluster's nodes"
     CONFIGURATION = "configuration keys"
     DESCRIPTION = "the steps of a description"
+    DEFINITIONS = "definitions"
 
 
 Key = NodeName | Whole
@@ -62,6 +63,11 @@ class Works:
         keys = list(self._running)
         at = keys.index(node) if node in self._running else len(keys)
         return [key for key in keys[:at] if not isinstance(key, Whole)]
+
+    def others(self) -> str:
+        """What runs beside the one operation that asks, in words; empty if nothing does."""
+        keys = list(self._running)
+        return ", ".join(_being(key, self._running[key][0]) for key in keys if len(keys) > 1)
 
     async def perform(
         self,

@@ -18,6 +18,7 @@ class Can(StrEnum):
     REMOVE_NODE = "remove_node"
     REPLACE_NODE = "replace_node"
     RESTART_NODE = "restart_node"
+    UPGRADE = "upgrade"  # another RabbitMQ, node after node
     STOP_APP = "stop_app"
     START_APP = "start_app"
     MAINTENANCE = "maintenance"  # RabbitMQ's own maintenance mode
@@ -79,6 +80,10 @@ WITHOUT_HOSTS: Final[Mapping[Can, str]] = {
     Can.RESTART_NODE: (
         f"{_ON_ITS_HOST}. `warrener node drain NODE` moves the sessions off it; restart it with "
         f"what runs the cluster (kubectl, systemctl), then `warrener node revive NODE`"
+    ),
+    Can.UPGRADE: (
+        f"{_ON_ITS_HOST}. Upgrade it node after node with what runs the cluster; `warrener node "
+        f"drain NODE` before each, and `warrener node revive NODE` after keep clients connected"
     ),
     Can.STOP_APP: (
         f"{_ON_ITS_HOST}. `warrener node drain NODE` moves the sessions off it; then "

@@ -57,6 +57,10 @@ STATISTICS_PATIENCE: Final = 0.3
 """Seconds given to a question that RabbitMQ answers with statistics it collects from all nodes,
 where it can be asked in another way. It takes 1 to 10 ms; while a node hangs, for ever."""
 
+BIG: Final = 256 * 1024
+"""Bytes from which an answer is taken apart in a thread: sessions share the event loop, and a
+megabyte takes 5 to 15 ms."""
+
 ACCEPT: Final = "application/json, */*;q=0.1"
 """What changes limits offers no JSON on 3.10.8, and refuses who takes nothing else (406)."""
 
@@ -153,15 +157,15 @@ class ManagementClient:
     async def overview(self) -> Overview:
         """The cluster as a whole. Statistics are left out: they are the expensive part."""
         params = {"columns": "cluster_name,node,rabbitmq_version,product_version,erlang_version"}
-        return await self._get("/api/overview", Overview, params)
+        return await self.get("/api/overview", Overview, params)
 
     async def nodes(self) -> list[Node]:
         """Every member of the cluster, running or not."""
-        return await self._get("/api/nodes", list[Node])
+        return await self.get("/api/nodes", list[Node])
 
     async def whoami(self) -> User:
         """The user we are; the cheapest question that needs the user database."""
-        return await self._get("/api/whoami", User)
+        return await self.get("/api/whoami", User)
 
     async def queues(self) -> list[Queue]:
         """Every queue of every virtual host; measurements, most of all ``consumers``, may be 0
@@ -173,7 +177,7 @@ class ManagementClient:
         """
         if not self._has_many_queues:
             params = {"columns": QUEUE_COLUMNS, "page": "1", "page_size": str(FEW_QUEUES)}
-            page = await self._get("/api/queues", QueuePage, params)
+            page = await self.get("/api/queues", QueuePage, params)
             if page.page_count <= 1:
                 return page.items
         params = {
@@ -181,7 +185,7 @@ class ManagementClient:
             "disable_stats": "true",
             "enable_queue_totals": "true",
         }
-        queues = await self._get("/api/queues", list[Queue], params)
+        queues = await self.get("/api/queues", list[Queue], params)
         self._has_many_queues = len(queues) > FEW_QUEUES
         return queues
 
@@ -193,12 +197,12 @@ class ManagementClient:
         classic queue whose node is down, which ``queues`` has with its state.
         """
         path = f"/api/queues/{segment(vhost)}/{segment(name)}"
-        return await self._get(path, Queue, {"disable_stats": "true", "columns": PLACE_COLUMNS})
+        return await self.get(path, Queue, {"disable_stats": "true", "columns": PLACE_COLUMNS})
 
     async def running(self) -> dict[str, bool]:
         """The members of the cluster, and whether each runs. While a node hangs it takes 5 s."""
         params = {"disable_stats": "true", "columns": "name,running"}
-        nodes = await self._get("/api/nodes", list[Node], params)
+        nodes = await self.get("/api/nodes", list[Node], params)
         return {node.name: node.running for node in nodes}
 
     async def exchange(self, vhost: str, name: str) -> Exchange:
@@ -208,10 +212,10 @@ class ManagementClient:
         params = {"columns": "name,type,arguments,policy"}
         patience = min(STATISTICS_PATIENCE, self.timeout)
         try:
-            return await self._get(f"{path}/{segment(name)}", Exchange, params, timeout=patience)
+            return await self.get(f"{path}/{segment(name)}", Exchange, params, timeout=patience)
         except TimedOut:
             params["disable_stats"] = "true"
-            for exchange in await self._get(path, list[Exchange], params):
+            for exchange in await self.get(path, list[Exchange], params):
                 if exchange.name == name:
                     return exchange
             raise NotFound(self.base_url + path, f"no exchange {name!r}") from None
@@ -221,7 +225,7 @@ class ManagementClient:
         a binding takes about 100."""
         path = f"/api/exchanges/{segment(vhost)}/{segment(exchange)}/bindings/source"
         params = {"columns": "destination,destination_type,routing_key"}
-        return await self._get(path, list[Binding], params, limit=limit)
+        return await self.get(path, list[Binding], params, limit=limit)
 
     # -- the rest of it
 
@@ -233,7 +237,7 @@ class ManagementClient:
         timeout: float | None = None,
     ) -> Any:
         """``GET path``; ``path`` starts with ``/api/`` and is quoted (see ``segment``)."""
-        return await self._get(path, Any, params, timeout=timeout)
+        return await self.get(path, Any, params, timeout=timeout)
 
     async def put_json(self, path: str, body: Any, *, timeout: float | None = None) -> None:
         """``PUT path``: makes or replaces."""
@@ -257,7 +261,7 @@ class ManagementClient:
 
     # -- one request
 
-    async def _get(
+    async def get(
         self,
         path: str,
         kind: type[_T],
@@ -266,7 +270,10 @@ class ManagementClient:
         timeout: float | None = None,
         limit: int | None = None,
     ) -> _T:
+        """``GET path``, whose answer is a ``kind``; ``path`` starts with ``/api/``, quoted."""
         url, raw = await self._request("GET", path, params, timeout=timeout, limit=limit)
+        if len(raw) > BIG:
+            return await asyncio.to_thread(_decode, url, raw, kind)
         return _decode(url, raw, kind)
 
     async def _request(

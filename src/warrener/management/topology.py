@@ -82,6 +82,7 @@ class QueueAnswer(Answer, frozen=True):
     """``GET /api/queues/VHOST/NAME``, what it was declared as."""
 
     name: str
+    vhost: str = ""
     type: str = "classic"
     durable: bool = True
     arguments: Any = None
@@ -129,6 +130,12 @@ async def queue(client: ManagementClient, vhost: str, name: str) -> QueueAnswer 
         params = {"disable_stats": "true", "columns": "name,type,durable,arguments"}
         return await _read(client, path, QueueAnswer, params)
     return None
+
+
+async def queues(client: ManagementClient) -> list[QueueAnswer]:
+    """Every queue as it was declared. 5,000 take RabbitMQ half a second; one takes 3 ms."""
+    params = {"disable_stats": "true", "columns": "name,vhost,type,durable,arguments"}
+    return await client.get("/api/queues", list[QueueAnswer], params)
 
 
 # -- what is changed
@@ -267,11 +274,7 @@ async def put_definitions(client: ManagementClient, document: Mapping[str, Any])
 async def _read(
     client: ManagementClient, path: str, kind: type[_T], params: Mapping[str, str] | None = None
 ) -> _T:
-    found = await client.get_json(path, params)
-    try:
-        return msgspec.convert(found, kind)
-    except msgspec.ValidationError as error:
-        raise BadAnswer(client.base_url + path, f"not what this API answers ({error})") from None
+    return await client.get(path, kind, params)
 
 
 def _numbers(value: Any) -> dict[str, int]:

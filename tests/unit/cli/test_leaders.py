@@ -10,6 +10,7 @@ from warrener.cli import leaders
 from warrener.control import leaders_operations as lo
 from warrener.control import operations as ops
 from warrener.control import wire
+from warrener.control.spread import LeadersSpread, SpreadBy
 from warrener.control.state_folder import StateFolder
 from warrener.facts.ids import NodeName
 from warrener.facts.leaders import LeaderReason, Short
@@ -186,3 +187,42 @@ def test_a_busy_cluster_is_told(run, folder: StateFolder) -> None:
     with scripted_daemon(folder, busy):
         result = run("leaders", "balance", "--yes")
     assert (result.code, result.err) == (1, "warrener: n2@localhost is being drained\n")
+
+
+@pytest.mark.parametrize(
+    ("spread", "words"),
+    [
+        (None, "`warrener leaders balance` spreads the leaders of queues by load again"),
+        (LeadersSpread(), "The leaders of queues are spread evenly"),
+        (
+            LeadersSpread(by=SpreadBy.NUMBER),
+            "The leaders of queues are spread evenly (by number, as next to nothing went through "
+            "their queues)",
+        ),
+        (
+            LeadersSpread(planned=12, moved=12, skew_before=1.5, skew_expected=1.04),
+            "12 of 12 leaders of queues moved to spread them: the busiest node had 1.50 times the "
+            "mean, 1.04 by plan now",
+        ),
+        (
+            LeadersSpread(planned=9, moved=9, skew_before=2, skew_expected=1.5, more=True),
+            "9 of 9 leaders of queues moved to spread them: the busiest node had 2.00 times the "
+            "mean, 1.50 by plan now. There are more to move: `warrener leaders balance`",
+        ),
+        (
+            LeadersSpread(planned=9, moved=3, skew_before=2, skew_expected=1, why="called off"),
+            "3 of 9 leaders of queues moved to spread them: the busiest node had 2.00 times the "
+            "mean. It ended early: called off. `warrener leaders balance` goes on",
+        ),
+        (
+            LeadersSpread(why="n2 has a memory alarm"),
+            "The leaders of queues were left where they are: n2 has a memory alarm. `warrener "
+            "leaders balance` spreads them",
+        ),
+    ],
+)
+def test_what_became_of_leaders_after_a_change(
+    folder: StateFolder, monkeypatch: pytest.MonkeyPatch, spread: Any, words: str
+) -> None:
+    monkeypatch.setenv("WARRENER_STATE", str(folder.path))
+    assert leaders.spread_told(folder, spread) == words

@@ -126,7 +126,7 @@ def test_revive(run, folder: StateFolder) -> None:
         "`warrener leaders balance` spreads the leaders of queues by load again\n"
     )
     assert "its replicas of a, b are not online" in result.err
-    assert sent(requests)[0]["args"] == {"node": "n2", "timeout": 30.0}
+    assert sent(requests)[0]["args"] == {"node": "n2", "timeout": 30.0, "balance": True}
 
 
 def test_restart(run, folder: StateFolder) -> None:
@@ -144,8 +144,8 @@ def test_restart(run, folder: StateFolder) -> None:
         document = json.loads(run("node", "restart", "n2", "--json").out)
     assert (document["pid"], document["drained"]["moved"]) == (77, 12)
     assert [line["args"] for line in sent(requests)[:2]] == [
-        {"node": "n2", "timeout": 120.0, "drain": False, "force": False},
-        {"node": "n2", "timeout": 9.0, "drain": True, "force": False},
+        {"node": "n2", "timeout": 120.0, "drain": False, "force": False, "balance": True},
+        {"node": "n2", "timeout": 9.0, "drain": True, "force": False, "balance": True},
     ]
 
 

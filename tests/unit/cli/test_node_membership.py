@@ -30,6 +30,7 @@ def test_add(run, folder: StateFolder) -> None:
         "replicas": "missing",
         "timeout": 120.0,
         "force": False,
+        "balance": True,
     }
 
 
@@ -56,7 +57,12 @@ def test_remove(run, folder: StateFolder) -> None:
         "Lost with it: b, c",
         "If warrener.toml says how many nodes there are: change it, or the next `up` adds one",
     ]
-    assert json.loads(requests[0])["args"] == {"node": "n4", "timeout": 60.0, "force": True}
+    assert json.loads(requests[0])["args"] == {
+        "node": "n4",
+        "timeout": 60.0,
+        "force": True,
+        "balance": True,
+    }
 
 
 def test_replace(run, folder: StateFolder) -> None:

@@ -132,3 +132,12 @@ def test_a_wrong_node_is_told_before_anything_is_done(run, folder: StateFolder) 
     with scripted_daemon(folder, status(row(N1), row(N2))) as requests:
         assert run("rolling-restart", "n1", "n9").code == 2
     assert asked(requests) == ["status"]
+
+
+def test_a_rolling_restart_spreads_leaders_once_at_its_end(run, folder: StateFolder) -> None:
+    lines = [status(row(N1), row(N2)), restarted(N1), restarted(N2)]
+    with scripted_daemon(folder, *lines, *lines) as requests:
+        assert run("rolling-restart").code == 0
+        assert run("rolling-restart", "--no-balance").code == 0
+    found = [json.loads(line)["args"].get("balance") for line in requests]
+    assert found == [None, False, True, None, False, False]

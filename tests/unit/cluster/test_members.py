@@ -25,6 +25,7 @@ def started(
     without_data: tuple[NodeName, ...] = (),
     wanted: int = 3,
     given: bool = False,
+    more_may_run: bool = False,
 ) -> StartPlan:
     return plan(
         members,
@@ -33,6 +34,7 @@ def started(
         without_data=without_data,
         wanted=wanted,
         given=given,
+        more_may_run=more_may_run,
         folder="/here",
     )
 
@@ -73,6 +75,13 @@ def test_it_never_shrinks_by_itself() -> None:
         "the data on the rest. Start it with --nodes 3 and take one out with `warrener node remove "
         "NODE`, or remove the cluster and all its data first with `warrener down --purge`"
     )
+
+
+def test_all_start_for_somebody_who_takes_the_rest_away_afterwards() -> None:
+    found = started(*THREE, N4, wanted=2, given=True, more_may_run=True)
+    assert found == StartPlan(known=(*THREE, N4))
+    found = started(*THREE, leaving=N3, wanted=1, given=True, more_may_run=True)
+    assert (found.known, found.uncertain, found.leaving) == ((N1, N2), (N3,), N3)
 
 
 def test_a_node_that_was_being_added_and_has_no_data_yet_is_cleared_away() -> None:

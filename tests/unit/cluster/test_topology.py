@@ -94,18 +94,26 @@ def take(seen: Observed, action: Action) -> Observed:
             return replace(seen, plugins=frozenset(names))
         case NameCluster(name):
             return replace(seen, cluster_name=name)
+        case AddNode(name) if name in seen.nodes:
+            return replace(seen, unspread=tuple(one for one in seen.unspread if one != name))
         case AddNode(name):
             return replace(seen, nodes=(*seen.nodes, name), weights={**seen.weights, name: 100})
         case RemoveNode(name):
             left = tuple(node for node in seen.nodes if node != name)
-            return replace(seen, nodes=left, weights=without(seen.weights, name))
+            unspread = tuple(node for node in seen.unspread if node != name)
+            weights = without(seen.weights, name)
+            return replace(seen, nodes=left, weights=weights, unspread=unspread)
         case PutVHost(vhost):
             limits = seen.vhosts[vhost.name].limits if vhost.name in seen.vhosts else {}
             kind = vhost.default_queue_type
             if kind is None and vhost.name in seen.vhosts:
                 kind = seen.vhosts[vhost.name].default_queue_type
             made = replace(vhost, limits=limits, default_queue_type=kind)
-            return replace(seen, vhosts={**seen.vhosts, vhost.name: made})
+            return replace(
+                seen,
+                vhosts={**seen.vhosts, vhost.name: made},
+                unreached=seen.unreached - {vhost.name},
+            )
         case DeleteVHost(name):
             users = {
                 user: replace(one, permissions=without(one.permissions, name))
@@ -160,7 +168,15 @@ def take(seen: Observed, action: Action) -> Observed:
             made = replace(queue, type=queue.type or "classic")
             return replace(seen, queues={**seen.queues, key: made})
         case SetConfig(key, value):
-            return replace(seen, config={**seen.config, key: value})
+            if value is None:
+                return replace(
+                    seen, config=without(seen.config, key), chosen=without(seen.chosen, key)
+                )
+            return replace(
+                seen,
+                config={**seen.config, key: value},
+                chosen={**seen.chosen, key: str(value)},
+            )
         case SetBalancerPolicy(policy):
             return replace(seen, balancer_policy=policy)
         case SetWeight(node, weight):
@@ -254,7 +270,15 @@ def clusters(draw: st.DrawFn) -> Observed:
     """What another description, applied to an empty cluster, leaves: it may hold anything."""
     spec = draw(specs())
     seen = taken(EMPTY, plan(spec, EMPTY, known(spec)))
-    return replace(seen, release=draw(st.sampled_from([(3, 10), (4, 1)])))
+    unspread = draw(st.sets(st.sampled_from(seen.nodes))) if seen.nodes else set()
+    release = draw(st.sampled_from([(3, 10), (4, 1)]))
+    unreached = draw(st.sets(st.sampled_from(sorted(seen.vhosts)))) if seen.vhosts else set()
+    return replace(
+        seen,
+        release=release,
+        unspread=tuple(sorted(unspread)),
+        unreached=frozenset(unreached),
+    )
 
 
 @settings(max_examples=150, deadline=None)
@@ -367,3 +391,13 @@ def test_nodes_are_counted(prune: bool) -> None:
     (step,) = plan(replace(spec, nodes=4), seen, {}, prune=prune).steps
     assert step.action == AddNode(N2)
     assert plan(replace(spec, nodes=9, nodes_given=False), seen, {}, prune=prune).steps == ()
+
+
+def test_a_node_that_joined_without_replicas_gets_its_share() -> None:
+    """What ended the run that added it doesn't matter; one that is to go needs none."""
+    spec = ClusterSpec(nodes=3, nodes_given=True)
+    seen = replace(EMPTY, nodes=(N1, N2, N3), weights={}, unspread=(N3,))
+    (step,) = plan(spec, seen, {}).steps
+    assert (step.verb, step.subject, step.action) == (Verb.CHANGE, "n3", AddNode(N3))
+    (step,) = plan(replace(spec, nodes=2), seen, {}).steps
+    assert step.action == RemoveNode(N3)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -70,3 +71,21 @@ def test_asking_who_holds_it_never_takes_it(tmp_path: Path) -> None:
                     pass
         finally:
             asker.kill()
+
+
+def test_what_a_killed_holder_leaves_for_a_moment_is_waited_for(tmp_path: Path) -> None:
+    """Its child has the descriptor, and so the lock, until it execs."""
+    path = tmp_path / "lock"
+    holding = (
+        "import os, sys, time; from pathlib import Path; from warrener.control.lock import Lock\n"
+        "with Lock(Path(sys.argv[1]), now=1.0):\n"
+        "    if os.fork():\n"
+        "        os.kill(os.getpid(), 9)\n"
+        "    time.sleep(1)\n"
+        "    os._exit(0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", holding, path], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert holder_of(path) is None
+    with Lock(path, now=2.0):
+        assert holder_of(path) == Holder(os.getpid(), 2.0)

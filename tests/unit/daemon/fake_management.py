@@ -28,7 +28,10 @@ class FakeManagement:
         self.users: dict[str, dict[str, Any]] = {"warrener": _user("warrener", "own", "")}
         self.vhosts: dict[str, dict[str, Any]] = {"/": {"name": "/"}}
         self.limits: dict[str, dict[tuple[str, str], int]] = {"user": {}, "vhost": {}}
-        self.permissions: dict[tuple[str, str], dict[str, Any]] = {}
+        everything = {"user": "warrener", "configure": ".*", "write": ".*", "read": ".*"}
+        self.permissions: dict[tuple[str, str], dict[str, Any]] = {
+            ("/", "warrener"): {"vhost": "/", **everything}
+        }
         self.policies: dict[str, dict[tuple[str, str], dict[str, Any]]] = {
             "policies": {},
             "operator-policies": {},
@@ -53,6 +56,8 @@ class FakeManagement:
         if request.method == "GET":
             found = self._get(words)
             return web.Response(status=404) if found is None else web.json_response(found)
+        if words[0] == "queues" and (words[1], "warrener") not in self.permissions:
+            return web.json_response({"error": "not_authorised"}, status=401)
         if raw in self.refuse:
             reason = {"error": "bad_request", "reason": "no"}
             return web.json_response(reason, status=self.refuse[raw])
@@ -132,6 +137,9 @@ class FakeManagement:
                 del self.users[name]
             case ["vhosts", name]:
                 del self.vhosts[name]
+                for vhost, user in list(self.permissions):
+                    if vhost == name:
+                        del self.permissions[vhost, user]
             case ["permissions", vhost, user]:
                 del self.permissions[vhost, user]
             case ["user-limits" | "vhost-limits" as what, name, limit]:

@@ -74,6 +74,7 @@ class FakeCluster:
         self.progress: Callable[[Progress], None] = lambda _: None
         self.rows = {name: Node(name) for name in (N1, N2)}
         self.configuration = FakeConfiguration(story, (N1, N2, N3))
+        self.not_spread: tuple[NodeName, ...] = ()
         self.drained: set[NodeName] = set()
         self.drained_error: Exception | None = None
         self.look_error: Exception | None = None
@@ -108,8 +109,8 @@ class FakeCluster:
             self.story.append("cluster cleans up")
             raise
 
-    async def stop(self) -> None:
-        self.story.append("cluster stops")
+    async def stop(self, *, discard: bool = False) -> None:
+        self.story.append("cluster is discarded" if discard else "cluster stops")
         try:
             await self.stop_with()
         except asyncio.CancelledError:
@@ -201,7 +202,14 @@ class FakeCluster:
         self.progress(Progress(name.partition("@")[0], "starts"))
         await self.membership_with()
         self.rows[name] = Node(name)
+        self.not_spread += (name,)
         return name
+
+    def unspread(self) -> Sequence[NodeName]:
+        return self.not_spread
+
+    def spread(self, name: NodeName) -> None:
+        self.not_spread = tuple(one for one in self.not_spread if one != name)
 
     async def remove_node(self, name: NodeName) -> None:
         self.story.append(f"{name} is forgotten")

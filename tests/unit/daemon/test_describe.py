@@ -21,7 +21,7 @@ from warrener.control.describe_operations import (
 )
 from warrener.control.operations import URL, UrlRequest
 from warrener.control.wire import BadLine, Refusal, Refused
-from warrener.daemon import upkeep
+from warrener.daemon import applying, upkeep
 from warrener.facts.ids import NodeName
 from warrener.facts.settings import PolicyName
 
@@ -138,7 +138,7 @@ async def test_a_failed_step_ends_it_and_the_next_run_goes_on(tmp_path: Path) ->
         assert (await on.diff()).steps == []
 
 
-CHANGES = 10
+CHANGES = 11
 """Of the management API that TEXT takes; what is done to the stand-ins comes at once."""
 
 
@@ -168,6 +168,43 @@ async def test_ended_in_the_middle_of_any_step_another_daemon_goes_on(
         (answer,) = await ask(on.scene.folder, URL, UrlRequest("u"))
         hashing = api.users["u"]["hashing_algorithm"]
         assert is_password(answer.password, api.users["u"]["password_hash"], hashing)
+
+
+async def test_a_queue_that_comes_up_by_itself_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RabbitMQ knows it and says that nobody serves it: declared by half, or being recovered."""
+    monkeypatch.setattr(applying, "RECOVERY_LOOK", 0.01)
+    async with stage(tmp_path) as on:
+        on.api.refuse = {"queues/v/q": 404}
+        asyncio.get_running_loop().call_later(0.2, on.api.refuse.clear)
+        assert (await on.apply()).failed is None
+    assert ("v", "q") in on.api.queues
+
+
+async def test_a_queue_that_does_not_come_up_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(applying, "RECOVERY", -1)
+    async with stage(tmp_path) as on:
+        on.api.refuse = {"queues/v/q": 404}
+        answer = await on.apply()
+        assert answer.failed is not None
+        assert (answer.failed.thing, answer.failed.subject) == ("queue", "q in v")
+
+
+async def test_a_virtual_host_that_was_made_by_half_is_opened_to_warrener(tmp_path: Path) -> None:
+    """RabbitMQ makes it, then lets its maker in: a daemon that dies in between leaves one in which
+    no queue can be declared."""
+    async with stage(tmp_path) as on:
+        await on.apply()
+        del on.api.permissions["v", "warrener"]
+        del on.api.queues["v", "q"]
+        vhost, _ = (await on.diff()).steps
+        assert [change.what for change in vhost.changes] == ["Warrener's own access"]
+        assert (await on.apply()).failed is None
+        assert ("v", "q") in on.api.queues
+        assert (await on.diff()).steps == []
 
 
 async def test_other_steps_than_were_shown_are_not_taken(tmp_path: Path) -> None:
@@ -275,6 +312,25 @@ async def test_settings_are_put_in_force_live_or_by_restarts(
         assert configuration.described == {"heartbeat": "30", "connection_max": "100"}
         assert configuration.chosen == configuration.described  # it stays without the file
         assert (await on.diff(CONFIG)).steps == []
+
+
+async def test_a_setting_that_left_the_file_is_named_or_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "LOOK", 0)
+    async with stage(tmp_path) as on:
+        configuration = on.scene.cluster.configuration
+        configuration.names = [N1, N2]
+        await on.apply("[config]\nheartbeat = 30\n")
+        found = await on.diff("")
+        assert found.steps == []
+        assert found.unlisted == {"settings": ["heartbeat"]}
+        shown = await on.diff("", prune=True)
+        assert [change.before for step in shown.steps for change in step.changes] == ["30"]
+        answer = await on.apply("", prune=True)
+        assert (answer.failed, answer.left, answer.unlisted) == (None, [], {})
+        assert (configuration.described, configuration.chosen) == ({}, {})
+        assert not (await on.diff("", prune=True)).steps
 
 
 async def test_a_setting_that_rabbitmq_refuses_leaves_the_old_one(tmp_path: Path) -> None:

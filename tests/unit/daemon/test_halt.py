@@ -71,6 +71,12 @@ def test_a_daemon_that_answers_is_asked_and_followed(folder: StateFolder) -> Non
     assert requests == [encode_request(STOP, StopRequest())]
 
 
+def test_a_daemon_is_told_that_the_data_goes_too(folder: StateFolder) -> None:
+    with scripted_daemon(folder, answer(StopAnswer(seconds=1.0))) as requests:
+        halt(folder, lambda _: None, no_leftovers, discard=True)
+    assert requests == [encode_request(STOP, StopRequest(discard=True))]
+
+
 def test_a_daemon_that_does_not_let_go_after_its_last_word_is_an_error(
     folder: StateFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """`up -d`: the daemon's start is followed on a pipe, and its death is noticed."""
 
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,13 @@ def test_progress_then_ready_with_status_and_url(fake, tmp_path: Path) -> None:
     assert [line.text for line in seen] == [
         f"--report --state {tmp_path}/state --file {tmp_path}/w.toml --nodes"
     ]
+
+
+def test_a_daemon_is_told_that_steps_follow_that_take_nodes_away(fake) -> None:
+    options = replace(fake("reporter.ready(STATUS, URL)"), nodes=None, for_apply=True)
+    seen: list[ProgressLine] = []
+    launch(options, seen.append)
+    assert seen[0].text.endswith("w.toml --for-apply")
 
 
 def test_a_failed_start_is_raised_with_its_words_and_exit_code(fake) -> None:

@@ -81,8 +81,34 @@ async def test_a_node_joins_is_found_fit_and_takes_its_share(scene: Scene) -> No
     assert "node.added" in scene.kinds()
 
 
+async def test_a_node_that_joined_and_got_no_replicas_is_given_them_when_it_is_said_again(
+    scene: Scene,
+) -> None:
+    """A daemon that was killed while replicas moved; the one after it."""
+    scene.cluster.not_spread = (N4,)
+    scene.cluster.queues = (quorum("few", N1, N2),)
+    async with scene.running():
+        answer = (await ask(scene.folder, ops.ADD_NODE, ops.AddNodeRequest("n4", balance=False)))[
+            -1
+        ]
+    assert (answer.node, answer.replicas) == (N4, 1)
+    assert story(scene) == [f"replica of few on {N4}"]
+    assert scene.cluster.not_spread == ()
+    assert "node.added" not in scene.kinds()
+
+
+async def test_a_node_counts_as_without_replicas_until_it_has_all(scene: Scene) -> None:
+    scene.cluster.refused_replicas = {"a", "b", "c"}
+    async with scene.running():
+        await ask(scene.folder, ops.ADD_NODE, ops.AddNodeRequest("n5"))
+        assert scene.cluster.not_spread == ("n5@localhost",)
+        scene.cluster.refused_replicas = set()
+        await ask(scene.folder, ops.ADD_NODE, ops.AddNodeRequest("n5"))
+        assert scene.cluster.not_spread == ()
+
+
 async def test_replicas_may_be_left_where_they_are(scene: Scene) -> None:
-    request = ops.AddNodeRequest("n5", Spread.NONE)
+    request = ops.AddNodeRequest("n5", Spread.NONE, balance=False)
     async with scene.running():
         answer = (await ask(scene.folder, ops.ADD_NODE, request))[-1]
     assert answer.replicas == 0
@@ -165,7 +191,9 @@ async def test_nothing_else_goes_on_meanwhile(scene: Scene) -> None:
 
 async def test_a_node_goes_when_nothing_is_on_it_any_more(scene: Scene) -> None:
     async with scene.running() as balancer:
-        answer = (await ask(scene.folder, ops.REMOVE_NODE, ops.RemoveNodeRequest("n4")))[-1]
+        answer = (
+            await ask(scene.folder, ops.REMOVE_NODE, ops.RemoveNodeRequest("n4", balance=False))
+        )[-1]
         assert N4 not in balancer.weights
     assert story(scene) == [
         f"{N4} hands over",
@@ -224,7 +252,9 @@ async def test_a_node_stays_while_another_is_down(scene: Scene) -> None:
 async def test_a_dead_node_can_be_removed(scene: Scene) -> None:
     async with scene.running():
         scene.cluster.change(N4, state=NodeState.DOWN, pid=None)
-        answer = (await ask(scene.folder, ops.REMOVE_NODE, ops.RemoveNodeRequest("n4")))[-1]
+        answer = (
+            await ask(scene.folder, ops.REMOVE_NODE, ops.RemoveNodeRequest("n4", balance=False))
+        )[-1]
     assert answer.drained is None
     assert scene.story[0] == f"replica of b on {N1}"
     assert story(scene)[-1] == f"{N4} is forgotten"
@@ -285,7 +315,9 @@ async def test_without_a_word_from_the_cluster_nothing_is_removed(scene: Scene) 
 async def test_a_lost_node_is_made_anew_and_gets_its_replicas_back(scene: Scene) -> None:
     async with scene.running():
         scene.cluster.change(N4, state=NodeState.LOST, pid=None)
-        answer = (await ask(scene.folder, ops.REPLACE_NODE, ops.ReplaceNodeRequest("n4")))[-1]
+        answer = (
+            await ask(scene.folder, ops.REPLACE_NODE, ops.ReplaceNodeRequest("n4", balance=False))
+        )[-1]
     assert story(scene) == [
         f"{N4} is made anew",
         f"balancer revives {N4}",

@@ -7,9 +7,9 @@ import pytest
 from tests.unit.daemon.scene import Scene, ask
 
 from warrener.control import config_operations as config_ops
+from warrener.control import count_operations as spread_ops
 from warrener.control import node_operations as node_ops
 from warrener.control import operations as ops
-from warrener.control import spread_operations as spread_ops
 from warrener.control.registry import OPERATIONS
 from warrener.control.wire import Refusal, Refused
 from warrener.daemon.possible import NEEDS

@@ -192,6 +192,15 @@ async def test_stop_streams_progress_and_answers_when_all_is_gone(tmp_path: Path
     assert scene.story[-1] == "cluster stops"
 
 
+async def test_what_is_removed_afterwards_is_discarded(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(scene.service.run())
+        await scene.is_ready.wait()
+        await ask(scene.folder, ops.STOP, ops.StopRequest(discard=True))
+    assert scene.story[-1] == "cluster is discarded"
+
+
 async def test_two_may_ask_to_stop_and_nobody_is_hurried(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     release = asyncio.Event()

@@ -377,7 +377,11 @@ async def test_a_revived_node_is_given_back_and_found_fit(scene: Scene) -> None:
         scene.cluster.drained.add(N2)
         balancer.drained.add(N2)
         *_, answer = await ask(scene.folder, ops.REVIVE, ops.ReviveRequest("n2"))
-        assert scene.story == [f"RabbitMQ revives {N2}", f"balancer revives {N2}"]
+        assert scene.story == [
+            f"RabbitMQ revives {N2}",
+            f"balancer revives {N2}",
+            "measures for 3 s",
+        ]
         assert (answer.node, answer.already, answer.not_online) == (N2, False, [])
         assert "node.revived" in scene.kinds()
 
@@ -438,7 +442,11 @@ async def test_a_restart_gives_the_node_back_when_it_is_fit(scene: Scene) -> Non
     async with scene.running() as balancer:
         balancer.drained.add(N2)
         *_, answer = await ask(scene.folder, ops.RESTART, ops.RestartRequest("n2", timeout=33))
-        assert scene.story == [f"restart of {N2} within 33 s", f"balancer revives {N2}"]
+        assert scene.story == [
+            f"restart of {N2} within 33 s",
+            f"balancer revives {N2}",
+            "measures for 3 s",
+        ]
         assert (answer.pid, answer.drained, answer.not_online) == (8, None, [])
         assert "node.restarted" in scene.kinds()
 
@@ -452,6 +460,7 @@ async def test_a_restart_with_drain_moves_sessions_off_first(scene: Scene) -> No
             f"RabbitMQ drains {N2}",
             f"restart of {N2} within 120 s",
             f"balancer revives {N2}",
+            "measures for 3 s",
         ]
         assert answer.drained.moved == 3
 

@@ -148,7 +148,7 @@ async def test_a_queue_that_is_not_there() -> None:
 
 async def test_answers_of_something_else() -> None:
     async with serving({"not": "a list"}) as (client, _):
-        with pytest.raises(BadAnswer, match="not what this API answers"):
+        with pytest.raises(BadAnswer, match="not what RabbitMQ"):
             await api.users(client)
     async with serving([]) as (client, _):
         with pytest.raises(BadAnswer, match="not an object of definitions"):

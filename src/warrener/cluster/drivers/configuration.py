@@ -65,6 +65,10 @@ class Configuration:
             self._schema = self._load_schema()
         return self._schema
 
+    def forget_schema(self) -> None:
+        """The nodes run another RabbitMQ from here on."""
+        self._schema = None
+
     @property
     def described(self) -> Mapping[str, str]:
         """What warrener.toml sets."""

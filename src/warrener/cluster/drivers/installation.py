@@ -73,6 +73,19 @@ def release(version: str) -> tuple[int, int]:
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
+def erlang_version(erl: Path) -> str:
+    """The version of the Erlang that an ``erl`` belongs to, as it says itself ("25.2.3"); empty if
+    it doesn't say."""
+    told = sorted(
+        erl.resolve().parent.parent.glob("releases/*/OTP_VERSION"),
+        key=lambda path: [int(number) for number in re.findall(r"\d+", path.parent.name)],
+    )
+    try:
+        return told[-1].read_text().strip() if told else ""
+    except OSError:
+        return ""
+
+
 def find_installation(
     wanted: Path | None, path: str, *, searched: Sequence[Path] = SEARCHED
 ) -> Installation:

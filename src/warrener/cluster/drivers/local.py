@@ -26,6 +26,7 @@ from warrener.cluster.catalogue.schema import Schema
 from warrener.cluster.drivers.configuration import Configuration
 from warrener.cluster.drivers.epmd import Epmd
 from warrener.cluster.drivers.installation import Installation, find_installation
+from warrener.cluster.drivers.installations import Installations
 from warrener.cluster.drivers.leftovers import Leftover, find_leftovers, stop_leftovers
 from warrener.cluster.drivers.node import LocalNode, Node
 from warrener.cluster.drivers.node_config import (
@@ -109,12 +110,19 @@ class LocalCluster(Running):
         self._plan: StartPlan | None = None
         self._holds = contextlib.ExitStack()  # locks of the folder and of ports
         self._balancer_port: int | None = None
+        self._installations = Installations(
+            spec.rabbitmq, self._described, lambda: self._record or Record(id=""), self._remember
+        )
 
     # -- what it is
 
     @property
     def installation(self) -> Installation:
-        """The RabbitMQ it runs. Raises RabbitMQMissing or ErlangMissing."""
+        """The RabbitMQ that all nodes run, or are to. Raises RabbitMQMissing or ErlangMissing."""
+        return self._installations.common(self._nodes)
+
+    def _described(self) -> Installation:
+        """The one that the description leads to."""
         if self._installation is None:
             self._installation = find_installation(self.spec.rabbitmq, os.environ.get("PATH", ""))
         return self._installation
@@ -180,12 +188,13 @@ class LocalCluster(Running):
         """
         if self._record is not None:
             return
-        installation = self.installation
+        installation = self._described()
         installation.check_plugins(self.spec.plugins)
         try:
             self._files.prepare()
             self._holds.callback(os.close, self._files.lock())
             record = self._files.read_record() or Record(id=secrets.token_hex(8))
+            record = self._installations.settled(record)
             self._plan = self._start_plan(record)
             if record.base is not None:
                 await self._stop_leftovers()
@@ -196,8 +205,8 @@ class LocalCluster(Running):
                 rabbitmq=installation.version,
             )
             self._files.write_record(record)
-            self._write_files(record)
             self._record = record
+            self._write_files(record)
         except OSError as error:
             self._let_go()
             raise ClusterError(
@@ -263,7 +272,11 @@ class LocalCluster(Running):
             await self._boot(nodes, [*serving, *new], deadline)
         members = by_number((*serving, *new, *plan.lost))
         self._write_configs()
-        self._remember(members=members, joining=None, leaving=None)
+        came = [name for name in (*plan.uncertain, *new) if name in members] if plan.known else []
+        left = [name for name in self.unspread() if name in members]
+        self._remember(
+            members=members, joining=None, leaving=None, unspread=by_number((*left, *came))
+        )
 
     async def _turned_out_well(self, name: NodeName, serving: Sequence[NodeName]) -> bool:
         """Whether a node that may have joined before Warrener was killed is in the cluster."""
@@ -341,15 +354,17 @@ class LocalCluster(Running):
 
     # -- stop
 
-    async def stop(self) -> None:
+    async def stop(self, *, discard: bool = False) -> None:
         """Stops all nodes in order and at once, by force after a while. Cancelled: by force.
+        ``discard``: by force as well; it is for a cluster whose data is removed afterwards.
 
         What is being done to a node is called off first: a restart must not start one again.
         """
         try:
             if self._upkeep is not None:
                 await self._upkeep.end()
-            await _all([node.stop() for node in self._nodes.values()])
+            if not discard:
+                await _all([node.stop() for node in self._nodes.values()])
         finally:
             await finish(self._end())
 
@@ -398,6 +413,7 @@ class LocalCluster(Running):
             ],
             wanted=self.spec.nodes,
             given=self.spec.nodes_given,
+            more_may_run=self.spec.more_may_run,
             folder=str(self.state),
         )
 
@@ -445,9 +461,7 @@ class LocalCluster(Running):
                 self._files.remove_node_data(node_files(self.state, name).data)
             self._nodes[name] = self._make_node(name, record, credentials)
         self._write_configs()
-        self._upkeep = Upkeep(
-            self._nodes, self.installation, self._files.mark(record), self._progress
-        )
+        self._upkeep = Upkeep(self._nodes, self._files.mark(record), self._progress)
         self.configuration.run_by(self._nodes, self._upkeep)
 
     def _write_configs(self) -> None:
@@ -455,7 +469,7 @@ class LocalCluster(Running):
         credentials = self._files.credentials()
         for node in self._nodes.values():
             own = own_settings(
-                release=self.installation.release,
+                release=self._installations.of(node.name).release,
                 cluster_name=self.spec.name,
                 members=tuple(self._nodes),
                 ports=node.ports,
@@ -474,7 +488,7 @@ class LocalCluster(Running):
             name,
             ports=ports,
             files=files,
-            server=self.installation.server,
+            server=self._installations.of(name).server,
             environment=environment(
                 name=name,
                 files=files,

@@ -85,7 +85,7 @@ class Node:
         self.state = NodeState.STOPPED
         self.drained = False
         self.environment = environment
-        self._server = server
+        self.server = server
         self._cluster_mark = cluster_mark
         self._progress = progress
         self._on_event = on_event
@@ -148,7 +148,7 @@ class Node:
         try:
             self._child = Child.start(
                 self.short,
-                [str(self._server)],
+                [str(self.server)],
                 environment=self.environment,
                 folder=self.files.folder,
                 output=self.files.console,
@@ -167,6 +167,8 @@ class Node:
         Raises BootFailed if its process ends, StartFailed after ``timeout`` seconds.
         """
         child = self._child
+        if child is None and self.state is NodeState.DOWN:  # ended before anybody waited for it
+            raise self._failed("ended while it booted", BootFailed)
         assert child is not None, "launch() first"
         try:
             async with asyncio.timeout(timeout):

@@ -32,12 +32,27 @@ _MAX_FILE: Final = 1024 * 1024
 _T = TypeVar("_T")
 
 
+class Used(msgspec.Struct, frozen=True):
+    """A RabbitMQ that a node runs."""
+
+    root: str
+    version: str
+
+
+class Trial(msgspec.Struct, frozen=True):
+    """A node that is being given another RabbitMQ, and what it ran before."""
+
+    node: NodeName
+    before: Used
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """What the driver has to remember of a cluster between two runs.
 
     ``members``: the nodes that have joined, empty until the cluster was formed for the first time.
     ``joining``: a node that is being added, or made anew; ``leaving``: one that is being removed
-    and holds nothing any more. Both are None at most times.
+    and holds nothing any more. Both are None at most times. ``unspread``: nodes that have joined,
+    and were not given their share of replicas yet.
     """
 
     id: str
@@ -46,7 +61,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     members: tuple[NodeName, ...] = ()
     joining: NodeName | None = None
     leaving: NodeName | None = None
+    unspread: tuple[NodeName, ...] = ()
     rabbitmq: str = ""
+    installations: dict[NodeName, Used] = {}  # these three: ``installations``
+    described: str = ""
+    trial: Trial | None = None
 
 
 class Chosen(msgspec.Struct, frozen=True, kw_only=True):

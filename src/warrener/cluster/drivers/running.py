@@ -5,6 +5,7 @@ leads and keeps which queues.
 """
 
 import asyncio
+import os
 from abc import abstractmethod
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import TypeVar
 
 from warrener.cluster.drivers import replicas
 from warrener.cluster.drivers.configuration import Configuration
-from warrener.cluster.drivers.installation import Installation
+from warrener.cluster.drivers.installation import Installation, find_installation
+from warrener.cluster.drivers.installations import Candidate, Installations, candidate
 from warrener.cluster.drivers.node import Node
 from warrener.cluster.drivers.node_config import (
     enabled_in,
@@ -53,6 +55,7 @@ class Running:
     state: Path
     configuration: Configuration
     _files: PrivateFiles
+    _installations: Installations
     _record: Record | None
     _ports: ClusterPorts | None
     _nodes: dict[NodeName, Node]
@@ -102,6 +105,35 @@ class Running:
         works = self._works()
         await works.perform(name, "restarted", lambda node: works.restart(node, limit))
 
+    # -- another RabbitMQ under its nodes
+
+    def look_at_installation(self, path: Path) -> Candidate:
+        """What is there to be known of the installation at ``path``. Takes half a second. Raises
+        RabbitMQMissing or ErlangMissing."""
+        settings = {**self.configuration.chosen, **self.configuration.described}
+        return candidate(path, self.plugins(), settings)[1]
+
+    def installation_of(self, name: NodeName) -> Installation:
+        """What a node runs, or starts with. Raises RabbitMQMissing or ErlangMissing."""
+        return self._installations.of(name)
+
+    def try_installation(self, name: NodeName, path: Path) -> None:
+        """From its next start on a node runs the RabbitMQ at ``path``. ``settle_installation`` says
+        whether it does. Raises RabbitMQMissing or ErlangMissing."""
+        found = find_installation(path, os.environ.get("PATH", ""))
+        self._installations.begin_trial(name, found)
+        self._use(name, found)
+
+    def settle_installation(self, name: NodeName, *, keep: bool) -> None:
+        """The node serves with it; or its next start is with its old one again."""
+        self._installations.end_trial(keep=keep)
+        self._use(name, self._installations.of(name))
+        self.configuration.forget_schema()
+
+    def _use(self, name: NodeName, installation: Installation) -> None:
+        self._nodes[name].server = installation.server
+        self._write_configs()
+
     # -- the cluster grows and shrinks
 
     async def add_node(
@@ -134,7 +166,11 @@ class Running:
         except BaseException:
             await finish(self._unmake(name))
             raise
-        self._remember(members=by_number((*self._record_members(), name)), joining=None)
+        self._remember(
+            members=by_number((*self._record_members(), name)),
+            joining=None,
+            unspread=by_number((*self.unspread(), name)),
+        )
         await self._share_anew()
         return name
 
@@ -182,6 +218,7 @@ class Running:
         self._files.remove_node(node.files.folder)
         members = [member for member in self._record_members() if member != name]
         self._remember(members=by_number(members), leaving=None)
+        self.spread(name)
         await self._share_anew()
 
     async def _leave(self, node: Node) -> None:
@@ -216,9 +253,18 @@ class Running:
                 await finish(node.stop(0))
                 node.state = NodeState.LOST
                 raise
-            self._remember(joining=None)
+            self._remember(joining=None, unspread=by_number((*self.unspread(), name)))
 
         await self._works().perform(name, "replaced", work)
+
+    def unspread(self) -> tuple[NodeName, ...]:
+        """Nodes that have joined a cluster and were not given their share of replicas: that is
+        somebody else's business, who says so with ``spread``."""
+        return self._record.unspread if self._record is not None else ()
+
+    def spread(self, name: NodeName) -> None:
+        """A node has its replicas."""
+        self._remember(unspread=tuple(one for one in self.unspread() if one != name))
 
     async def _share_anew(self) -> None:
         """Nodes that run get their new share of the machine's memory; at their next start they

@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from warrener.cluster.drivers import leadership
-from warrener.cluster.drivers.installation import Installation
 from warrener.cluster.drivers.node import Node
 from warrener.cluster.drivers.node_config import tool_environment
 from warrener.cluster.drivers.ports import LOOPBACK, holder, taken
@@ -85,12 +84,10 @@ class Upkeep:
     def __init__(
         self,
         nodes: Mapping[NodeName, Node],
-        installation: Installation,
         cluster_mark: str,
         progress: ProgressSink,
     ) -> None:
         self._nodes = nodes
-        self._installation = installation
         self._cluster_mark = cluster_mark
         self._progress = progress
         self._busy: dict[NodeName, tuple[str, asyncio.Task[None]]] = {}
@@ -363,7 +360,7 @@ class Upkeep:
         self, node: Node, name: str, *arguments: str, timeout: float = TOOL_TIMEOUT
     ) -> str:
         return await run_tool(
-            self._installation.root / "sbin" / name,
+            node.server.parent / name,
             ("-n", node.name, *arguments),
             name=node.short,
             environment=tool_environment(

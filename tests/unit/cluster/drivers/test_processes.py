@@ -132,12 +132,16 @@ def state(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     kill_marked(files.mark(record))
 
 
-def leave(cluster: str, part: str, command: str = "exec sleep 60") -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        ["sh", "-c", command],
+def leave(cluster: str, part: str, command: str = "") -> "subprocess.Popen[bytes]":
+    process = subprocess.Popen(
+        ["sh", "-c", command] if command else ["sleep", "60"],
         env={"PATH": os.environ["PATH"], **mark(cluster, part)},
         start_new_session=True,
     )
+    # Popen returns in the middle of the exec; for a moment the new program has no environment.
+    while not Path(f"/proc/{process.pid}/environ").read_bytes():
+        pass
+    return process
 
 
 def test_leftovers_are_found_and_stopped(state: tuple[Path, str]) -> None:
