@@ -1,10 +1,13 @@
 """`warrener balance`: which node gets the next session, and where those are that are open."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from warrener.cli.attach import AttachOption, CaOption, PasswordFileOption, UserOption
 from warrener.cli.common import (
+    BAD_INPUT,
     CliError,
     JsonOption,
     StateOption,
@@ -22,6 +25,50 @@ app = typer.Typer(
 )
 
 _POLICIES = ", ".join(PolicyName)
+
+
+@app.command("run")
+def run(
+    context: typer.Context,
+    attach: AttachOption = None,
+    user: UserOption = None,
+    password_file: PasswordFileOption = None,
+    ca: CaOption = None,
+    file: Annotated[
+        Path | None, typer.Option("-f", "--file", metavar="FILE", help="A file with [attach].")
+    ] = None,
+    detach: Annotated[
+        bool, typer.Option("-d", "--detach", help="Return once the balancer is ready.")
+    ] = False,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the balancer before a cluster that somebody else runs: as `warrener up --attach`.
+
+    Examples:
+
+      warrener balance run --attach http://rabbit.example:15672 --user ops
+    """
+    from warrener.cli.attach import wanted
+    from warrener.cli.lifecycle import up
+
+    if not attach and (file is None or wanted(None, user, password_file, ca, file) is None):
+        raise CliError(
+            "which cluster isn't said: give --attach URL, or a file with [attach]", BAD_INPUT
+        )
+    up(
+        context,
+        detach=detach,
+        nodes=None,
+        file=file,
+        data_plane=None,
+        attach=attach,
+        user=user,
+        password_file=password_file,
+        ca=ca,
+        state=state,
+        as_json=as_json,
+    )
 
 
 @app.command("set-policy")

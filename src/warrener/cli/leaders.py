@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from warrener.cli import leaders_spread
 from warrener.cli.common import (
     BAD_INPUT,
     CliError,
@@ -80,6 +81,10 @@ def balance(
     sample: Annotated[
         float, typer.Option("--sample", metavar="S", help="Seconds to measure for, twice.")
     ] = 10.0,
+    by_count: Annotated[
+        bool,
+        typer.Option("--by-count", help="Have RabbitMQ do it, which only counts leaders."),
+    ] = False,
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -95,17 +100,27 @@ def balance(
     again. Exit code 1 if it stopped early. Not while a node is drained,
     revived or restarted, or sessions are rebalanced.
 
+    With --by-count RabbitMQ spreads the leaders of quorum queues itself, as
+    many on each node, whatever they carry. It is the only way with a cluster
+    that Warrener is attached to.
+
     Examples:
 
       warrener leaders balance --dry-run
       warrener leaders balance --sample 60 --yes
       warrener leaders balance --max-moves 10
+      warrener leaders balance --by-count
     """
     from warrener.cli import render_leaders
     from warrener.control.leaders_operations import LeadersBalanceRequest, LeadersPlanRequest
     from warrener.control.operations import LEADERS_BALANCE, LEADERS_PLAN
 
     folder = folder_of(context, state)
+    if by_count:
+        if dry_run:
+            raise CliError("RabbitMQ's own rebalancing has no dry run", BAD_INPUT)
+        leaders_spread.spread(folder, as_json=as_json)
+        return
     if not (dry_run or yes) and (as_json or not _somebody_there()):
         raise CliError("nobody can be asked here; give --yes, or --dry-run", BAD_INPUT)
     plan = ask(folder, LEADERS_PLAN, LeadersPlanRequest(sample, max_moves, dry_run))
@@ -134,7 +149,11 @@ def balance(
 def advice(folder: StateFolder) -> str:
     """What to do when leaders have piled up, after a node came back."""
     from warrener.cli.common import with_state
+    from warrener.daemon.attached import is_attached
 
+    if is_attached(folder.path):
+        command = with_state(folder, "warrener leaders balance --by-count")
+        return f"`{command}` has RabbitMQ spread the leaders of queues by their number"
     command = with_state(folder, "warrener leaders balance")
     return f"`{command}` spreads the leaders of queues by load again"
 

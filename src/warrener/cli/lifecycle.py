@@ -1,11 +1,13 @@
 """`warrener up` and `warrener down`."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from warrener.cli.attach import AttachOption, CaOption, PasswordFileOption, UserOption, wanted
 from warrener.cli.common import (
     BAD_INPUT,
     NOT_RUNNING,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from warrener.control.operations import StatusAnswer, UrlAnswer
 
 SPEC_FILE = "warrener.toml"
+ATTACHED = "attached"
 
 
 def register(app: typer.Typer) -> None:
@@ -66,6 +69,10 @@ def up(
             show_default="the file's, or warrener",
         ),
     ] = None,
+    attach: AttachOption = None,
+    user: UserOption = None,
+    password_file: PasswordFileOption = None,
+    ca: CaOption = None,
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -74,21 +81,30 @@ def up(
     In the foreground it stays until Ctrl-C, then stops everything. With -d
     it returns when the cluster is ready, and `warrener down` stops it.
 
+    With --attach the cluster is there already, somebody else's: Warrener
+    balances, watches and describes it, and `down` leaves it as it is.
+
     Examples:
 
       warrener up
       warrener up -d --nodes 5
       warrener up -f staging.toml --state /var/tmp/staging
       warrener up --data-plane haproxy
+      warrener up -d --attach http://rabbit.example:15672 --user ops
     """
     folder = folder_of(context, state)
     plane = _data_plane(data_plane)
     if file is None and Path(SPEC_FILE).exists():
         file = Path(SPEC_FILE)
     _refuse_second(folder)
+    theirs = wanted(attach, user, password_file, ca, file)
     described = f" as {shown(file)} says" if file else ""
+    if theirs is None:
+        what = "Starting a RabbitMQ cluster"
+    else:
+        what = f"Attaching to the RabbitMQ cluster at {', '.join(theirs[0].urls)}"
     err().print(
-        f"Starting a RabbitMQ cluster{described}; its state is in {shown(folder.path)}",
+        f"{what}{described}; its state is in {shown(folder.path)}",
         markup=False,
         soft_wrap=True,
     )
@@ -96,6 +112,8 @@ def up(
     from warrener.daemon.options import Options
 
     options = Options(folder.path, file, nodes, data_plane=plane)
+    if theirs is not None:
+        options = replace(options, attach=theirs[0], password=theirs[1])
     if detach:
         from warrener.daemon.launch import launch
 
@@ -109,7 +127,10 @@ def up(
             terminal = _Foreground(view, folder, as_json=as_json)
             run(options, terminal)
             terminal.view.close()
-        err().print("Stopped; nothing is left running. The data is kept.")
+        if theirs is not None:
+            err().print("Detached: the cluster goes on as it was.")
+        else:
+            err().print("Stopped; nothing is left running. The data is kept.")
 
 
 def _data_plane(typed: str | None) -> DataPlane | None:
@@ -149,10 +170,13 @@ def _refuse_second(folder: StateFolder) -> None:
     from warrener.control.client import Client, NotRunning, Unresponsive
     from warrener.control.operations import URL, UrlRequest
     from warrener.control.wire import BadLine, Refused
+    from warrener.daemon.attached import is_attached
 
     try:
         with Client.connect(folder) as client:
-            where = f"at {client.call(URL, UrlRequest()).url}"
+            url = client.call(URL, UrlRequest())
+            given = is_attached(folder.path)  # not our password to show
+            where = f"at amqp://{url.host}:{url.port}" if given else f"at {url.url}"
     except NotRunning:
         return  # it ended just now
     except Refused as refused:
@@ -169,10 +193,13 @@ def _refuse_second(folder: StateFolder) -> None:
 def _show_ready(
     folder: StateFolder, status: "StatusAnswer", url: "UrlAnswer", *, as_json: bool, detached: bool
 ) -> None:
+    attached = status.driver == ATTACHED
+    # Whose password it is, `warrener url` tells: one that was given isn't shown by the way.
+    address = f"amqp://{url.host}:{url.port}" if attached else url.url
     if as_json:
         import msgspec
 
-        print_json(msgspec.to_builtins(status) | {"url": url.url})
+        print_json(msgspec.to_builtins(status) | {"url": address})
         return
     from warrener.cli.render import endpoints
 
@@ -180,19 +207,20 @@ def _show_ready(
     console.print()
     console.print(endpoints(status.nodes, status.tls))
     console.print()
-    console.print(f"[bold]{url.url}[/]", soft_wrap=True)
+    console.print(f"[bold]{address}[/]", soft_wrap=True)
     console.print()
     if detached:
         console.print(
             f"{with_state(folder, 'warrener status')} shows how it is, "
-            f"{with_state(folder, 'warrener down')} stops it.",
+            f"{with_state(folder, 'warrener down')} "
+            + ("detaches: the cluster goes on." if attached else "stops it."),
             soft_wrap=True,
             markup=False,
         )
     else:
         console.print(
-            f"Ctrl-C stops it all. {with_state(folder, 'warrener status')}, in another terminal, "
-            f"shows how it is.",
+            f"Ctrl-C {'detaches' if attached else 'stops it all'}. "
+            f"{with_state(folder, 'warrener status')}, in another terminal, shows how it is.",
             soft_wrap=True,
             markup=False,
         )
@@ -212,6 +240,8 @@ def down(
     unless --purge, which ends the nodes by force since nobody needs it any more.
     Also stops what a daemon left that was killed.
 
+    A cluster that `up --attach` stands before is only let go of.
+
     With nothing running the exit code is 3; --purge then still removes data
     that is there (exit code 0).
 
@@ -228,10 +258,12 @@ def down(
             BAD_INPUT,
         )
     from warrener.cli.progress import ProgressView
+    from warrener.daemon.attached import is_attached
     from warrener.daemon.halt import Halted, halt
     from warrener.daemon.wiring import stop_leftovers
 
     began = time.monotonic()
+    attached = is_attached(folder.path)
     with ProgressView(begin_with_first=True) as view:
         halted = halt(folder, view, stop_leftovers, discard=purge)
     purged = purge and folder.is_ours()
@@ -253,6 +285,8 @@ def down(
         return
     stopped = "Nothing was running." if halted is Halted.NOTHING else f"Stopped in {seconds:.1f} s."
     kept = f"Removed {shown(folder.path)}." if purged else f"The data is in {shown(folder.path)}."
+    if attached:
+        kept = "The cluster goes on as it was." + f" {kept}" * purged
     out().print(f"{stopped} {kept}", markup=False, soft_wrap=True)
 
 

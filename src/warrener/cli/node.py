@@ -73,6 +73,8 @@ def drain(
         _say(f"{answer.node} is drained already")
     else:
         _say(f"{answer.node} is drained: {moved(answer)}")
+        if answer.note:
+            _say(answer.note)
         _say(f"`{with_state(folder, f'warrener node revive {short_name(answer.node)}')}` undoes it")
 
 
@@ -172,7 +174,8 @@ def moved(answer: "DrainAnswer") -> str:
     if answer.forced:
         parts.append(f"{answer.forced} of them get unsettled deliveries again")
     if answer.left:
-        parts.append(f"{_sessions(answer.left)} couldn't be moved; RabbitMQ took them off")
+        kept = "they stay" if answer.note else "RabbitMQ took them off"
+        parts.append(f"{_sessions(answer.left)} couldn't be moved; {kept}")
     return "; ".join(parts)
 
 

@@ -295,8 +295,8 @@ def endpoints(nodes: Sequence[NodeStatus], tls: Sequence[str] = ()) -> Table:
             _state(node),
             str(node.pid or "-"),
             node.version or "-",
-            f"{node.host}:{node.amqp_port}",
-            f"{scheme}://{node.host}:{node.management_port}",
+            f"{node.host}:{node.amqp_port}" if node.amqp_port else "-",
+            f"{scheme}://{node.host}:{node.management_port}" if node.management_port else "-",
         )
     return table
 

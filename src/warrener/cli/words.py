@@ -201,6 +201,7 @@ def _told(answer: "StatusAnswer") -> list[tuple[str, list[str]]]:
                     (row.management_port, "management API"),
                     (row.prometheus_port, "Prometheus metrics"),
                 )
+                if port
             ],
         ),
     ]

@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from warrener.cluster.attach import Attach
 from warrener.cluster.drivers.private_files import write_private
 from warrener.cluster.errors import StateBroken
 from warrener.cluster.mistakes import Mistake, SpecError, nearest_place
@@ -48,6 +49,27 @@ def resolve(
     if mistakes:
         raise SpecError(spec.source, mistakes)
     return found
+
+
+def password_to_attach(
+    attach: Attach, *, source: str, folder: Path, environment: Mapping[str, str]
+) -> str | None:
+    """The password that ``[attach]`` refers to; None if it refers to none. A relative file starts
+    at ``folder``. Raises SpecError."""
+    if attach.password is None:
+        return None
+    value, problem = _look_up(attach.password, folder, environment)
+    if problem:
+        raise SpecError(source, [Mistake("attach.password", problem)])
+    return value
+
+
+def read_password(path: Path) -> str:
+    """The first line of a file. ValueError says what is wrong with it."""
+    value, problem = _read(path)
+    if value is None:
+        raise ValueError(problem)
+    return value
 
 
 def _look_up(

@@ -37,7 +37,8 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from warrener.cluster import config_table, hosts, tls_file, topology_checks
+from warrener.cluster import attach_file, config_table, hosts, tls_file, topology_checks
+from warrener.cluster.attach import Attach
 from warrener.cluster.hosts import HostSpec
 from warrener.cluster.members import HOST, MAX_NODES, node_names
 from warrener.cluster.mistakes import Mistake, SpecError, dotted, nearest
@@ -98,6 +99,8 @@ class ClusterSpec:
     tls: TlsSettings = field(default_factory=TlsSettings)
     source: str = ""  # the file it was read from; empty: all defaults
     hosts: tuple[HostSpec, ...] = ()  # of nodes on other machines: of all nodes, or none
+    attach: Attach | None = None  # somebody else runs it
+    name_given: bool = False
     text: str = field(default="", repr=False, compare=False)  # what it was read from
 
     @property
@@ -112,6 +115,9 @@ class ClusterSpec:
     def with_nodes(self, nodes: int) -> "ClusterSpec":
         """The same with another number of nodes; SpecError if that can't be."""
         source = self.source or "--nodes"
+        if self.attach is not None:
+            text = "somebody else runs the cluster; how many nodes it has is settled there"
+            raise SpecError("--nodes", [Mistake("", text)])
         if not 1 <= nodes <= MAX_NODES:
             raise SpecError(
                 "--nodes", [Mistake("", f"{nodes} is out of range", f"1 to {MAX_NODES}")]
@@ -136,6 +142,15 @@ class ClusterSpec:
             )
         return spec
 
+    def with_attach(self, attach: Attach) -> "ClusterSpec":
+        """The same for a cluster that somebody else runs; SpecError if the file has what is
+        Warrener's to set in a cluster of its own only."""
+        if self.nodes_given or self.config:
+            table = "[cluster]" if self.nodes_given else "[config]"
+            text = f"{table} is for a cluster that Warrener runs, not for --attach"
+            raise SpecError(self.source or "--attach", [Mistake("", text)])
+        return replace(self, attach=attach)
+
     def with_data_plane(self, data_plane: DataPlane) -> "ClusterSpec":
         """The same with another data plane; SpecError if that can't be."""
         if data_plane is DataPlane.HAPROXY and (lacks := tls_file.haproxy_lacks(self.tls)):
@@ -144,6 +159,9 @@ class ClusterSpec:
                 self.source,
                 [Mistake(f"tls.{part.value}", tls_file.WHY_NOT_HAPROXY, fix) for part in lacks],
             )
+        if self.attach is not None and data_plane is DataPlane.HAPROXY:
+            text = "not with a cluster that somebody else runs: it takes Warrener's own balancer"
+            raise SpecError("--data-plane", [Mistake("", text)])
         return replace(self, balancer=replace(self.balancer, data_plane=data_plane))
 
 
@@ -199,6 +217,7 @@ def parse_spec(
     mistakes += topology_checks.mistakes(document, where, release)
     mistakes += config_table.mistakes(document, where, release)
     mistakes += tls_file.mistakes(document, where, folder)
+    mistakes += attach_file.mistakes(document, where)
     try:
         file = SpecFile.model_validate(document)
     except ValidationError as error:
@@ -229,7 +248,8 @@ def _mistakes_between_keys(
     if not isinstance(cluster, dict) or not isinstance(balancer, dict):
         return mistakes
     nodes, weights = cluster.get("nodes", DEFAULT_NODES), balancer.get("weights")
-    if isinstance(weights, dict) and type(nodes) is int and 1 <= nodes <= MAX_NODES:
+    known = "attach" not in document  # else: names that only the cluster knows
+    if known and isinstance(weights, dict) and type(nodes) is int and 1 <= nodes <= MAX_NODES:
         names = hosts.names_in(document) or node_names(nodes)
         mistakes += _mistakes_in_names(weights, names, where)
     if balancer.get("data_plane") == DataPlane.HAPROXY and balancer.get("locality") in (True, "on"):
@@ -338,6 +358,8 @@ def _build(file: SpecFile, source: str, folder: Path) -> ClusterSpec:
         tls=tls_file.settings(file.tls, folder),
         source=source,
         hosts=machines,
+        attach=attach_file.attach_of(file.attach, folder),
+        name_given="name" in file.model_fields_set,
     )
 
 

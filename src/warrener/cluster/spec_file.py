@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, NoReturn, Union, get_args, get_origin
 from pydantic import BaseModel, BeforeValidator, Field
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from warrener.cluster.attach_file import AttachSection
 from warrener.cluster.hosts import NodeDriver, NodeSection, SshSection
 from warrener.cluster.members import MAX_NODES
 from warrener.cluster.mistakes import Mistake, dotted, nearest, nearest_place
@@ -252,6 +253,7 @@ class SpecFile(Section):
     ssh: SshSection = Field(
         default_factory=lambda: SshSection.model_validate({}), description="a table: [ssh]"
     )
+    attach: AttachSection | None = Field(None, description="a table: [attach]")
     vhost: list[VHostSection] = Field([], description="tables, each headed [[vhost]]")
     user: list[UserSection] = Field([], description="tables, each headed [[user]]")
     policy: list[PolicySection] = Field([], description="tables, each headed [[policy]]")

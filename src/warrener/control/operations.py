@@ -139,6 +139,7 @@ class StatusAnswer(msgspec.Struct, frozen=True, kw_only=True):
     queues: list[QueueView]
     management: ViewStatus
     tls: list[str] = []  # which connections speak it: clients, links, management, inter_node
+    driver: str = "local"  # who runs the nodes; attached: somebody else
 
 
 # ------------------------------------------------------------------------------------- url
@@ -266,6 +267,7 @@ class DrainAnswer(msgspec.Struct, frozen=True, kw_only=True):
     left: int = 0  # taken off by RabbitMQ's own drain
     seconds: float = 0.0
     why_left: str = ""
+    note: str = ""  # what of a drain was not done, and why
 
 
 class ReviveRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -8,6 +8,7 @@ import msgspec
 from warrener.control import (
     backup_operations,
     config_operations,
+    count_operations,
     describe_operations,
     node_operations,
     operations,
@@ -23,6 +24,7 @@ _MODULES: Final = (
     describe_operations,
     config_operations,
     backup_operations,
+    count_operations,
     tls_operations,
 )
 

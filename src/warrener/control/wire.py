@@ -39,7 +39,7 @@ class Refusal(StrEnum):
     NOT_YET = "not_yet"  # the cluster is still starting, or already stopping
     UNWISE = "unwise"  # possible, but it would do harm; the request's ``force`` overrides it
     BUSY = "busy"  # something that can't go on at the same time is under way
-    UNSUPPORTED = "unsupported"  # the data plane in use can't do it
+    UNSUPPORTED = "unsupported"  # the data plane or the driver in use can't do it
     FAILED = "failed"  # it was tried
     CALLED_OFF = "called_off"  # the asker hung up or the daemon stops; what was begun is undone
     INTERNAL = "internal"  # our bug; the daemon's log has the traceback

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from warrener.daemon.errors import DaemonError
-from warrener.daemon.launch import PipeReporter
+from warrener.daemon.launch import PipeReporter, read_secret
 from warrener.daemon.options import Options
 from warrener.facts.data_plane import DataPlane
 
@@ -18,6 +18,7 @@ def main() -> int:
     parser.add_argument("--file", type=Path)
     parser.add_argument("--nodes", type=int)
     parser.add_argument("--data-plane", type=DataPlane)
+    parser.add_argument("--attach", type=int, metavar="FD")
     parser.add_argument("--for-apply", action="store_true")
     parser.add_argument("--report", type=int, required=True, metavar="FD")
     given = parser.parse_args()
@@ -27,8 +28,16 @@ def main() -> int:
     try:
         from warrener.daemon.run import run  # noqa: PLC0415  # its import errors are reported too
 
+        attach, password = (None, "") if given.attach is None else read_secret(given.attach)
         options = Options(
-            given.state, given.file, given.nodes, True, given.data_plane, given.for_apply
+            given.state,
+            given.file,
+            given.nodes,
+            True,
+            given.data_plane,
+            given.for_apply,
+            attach,
+            password,
         )
         run(options, reporter)
     except DaemonError as error:

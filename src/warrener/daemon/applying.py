@@ -8,8 +8,8 @@ in the middle (a failure, Ctrl-C, kill -9), the next plan is made from what is t
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, assert_never
 
 from warrener.cluster.errors import ClusterError
@@ -33,11 +33,13 @@ from warrener.cluster.topology_steps import (
     SetConfig,
     SetPlugins,
     SetWeight,
+    Step,
 )
 from warrener.cluster.wanted import Queue, Scalar, VHost
 from warrener.control.wire import Refused
 from warrener.daemon.errors import DaemonError
 from warrener.daemon.parts import Balancer
+from warrener.facts.capability import Can, Capabilities
 from warrener.facts.ids import NodeName
 from warrener.management import topology as api
 from warrener.management.client import ManagementClient, ManagementError, NotFound
@@ -51,6 +53,22 @@ RECOVERY_LOOK: Final = 0.5
 
 class StepFailed(Exception):
     """A step couldn't be taken; the text says why."""
+
+
+_TAKES: Final[Mapping[type, Can]] = {
+    SetPlugins: Can.PLUGINS,
+    AddNode: Can.ADD_NODE,
+    RemoveNode: Can.REMOVE_NODE,
+    SetConfig: Can.CONFIGURE,
+}
+"""What a step takes of the driver, beside the management API."""
+
+
+def possible(step: Step, capabilities: Capabilities) -> Step:
+    """The step, blocked with the reason if the driver lacks what it takes."""
+    can = _TAKES.get(type(step.action))
+    why = "" if can is None else capabilities.why_not(can)
+    return replace(step, blocked=why) if why and not step.blocked else step
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,7 @@ from warrener.daemon.parts import Configured
 from warrener.daemon.steps import Steps
 from warrener.daemon.upkeep import MAX_TIMEOUT, Upkeep
 from warrener.daemon.works import Whole, Works
+from warrener.facts.capability import Can
 from warrener.facts.happenings import Event
 from warrener.facts.ids import NodeName, short_name
 from warrener.facts.reasons import NodeState
@@ -81,7 +82,7 @@ class Configuring:
             try:
                 keys = [describe(request.pattern, schema).key]
             except WrongSetting as wrong:
-                raise Refused(Refusal.BAD_ARGUMENT, str(wrong)) from None
+                raise Refused(Refusal.BAD_ARGUMENT, self._untold(wrong, schema)) from None
         else:
             in_files = [key for layer in files.values() for key in layer]
             keys = config_report.choose(schema, in_files, request.pattern, request.every)
@@ -95,6 +96,15 @@ class Configuring:
         told, silent = await self._ask(targets, call)
         rows = [config_report.row(key, schema, files, told) for key in keys]
         return ConfigAnswer(version=schema.version, rows=rows, silent=silent)
+
+    def _untold(self, wrong: WrongSetting, schema: Schema) -> str:
+        """Why a key isn't known; of somebody else's cluster few are."""
+        if not self._service.cluster.capabilities.why_not(Can.CONFIGURE):
+            return str(wrong)
+        return (
+            f"{wrong.key} isn't among what the management API tells of a node's configuration: "
+            f"{', '.join(schema.known)}"
+        )
 
     async def _ask(
         self, targets: set[str], call: Call

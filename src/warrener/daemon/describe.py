@@ -10,6 +10,7 @@ it lasts nothing else is done to the cluster (``Whole.DESCRIPTION``).
 
 import asyncio
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,9 +22,9 @@ from warrener.cluster.errors import ClusterError
 from warrener.cluster.mistakes import SpecError
 from warrener.cluster.observe_topology import observe_topology
 from warrener.cluster.passwords import GeneratedPasswords
-from warrener.cluster.spec import ClusterSpec, parse_spec
+from warrener.cluster.spec import ALWAYS_ON, ClusterSpec, parse_spec
 from warrener.cluster.topology import plan
-from warrener.cluster.topology_steps import Later, Plan, Step, Unlisted
+from warrener.cluster.topology_steps import Later, Observed, Plan, Step, Unlisted
 from warrener.cluster.wanted import DEFAULT_VHOST, PasswordKind, Scalar
 from warrener.control.describe_operations import (
     ApplyAnswer,
@@ -38,7 +39,7 @@ from warrener.control.node_operations import AddNodeRequest, RemoveNodeRequest
 from warrener.control.operations import Phase, UrlAnswer, UrlRequest
 from warrener.control.wire import Refusal, Refused
 from warrener.daemon import report
-from warrener.daemon.applying import Actions, Executor
+from warrener.daemon.applying import Actions, Executor, possible
 from warrener.daemon.configuring import Configuring
 from warrener.daemon.control_server import Call
 from warrener.daemon.errors import DaemonError
@@ -47,6 +48,7 @@ from warrener.daemon.parts import Balancer
 from warrener.daemon.steps import Steps
 from warrener.daemon.taking import take_all
 from warrener.daemon.works import Whole, Works
+from warrener.facts.capability import Can
 from warrener.facts.ids import NodeName, short_name
 from warrener.management import topology as api
 from warrener.management.client import ManagementClient, ManagementError, Unreachable
@@ -187,12 +189,13 @@ class Describe:
         """The plan, and a client of a node that answers."""
         balancer = self._balancer()
         # Off the event loop, which serves sessions: 5,000 queues take 0.2 s.
-        spec = await asyncio.to_thread(self._parse, request)
+        spec = self._ours(await asyncio.to_thread(self._parse, request))
         passwords = self._known_passwords(spec, request)
         statistics = balancer.statistics()
         client = await self.client()
         try:
-            config = await self._configuring.in_force(spec.config)
+            lacks = self._service.cluster.capabilities.why_not(Can.CONFIGURE)
+            config = {} if lacks else await self._configuring.in_force(spec.config)
             observed = await observe_topology(
                 client,
                 spec,
@@ -207,8 +210,35 @@ class Describe:
             )
         except ManagementError as error:
             raise Refused(Refusal.FAILED, f"the cluster can't be read: {error}") from None
+        observed = self._without_ours(spec, observed)
         found = await asyncio.to_thread(plan, spec, observed, passwords, prune=request.prune)
-        return client, found
+        capabilities = self._service.cluster.capabilities
+        steps = tuple(possible(step, capabilities) for step in found.steps)
+        return client, replace(found, steps=steps)
+
+    def _ours(self, spec: ClusterSpec) -> ClusterSpec:
+        """Without what a description says by default only, where somebody else runs the cluster:
+        its name and plugins are theirs, unless the file has them."""
+        cluster = self._service.cluster
+        if not cluster.capabilities.theirs:
+            return spec
+        plugins = tuple(name for name in spec.plugins if name not in ALWAYS_ON)
+        name = spec.name if spec.name_given else cluster.name
+        return replace(spec, plugins=plugins, name=name)
+
+    def _without_ours(self, spec: ClusterSpec, observed: Observed) -> Observed:
+        """Without what a removal must not touch in somebody else's cluster: the user that we log in
+        as, and plugins, which nobody can disable from here."""
+        cluster = self._service.cluster
+        if not cluster.capabilities.theirs:
+            return observed
+        own, _ = cluster.credentials()
+        described = {user.name for user in spec.wanted.users}
+        users = {
+            name: user for name, user in observed.users.items() if name != own or name in described
+        }
+        plugins = observed.plugins & frozenset(spec.plugins)
+        return replace(observed, users=users, plugins=plugins)
 
     def _parse(self, request: DiffRequest) -> ClusterSpec:
         try:

@@ -11,15 +11,18 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from enum import StrEnum
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Final, Self
 
 import msgspec
 
+from warrener.cluster.attach import Attach
 from warrener.control.operations import ProgressLine, StatusAnswer, UrlAnswer
 from warrener.daemon.errors import FAILED, DaemonError
 from warrener.daemon.options import Options
 from warrener.facts.happenings import Progress
+from warrener.facts.ids import NodeName
 
 MODULE: Final = "warrener.daemon"
 
@@ -39,6 +42,24 @@ class LaunchLine(msgspec.Struct, frozen=True, omit_defaults=True):
     url: UrlAnswer | None = None
     message: str = ""
     exit_code: int = FAILED
+
+
+class Secret(msgspec.Struct, frozen=True):
+    """What a daemon is told on another pipe: nobody who lists processes is to see it."""
+
+    urls: tuple[str, ...]
+    user: str
+    password: str
+    ca: str | None = None
+    nodes: dict[NodeName, tuple[str, int]] = {}
+
+
+def read_secret(fd: int) -> tuple[Attach, str]:
+    """The daemon's end of it."""
+    with os.fdopen(fd, "rb") as pipe:
+        told = msgspec.json.decode(pipe.read(), type=Secret)
+    ca = None if told.ca is None else Path(told.ca)
+    return Attach(told.urls, told.user, ca=ca, nodes=told.nodes), told.password
 
 
 class PipeReporter:
@@ -86,7 +107,8 @@ def launch(
         reading, writing = os.pipe()
         try:
             os.set_inheritable(writing, True)
-            child.born(_spawn(options, writing))
+            with _secret(options) as secret:
+                child.born(_spawn(options, writing, secret))
         except BaseException:
             os.close(reading)
             raise
@@ -136,7 +158,31 @@ class _Child:
                 os.kill(self.pid, signal.SIGTERM)
 
 
-def _spawn(options: Options, report: int) -> int:
+@contextlib.contextmanager
+def _secret(options: Options) -> Iterator[int | None]:
+    """A descriptor for the daemon to read it from; None if there is nothing to tell."""
+    attach = options.attach
+    if attach is None:
+        yield None
+        return
+    told = Secret(
+        attach.urls,
+        attach.user,
+        options.password,
+        None if attach.ca is None else str(attach.ca.absolute()),
+        dict(attach.nodes),
+    )
+    reading, writing = os.pipe()
+    try:
+        with os.fdopen(writing, "wb") as pipe:
+            pipe.write(msgspec.json.encode(told))  # far below what a pipe holds
+        os.set_inheritable(reading, True)
+        yield reading
+    finally:
+        os.close(reading)
+
+
+def _spawn(options: Options, report: int, secret: int | None) -> int:
     arguments = [sys.executable, "-P", "-m", MODULE, "--report", str(report)]
     arguments += ["--state", str(options.state.absolute())]
     if options.file is not None:
@@ -145,6 +191,8 @@ def _spawn(options: Options, report: int) -> int:
         arguments += ["--nodes", str(options.nodes)]
     if options.data_plane is not None:
         arguments += ["--data-plane", options.data_plane]
+    if secret is not None:
+        arguments += ["--attach", str(secret)]
     if options.for_apply:
         arguments.append("--for-apply")
     # Not subprocess: nobody will wait for this child, and Popen objects object to that.

@@ -14,6 +14,7 @@ from warrener.cluster.tls.rotation import Act
 from warrener.control.operations import StatusAnswer, UrlAnswer
 from warrener.daemon.report import DrivenNode
 from warrener.facts.balance import Backend, BalancerStatistics, SessionStatistics
+from warrener.facts.capability import Capabilities
 from warrener.facts.happenings import Progress
 from warrener.facts.ids import NodeName, SessionId
 from warrener.facts.leaders import LeaderMove, NotMoved, RateSample
@@ -51,7 +52,19 @@ class Configured(Protocol):
 
 
 class Cluster(Protocol):
-    """A cluster that is driven: ``cluster.drivers.local`` behind ``wiring.Local``."""
+    """A cluster that is driven: ``cluster.drivers.local`` behind ``wiring.Local``, or one that
+    somebody else runs: ``cluster.drivers.attached`` behind ``attached.Attached``."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can't do, and why; known once prepared."""
+
+    @property
+    def name(self) -> str:
+        """What the cluster is called."""
+
+    def unreachable(self) -> Mapping[NodeName, str]:
+        """Running nodes that nobody knows how to connect to, and why."""
 
     @property
     def balancer_port(self) -> int:

@@ -22,6 +22,7 @@ from warrener.cluster.drivers.ports import holder
 from warrener.cluster.spec import ClusterSpec
 from warrener.control.lock import Held, Lock
 from warrener.control.state_folder import NotOurs, StateFolder
+from warrener.daemon.attached import refuse_mixed
 from warrener.daemon.errors import BAD_INPUT, AlreadyRunning, DaemonError
 from warrener.daemon.event_log import EventLog
 from warrener.daemon.log import close_log, open_log
@@ -29,7 +30,7 @@ from warrener.daemon.options import Options
 from warrener.daemon.parts import Reporter
 from warrener.daemon.service import Service
 from warrener.daemon.switch import Switch
-from warrener.daemon.wiring import Local, balancer_factory, read_spec
+from warrener.daemon.wiring import balancer_factory, make_cluster, read_spec
 from warrener.facts.happenings import Progress
 
 STOPPING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -39,7 +40,7 @@ log = structlog.get_logger(__name__)
 
 def run(options: Options, reporter: Reporter) -> None:
     """Starts a cluster and keeps it until it is asked to stop. ``DaemonError`` if it can't."""
-    spec = read_spec(options.file, options.nodes, options.data_plane)
+    spec = read_spec(options.file, options.nodes, options.data_plane, options.attach)
     spec = replace(spec, more_may_run=options.for_apply)
     folder = StateFolder(options.state.absolute())
     try:
@@ -47,14 +48,17 @@ def run(options: Options, reporter: Reporter) -> None:
         with Lock(folder.lock, now=time.time()):
             if options.detached:
                 _keep_own_output(folder)
-            _run_locked(spec, folder, reporter)
+            refuse_mixed(spec, folder)
+            _run_locked(spec, options, folder, reporter)
     except NotOurs as error:
         raise DaemonError(str(error), exit_code=BAD_INPUT) from error
     except Held as held:
         raise AlreadyRunning(str(folder.path), held.holder.pid) from None
 
 
-def _run_locked(spec: ClusterSpec, folder: StateFolder, reporter: Reporter) -> None:
+def _run_locked(
+    spec: ClusterSpec, options: Options, folder: StateFolder, reporter: Reporter
+) -> None:
     handler = open_log(folder.daemon_log, debug=bool(os.environ.get("WARRENER_DEBUG")))
     try:
         log.info("daemon_started", pid=os.getpid(), version=__version__, state=str(folder.path))
@@ -63,7 +67,7 @@ def _run_locked(spec: ClusterSpec, folder: StateFolder, reporter: Reporter) -> N
             asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
             _signals(switch, runner.get_loop()),
         ):
-            runner.run(_serve(spec, folder, reporter, switch))
+            runner.run(_serve(spec, options, folder, reporter, switch))
     except DaemonError as error:
         log.error("daemon_failed", error=error.message)
         raise
@@ -97,7 +101,7 @@ def _signals(switch: Switch, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
 
 
 async def _serve(
-    spec: ClusterSpec, folder: StateFolder, reporter: Reporter, switch: Switch
+    spec: ClusterSpec, options: Options, folder: StateFolder, reporter: Reporter, switch: Switch
 ) -> None:
     loop = asyncio.get_running_loop()
     events = EventLog(folder.events_log, now=time.time)
@@ -108,7 +112,9 @@ async def _serve(
             service.progress(step)
 
     try:
-        cluster = Local(spec, folder.path, progress=progress, on_event=events.record)
+        cluster = make_cluster(
+            spec, options, folder.path, progress=progress, on_event=events.record
+        )
         service = Service(
             name=spec.name,
             version=__version__,

@@ -21,6 +21,7 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from warrener.cluster.passwords import GeneratedPasswords
+from warrener.control.count_operations import LEADERS_SPREAD
 from warrener.control.operations import (
     Phase,
     StatusAnswer,
@@ -31,16 +32,19 @@ from warrener.control.state_folder import StateFolder
 from warrener.daemon import report
 from warrener.daemon.configuring import Configuring
 from warrener.daemon.control_server import ControlServer
+from warrener.daemon.counting import Counting
 from warrener.daemon.describe import Describe
 from warrener.daemon.errors import DaemonError, Interrupted
 from warrener.daemon.event_log import EventLog
 from warrener.daemon.feed import Feed
+from warrener.daemon.following import Following
 from warrener.daemon.handlers import Handlers
 from warrener.daemon.keeping import Keeping
 from warrener.daemon.leaders import Leaders
 from warrener.daemon.membership import Membership
 from warrener.daemon.observer import STALE_AFTER, Observer, is_news
 from warrener.daemon.parts import Balancer, BalancerFactory, Cluster, Reporter
+from warrener.daemon.possible import guarded
 from warrener.daemon.spreading import Spreading
 from warrener.daemon.switch import Switch
 from warrener.daemon.tls import Tls
@@ -48,12 +52,17 @@ from warrener.daemon.upgrading import Upgrading
 from warrener.daemon.upkeep import Upkeep
 from warrener.daemon.works import Works
 from warrener.facts.happenings import Event, Progress, ProgressSink
+from warrener.facts.ids import short_name
 from warrener.facts.reasons import NodeState
 from warrener.facts.snapshot import ClusterSnapshot
 from warrener.facts.tls import TlsPart
 
 READY_TIMEOUT: Final = 30.0
 """Seconds from "all nodes run" to "all nodes pass the balancer's probes"; it takes two or three."""
+
+THEIRS_READY: Final = 5.0
+"""Seconds for all running nodes of somebody else's cluster to pass the probes; those that don't are
+told and tried further. A probe of a node that is there takes milliseconds, its time-out is 2 s."""
 
 PROGRESS_BACKLOG: Final = 1000
 """A stop has some dozen lines."""
@@ -102,6 +111,7 @@ class Service:
         events.watch(is_news, self._observer.look_soon)
         self._started_at = monotonic()
         self._works = Works()
+        self._following = Following(self)
         self._upkeep = Upkeep(self, self._works)
         membership = Membership(self, self._works, self._upkeep)
         leaders = Leaders(self, self._works)
@@ -124,7 +134,10 @@ class Service:
             upgrading,
             self._tls,
         )
-        self._control = ControlServer(folder.socket, handlers.table())
+        table = {**handlers.table(), LEADERS_SPREAD.name: Counting(self, self._works).spread}
+        self._control = ControlServer(
+            folder.socket, guarded(table, lambda: self.cluster.capabilities)
+        )
 
     # ------------------------------------------------------------------------ life
 
@@ -163,7 +176,7 @@ class Service:
         balancer.set_backends(backends)
         self.progress(Progress("balancer", "probing the nodes"))
         booted = sum(1 for node in self.cluster.nodes() if node.state is NodeState.RUNNING)
-        if not await balancer.wait_ready(booted, READY_TIMEOUT):
+        if not await self._wait_ready(balancer, booted):
             unfit = "; ".join(
                 f"{backend.name}: {backend.unfit} {backend.unfit_detail}".rstrip()
                 for backend in balancer.statistics().backends
@@ -178,8 +191,24 @@ class Service:
         self.progress(Progress("balancer", f"listens on {host}:{port}", done=True))
         return self.status(), self.url()
 
+    async def _wait_ready(self, balancer: Balancer, nodes: int) -> bool:
+        """Whether enough nodes are fit: all that run; of somebody else's cluster as many as can be
+        had within a moment, and one at least."""
+        if not self.cluster.capabilities.theirs:
+            return await balancer.wait_ready(nodes, READY_TIMEOUT)
+        reachable = nodes - len(self.cluster.unreachable())
+        if await balancer.wait_ready(reachable, THEIRS_READY):
+            return True
+        for backend in balancer.statistics().backends:
+            if backend.unfit is not None:
+                why = f"gets no sessions yet: {backend.unfit} {backend.unfit_detail}".rstrip()
+                where = f"{backend.host}:{backend.port}"
+                self.progress(Progress(short_name(backend.name), f"{why} ({where})", failed=True))
+        return await balancer.wait_ready(1, READY_TIMEOUT)
+
     async def _bind(self) -> Balancer:
         await self.cluster.prepare()
+        self._name = self.cluster.name
         port = self.cluster.balancer_port
         balancer = self._make_balancer(port)
         try:
@@ -199,6 +228,7 @@ class Service:
         self.phase = Phase.STOPPING
         self.events.record(Event("daemon.stopping"))
         await self._hurried_or(self._works.close())
+        await self._hurried_or(self._following.close())
         balancer, self.balancer = self.balancer, None
         if balancer is not None:
             self.progress(Progress("balancer", "closing its sessions"))
@@ -262,6 +292,8 @@ class Service:
 
     def _viewed(self, snapshot: ClusterSnapshot | None) -> None:
         if self.balancer is not None:
+            if snapshot is not None:
+                self._following.update(self.balancer)
             self.balancer.apply_snapshot(snapshot)
 
     # ------------------------------------------------------------------- what it says
@@ -310,6 +342,7 @@ class Service:
             balancer=report.balancer(statistics, os.getpid()) if statistics else None,
             queues=list(snapshot.queues) if snapshot and request.queues else [],
             management=self._observer.view(),
+            driver=self.cluster.capabilities.driver,
         )
 
     def url(self) -> UrlAnswer:

@@ -29,6 +29,7 @@ from warrener.daemon.leaders import Leaders
 from warrener.daemon.leaders_report import Measured
 from warrener.daemon.steps import Steps
 from warrener.daemon.works import Works
+from warrener.facts.capability import Can
 
 if TYPE_CHECKING:  # the service makes this
     from warrener.daemon.service import Service
@@ -54,7 +55,10 @@ class Spreading:
 
     async def after_change(self, wanted: bool, steps: Steps) -> LeadersSpread | None:
         """None if it isn't ``wanted``, there is one node only, or nobody waits for it any more."""
-        if not wanted or steps.abandoned.is_set() or len(self._service.cluster.nodes()) < 2:
+        cluster = self._service.cluster
+        if not wanted or steps.abandoned.is_set() or len(cluster.nodes()) < 2:
+            return None
+        if cluster.capabilities.why_not(Can.MOVE_LEADERS):
             return None
         if others := self._works.others():
             told = LeadersSpread(why=f"{others} at the same time")

@@ -49,6 +49,7 @@ from warrener.daemon.report import DrivenNode
 from warrener.daemon.steps import Steps
 from warrener.daemon.works import Whole, Works
 from warrener.facts.balance import BackendStatistics
+from warrener.facts.capability import Can
 from warrener.facts.happenings import Event, Progress
 from warrener.facts.ids import NodeName, short_name
 from warrener.facts.moves import DrainResult, MoveProgress
@@ -164,9 +165,15 @@ class Upkeep:
         if node in drained:
             return DrainAnswer(node=node, already=True)
         if not request.force:
-            await self.refuse_unwise(node, drained, _DRAIN_STOPS, "drain it")
+            stops = () if self._why_no_maintenance() else _DRAIN_STOPS
+            await self.refuse_unwise(node, drained, stops, "drain it")
         result = await self.move_off(node, request.timeout, steps)
-        return report.drain(await self.maintenance_on(node, result, steps))
+        answer = report.drain(await self.maintenance_on(node, result, steps))
+        return msgspec.structs.replace(answer, note=self._why_no_maintenance())
+
+    def _why_no_maintenance(self) -> str:
+        """Empty if the driver puts nodes into RabbitMQ's own maintenance mode."""
+        return self._service.cluster.capabilities.why_not(Can.MAINTENANCE)
 
     async def move_off(self, node: NodeName, timeout: float, steps: Steps) -> DrainResult:
         """All sessions off the node, or everything as it was.
@@ -367,6 +374,8 @@ class Upkeep:
     def _must_run(self, node: NodeName, advice: str) -> None:
         state = self.row(node).state
         if state is not NodeState.RUNNING:
+            if self._service.cluster.capabilities.why_not(Can.RESTART_NODE):
+                advice = "and whoever runs the cluster has to start it; Warrener takes it then"
             command = f"`warrener node restart {short_name(node)}`"
             raise Refused(Refusal.FAILED, f"{node} doesn't run ({state}), {advice.format(command)}")
 

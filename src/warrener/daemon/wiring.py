@@ -13,6 +13,7 @@ import structlog
 
 from warrener.balancer.shell.probe import ProbeLogin
 from warrener.balancer.shell.server import BalancerServer
+from warrener.cluster.attach import Attach
 from warrener.cluster.catalogue.check import WrongSetting, check_setting
 from warrener.cluster.catalogue.schema import Schema
 from warrener.cluster.drivers import leftovers
@@ -32,11 +33,14 @@ from warrener.cluster.observe import observe, stagger_after, with_members
 from warrener.cluster.spec import ClusterSpec, load_spec
 from warrener.cluster.tls.cluster import ClusterTls
 from warrener.cluster.tls.rotation import Act
+from warrener.daemon.attached import Attached, make_attached
 from warrener.daemon.errors import BAD_INPUT, DaemonError
 from warrener.daemon.haproxy import haproxy_factory, remove_files
+from warrener.daemon.options import Options
 from warrener.daemon.parts import BalancerFactory
 from warrener.daemon.tls import balancer_tls, with_ports
 from warrener.facts.balance import Backend
+from warrener.facts.capability import EVERYTHING, Capabilities
 from warrener.facts.data_plane import DataPlane
 from warrener.facts.happenings import EventSink, ProgressSink
 from warrener.facts.ids import NodeName
@@ -50,12 +54,30 @@ from warrener.management.client import ManagementClient, ManagementError
 log = structlog.get_logger(__name__)
 
 
+def make_cluster(
+    spec: ClusterSpec,
+    options: Options,
+    state: Path,
+    *,
+    progress: ProgressSink,
+    on_event: EventSink,
+) -> "Local | Attached":
+    """The driver that the description asks for. ``DaemonError`` for what is missing."""
+    if spec.attach is not None:
+        return make_attached(spec, options, state, progress=progress, on_event=on_event)
+    return Local(spec, state, progress=progress, on_event=on_event)
+
+
 def read_spec(
-    file: Path | None, nodes: int | None, data_plane: DataPlane | None = None
+    file: Path | None,
+    nodes: int | None,
+    data_plane: DataPlane | None = None,
+    attach: Attach | None = None,
 ) -> ClusterSpec:
     """The cluster that is wanted; ``DaemonError`` with every mistake and exit code 2."""
     try:
         spec = load_spec(file)
+        spec = spec if attach is None else spec.with_attach(attach)
         spec = spec if data_plane is None else spec.with_data_plane(data_plane)
         return spec if nodes is None else spec.with_nodes(nodes)
     except SpecError as error:
@@ -63,10 +85,10 @@ def read_spec(
 
 
 def balancer_factory(
-    spec: ClusterSpec, cluster: "Local", on_event: EventSink, progress: ProgressSink
+    spec: ClusterSpec, cluster: "Local | Attached", on_event: EventSink, progress: ProgressSink
 ) -> BalancerFactory:
     """Makes the balancer once the cluster is prepared: it probes with the cluster's login."""
-    if spec.balancer.data_plane is DataPlane.HAPROXY:
+    if spec.balancer.data_plane is DataPlane.HAPROXY and isinstance(cluster, Local):
         return haproxy_factory(spec, cluster, on_event, progress)
 
     def make(port: int) -> BalancerServer:
@@ -135,6 +157,17 @@ class Local:
         self._asked_last: NodeName | None = None
         self._took = 0.0
         self.configuration = LocalConfiguration(self._cluster.configuration)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return EVERYTHING
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    def unreachable(self) -> Mapping[NodeName, str]:
+        return {}
 
     @property
     def balancer_port(self) -> int:

@@ -13,8 +13,13 @@ ChannelNumber = NewType("ChannelNumber", int)
 
 
 def short_name(name: NodeName) -> str:
-    """The part before ``@``, as people say it (``n1`` for ``n1@localhost``)."""
-    return name.partition("@")[0]
+    """What tells a node from the others, as people say it: the part before ``@`` (``n1`` for
+    ``n1@localhost``) or, where that is RabbitMQ's default, which all nodes have, the host
+    (``orders-0`` for ``rabbit@orders-0.orders.svc``)."""
+    own, _, host = name.partition("@")
+    if own != "rabbit" or host in ("", "localhost"):
+        return own
+    return host if host.replace(".", "").isdigit() else host.partition(".")[0]
 
 
 def host_name(name: NodeName) -> str:

@@ -13,6 +13,7 @@ whose text names the URL (never the password) and what to do:
 """
 
 import asyncio
+import re
 from base64 import b64encode
 from collections.abc import Mapping
 from types import TracebackType
@@ -66,6 +67,11 @@ megabyte takes 5 to 15 ms."""
 
 ACCEPT: Final = "application/json, */*;q=0.1"
 """What changes limits offers no JSON on 3.10.8, and refuses who takes nothing else (406)."""
+
+_RIGHTS: Final = re.compile(
+    r"not (?:management|monitor|policymaker|administrator) user|user not authorised", re.IGNORECASE
+)
+"""What 3.10.8 says to a user that it knows and that may not do this."""
 
 _T = TypeVar("_T")
 
@@ -309,7 +315,10 @@ class ManagementClient:
         except TimeoutError:
             raise TimedOut(url, f"no answer within {timeout:g} s") from None
         except aiohttp.ClientConnectorCertificateError as error:
-            raise Unreachable(url, f"the certificate: {error.certificate_error}") from None
+            why = error.certificate_error
+            raise Unreachable(url, f"its certificate isn't accepted: {why}") from None
+        except aiohttp.ClientSSLError as error:
+            raise Unreachable(url, f"no TLS connection: {error.os_error}") from None
         except aiohttp.ClientConnectorError as error:
             raise Unreachable(url, f"no connection: {error.os_error.strerror or error}") from None
         except (aiohttp.ClientConnectionError, ConnectionError) as error:
@@ -358,13 +367,18 @@ def _decode(url: str, raw: bytes, kind: type[_T]) -> _T:
 def _check_status(url: str, status: int, raw: bytes, user: str) -> None:
     if 200 <= status < 300:
         return
-    if status == 401:
+    if status == 401 and not _lacks_rights(raw):
         raise AccessRefused(url, f"user {user!r} or its password is not accepted")
-    if status == 403:
+    if status in (401, 403):
         raise AccessRefused(url, f"user {user!r} may not do this: {_reason(raw)}")
     if status == 404:
         raise NotFound(url, f"not found: {_reason(raw)}")
     raise BadAnswer(url, f"HTTP status {status}: {_reason(raw)}")
+
+
+def _lacks_rights(raw: bytes) -> bool:
+    """Whether a 401 is about what the user may, as 3.10.8 answers it, not about who it is."""
+    return _RIGHTS.search(_reason(raw)) is not None
 
 
 def _reason(raw: bytes) -> str:

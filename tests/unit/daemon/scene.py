@@ -29,6 +29,7 @@ from warrener.daemon.parts import MoveSink
 from warrener.daemon.service import Service
 from warrener.daemon.switch import Switch
 from warrener.facts.balance import Backend, BackendStatistics, BalancerStatistics, SessionStatistics
+from warrener.facts.capability import EVERYTHING, Capabilities
 from warrener.facts.happenings import Progress
 from warrener.facts.ids import NodeName, SessionId
 from warrener.facts.leaders import LeaderMove, NotMoved, QueueRates, RateSample
@@ -58,6 +59,9 @@ class Node:
 
 class FakeCluster:
     """Boots when told to; records what was done to it."""
+
+    capabilities: Capabilities = EVERYTHING
+    name = "warren"
 
     def __init__(self, story: list[str]) -> None:
         self.story = story
@@ -289,6 +293,9 @@ class FakeCluster:
         await self.positions_with()
         lag = self.lags.pop(0) if self.lags else 0
         return [Position(100, 100 - lag) for _ in moves]
+
+    def unreachable(self) -> dict[NodeName, str]:
+        return {}
 
     async def look(self, *, whole: bool = False) -> ClusterSnapshot:
         if self.look_error is not None:

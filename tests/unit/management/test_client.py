@@ -226,6 +226,11 @@ FAILURES: dict[str, tuple[Answer, type[ManagementError], str]] = {
         AccessRefused,
         "user 'warrener' or its password is not accepted",
     ),
+    "too few rights, as 3.10.8 says it": (
+        always(401, '{"error": "not_authorised", "reason": "Not monitor user"}'),
+        AccessRefused,
+        "user 'warrener' may not do this: not_authorised: Not monitor user",
+    ),
     "forbidden": (
         always(403, REFUSAL),
         AccessRefused,
