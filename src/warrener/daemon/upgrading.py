@@ -106,12 +106,12 @@ class Upgrading:
             took[name] = self._service.monotonic() - at
         flags = await self._enable_flags(plan, says) if request.flags else []
         answer = await self._answer(plan, took, flags)
-        self._service.events.record(
-            Event(
-                "cluster.upgraded",
-                detail={"version": plan.target.version, "nodes": len(took)},
-            )
-        )
+        if took:
+            detail: dict[str, str | int | float | bool] = {
+                "version": plan.target.version,
+                "nodes": len(took),
+            }
+            self._service.events.record(Event("cluster.upgraded", detail=detail))
         return msgspec.structs.replace(answer, seconds=self._service.monotonic() - began)
 
     async def _one(self, name: NodeName, plan: _Plan, request: UpgradeRequest, says: Steps) -> None:
