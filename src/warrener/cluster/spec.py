@@ -321,8 +321,9 @@ def _mistakes_in_names(
 
 
 def _full_name(given: str, names: Iterable[NodeName]) -> NodeName:
-    """The node that is meant; ``n4@localhost`` if it is none of ``names``."""
-    return next((n for n in names if given in (n, short_name(n))), NodeName(f"{given}@{HOST}"))
+    """The node that is meant; as it is given, or ``n4@localhost``, if it is none of ``names``."""
+    unknown = NodeName(given if "@" in given else f"{given}@{HOST}")
+    return next((name for name in names if given in (name, short_name(name))), unknown)
 
 
 def _build(file: SpecFile, source: str, folder: Path) -> ClusterSpec:
