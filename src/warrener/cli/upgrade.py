@@ -137,7 +137,7 @@ def _tell_done(folder: StateFolder, answer: "UpgradeAnswer") -> None:
     if done:
         command = with_state(folder, "warrener balance rebalance")
         _say(f"`{command}` spreads the open sessions evenly again")
-        _say(leaders.advice(folder))
+        _say(leaders.spread_told(folder, answer.leaders))
 
 
 def _say(text: str) -> None:

@@ -5,6 +5,7 @@ from typing import Final
 import msgspec
 
 from warrener.control.operation import Operation, ProgressLine
+from warrener.control.spread import LeadersSpread
 from warrener.facts.ids import NodeName
 
 
@@ -46,7 +47,7 @@ class UpgradeNodeLine(msgspec.Struct, frozen=True, kw_only=True):
 class UpgradeAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """``flags_off``: stable feature flags that are not enabled, by the end; ``flags_enabled`` those
     that were. ``mixed``: not all nodes run the same version. ``described``: whether the cluster's
-    description leads to this installation, too."""
+    description leads to this installation, too; ``leaders`` what was done about leaders after."""
 
     to: str
     version: str
@@ -56,6 +57,7 @@ class UpgradeAnswer(msgspec.Struct, frozen=True, kw_only=True):
     flags_enabled: list[str]
     mixed: bool
     described: bool
+    leaders: LeadersSpread | None = None
     dry_run: bool = False
     seconds: float = 0.0
 

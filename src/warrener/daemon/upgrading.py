@@ -105,6 +105,7 @@ class Upgrading:
             await self._one(name, plan, request, says)
             took[name] = self._service.monotonic() - at
         flags = await self._enable_flags(plan, says) if request.flags else []
+        spread = await self._service.spreading.after_change(bool(took), says)
         answer = await self._answer(plan, took, flags)
         if took:
             detail: dict[str, str | int | float | bool] = {
@@ -112,7 +113,8 @@ class Upgrading:
                 "nodes": len(took),
             }
             self._service.events.record(Event("cluster.upgraded", detail=detail))
-        return msgspec.structs.replace(answer, seconds=self._service.monotonic() - began)
+        seconds = self._service.monotonic() - began
+        return msgspec.structs.replace(answer, leaders=spread, seconds=seconds)
 
     async def _one(self, name: NodeName, plan: _Plan, request: UpgradeRequest, says: Steps) -> None:
         """One node with the new installation, or with its old one again and Refused."""

@@ -1,6 +1,11 @@
 """Where a cluster's nodes run and who starts them.
 
-local.py           nodes are child processes on this machine
+local.py           what all driven clusters have in common; nodes as processes on this machine
+ssh.py             nodes on other hosts
+host.py            what a node's life needs of its machine; this machine
+ssh_host.py        the same over SSH, on ssh_connection.py
+host_scripts.py    what a host is asked, as POSIX sh (pure)
+ssh_checks.py      what a host has to be like (pure)
 installation.py    finds a RabbitMQ and its Erlang
 installations.py   which node runs which RabbitMQ, over a rolling upgrade
 ports.py           a block of ports per cluster, held for the life of the process
@@ -9,6 +14,7 @@ node.py            one node: start, stop, what it does
 upkeep.py          one node of a running cluster: drain, revive, restart
 tools.py           RabbitMQ's command-line tools
 boot_log.py        what a node's log says of its boot (pure)
+marks.py           what marks a cluster's processes
 processes.py       child processes, and finding them again by a mark in their environment
 private_files.py   the files of a state folder that are the driver's
 leftovers.py       what a daemon that was killed left running
