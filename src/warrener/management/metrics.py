@@ -59,7 +59,9 @@ async def read_metrics(
     except TimeoutError:
         raise TimedOut(url, f"no answer within {timeout:g} s") from None
     except aiohttp.ClientConnectorCertificateError as error:
-        raise Unreachable(url, f"the certificate: {error.certificate_error}") from None
+        raise Unreachable(
+            url, f"its certificate isn't accepted: {error.certificate_error}"
+        ) from None
     except aiohttp.ClientConnectorError as error:
         raise Unreachable(url, f"no connection: {error.os_error.strerror or error}") from None
     except (aiohttp.ClientConnectionError, ConnectionError) as error:
