@@ -62,9 +62,9 @@ async def test_the_name_and_the_authority_have_to_be_right(tmp_path: Path) -> No
         assert b"warrener" in await read_metrics(url, [], verify=Verify(lambda: good, "n1"))
         for verify in (Verify(lambda: good, "n2"), Verify(lambda: other, "n1"), None):
             async with ManagementClient(url, "u", "p", verify=verify) as client:
-                with pytest.raises(Unreachable, match="its certificate isn.t accepted: "):
+                with pytest.raises(Unreachable, match="its certificate isn't accepted: "):
                     await client.whoami()
-            with pytest.raises(Unreachable, match="its certificate isn.t accepted: "):
+            with pytest.raises(Unreachable, match="its certificate isn't accepted: "):
                 await read_metrics(url, [], verify=verify)
 
 
@@ -77,7 +77,7 @@ async def test_what_is_trusted_may_change_while_a_client_is_open(tmp_path: Path)
     ):
         await client.whoami()
         now.append(trusts(OTHER, tmp_path))
-        with pytest.raises(Unreachable, match="its certificate isn.t accepted: "):
+        with pytest.raises(Unreachable, match="its certificate isn't accepted: "):
             await client.whoami()
         now.append(trusts(AUTHORITY, tmp_path))
         await client.whoami()
