@@ -40,7 +40,7 @@ from warrener.daemon.options import Options
 from warrener.daemon.parts import BalancerFactory
 from warrener.daemon.tls import balancer_tls, with_ports
 from warrener.facts.balance import Backend
-from warrener.facts.capability import EVERYTHING, Capabilities
+from warrener.facts.capability import Capabilities
 from warrener.facts.data_plane import DataPlane
 from warrener.facts.happenings import EventSink, ProgressSink
 from warrener.facts.ids import NodeName
@@ -160,7 +160,7 @@ class Local:
 
     @property
     def capabilities(self) -> Capabilities:
-        return EVERYTHING
+        return self._cluster.capabilities
 
     @property
     def name(self) -> str:

@@ -42,6 +42,7 @@ from warrener.cluster.leaders.measure import measure
 from warrener.cluster.members import by_number
 from warrener.cluster.tls.cluster import ClusterTls
 from warrener.cluster.tls.node_settings import CLEAR_CACHES
+from warrener.facts.capability import EVERYTHING, Capabilities
 from warrener.facts.happenings import Event, EventSink, Progress, ProgressSink
 from warrener.facts.ids import NodeName, short_name
 from warrener.facts.leaders import LeaderMove, NotMoved, RateSample
@@ -68,6 +69,11 @@ class Running:
     @property
     @abstractmethod
     def installation(self) -> Installation: ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What can be done here."""
+        return EVERYTHING
 
     # -- one node of a cluster that runs
 

@@ -51,12 +51,24 @@ from warrener.cluster.errors import (
 from warrener.cluster.hosts import HostSpec
 from warrener.cluster.mistakes import SpecError
 from warrener.cluster.spec import ClusterSpec, load_spec
+from warrener.facts.capability import Can, Capabilities, Impossible
 from warrener.facts.happenings import Event, EventSink, Progress, ProgressSink
 from warrener.facts.ids import NodeName, short_name
 
 DEFAULT_BASE: Final = 20_000
 """The first port of a block, the same on every host: 20000 epmd, 20010 AMQP, 20011 management API,
 20012 metrics, 20013 Erlang distribution."""
+
+
+_ON_HOSTS: Final = Capabilities(
+    lacks={
+        Can.UPGRADE: (
+            "nodes on other hosts can't be given another RabbitMQ yet: install it on all hosts "
+            "while the cluster is down"
+        )
+    },
+    driver="ssh",
+)
 
 
 class SshCluster(DrivenCluster):
@@ -93,16 +105,17 @@ class SshCluster(DrivenCluster):
     def _installation_of(self, name: NodeName) -> Installation:
         return self._there[name]
 
+    @property
+    def capabilities(self) -> Capabilities:
+        return _ON_HOSTS
+
     def look_at_installation(self, path: Path) -> Candidate:
         """Not possible here."""
-        raise ClusterError(
-            "nodes on other hosts can't be given another RabbitMQ yet: install it on all hosts "
-            "while the cluster is down"
-        )
+        raise Impossible(Can.UPGRADE, _ON_HOSTS.why_not(Can.UPGRADE))
 
     def try_installation(self, name: NodeName, path: Path) -> None:
         """Not possible here."""
-        self.look_at_installation(path)
+        raise Impossible(Can.UPGRADE, _ON_HOSTS.why_not(Can.UPGRADE))
 
     def settle_installation(self, name: NodeName, *, keep: bool) -> None:
         """There is nothing to settle."""
