@@ -8,6 +8,8 @@ import contextlib
 import json
 import os
 import signal
+import socket
+import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -331,3 +333,52 @@ def test_what_a_killed_daemon_left_on_the_hosts_is_stopped(
     assert [row["state"] for row in rows] == ["running"] * 3
     assert not set(pids) & {row["pid"] for row in rows}
     assert "cluster.leftovers_stopped" in [one["kind"] for one in events(warren)]
+
+
+# -- TLS
+
+
+def test_the_same_hosts_with_tls(warren: Warren, hosts: Lan, tmp_path: Path) -> None:
+    """Certificates are delivered with all else that a node reads; a rotation reaches the hosts."""
+    file = tmp_path / "tls.toml"
+    file.write_text(hosts.description(more='name = "far"\n\n') + "[tls]\nenabled = true\n")
+    warren.ok("down")
+    warren.ok("up", "-d", "-f", str(file))
+    wait_all_fit(warren)
+    url = pika.URLParameters(warren.ok("url", "--pika").strip())
+    with contextlib.closing(pika.BlockingConnection(url)) as one:
+        channel = one.channel()
+        channel.confirm_delivery()
+        channel.queue_declare("kept", durable=True, arguments={"x-queue-type": "quorum"})
+        before = {machine.name: shown_by(warren, machine) for machine in hosts.members}
+        warren.ok("tls", "rotate")
+        after = {machine.name: shown_by(warren, machine) for machine in hosts.members}
+        warren.ok("node", "restart", "n2", "--drain")
+        wait_all_fit(warren)
+        channel.basic_publish("", "kept", b"x", mandatory=True)
+        _, _, body = channel.basic_get("kept", auto_ack=True)
+        assert body == b"x"
+    for name, ports in before.items():
+        assert len(set(ports)) == 1, "all of its ports show the same"
+        assert set(ports).isdisjoint(after[name])
+        assert len(set(after[name])) == 1
+
+
+def shown_by(warren: Warren, machine: Machine) -> list[bytes]:
+    """The certificates at a host's ports, whoever made them; one that shows none is an error."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    identity = next((warren.state / "nodes" / machine.name / "tls").glob("identity.pem"))
+    context.load_cert_chain(identity)
+    found = []
+    first = row_of(warren, machine)["amqp_port"]
+    for port in range(first, first + 4):  # AMQP, management, metrics, Erlang's distribution
+        with (
+            socket.create_connection((machine.address, port), timeout=10) as plain,
+            context.wrap_socket(plain) as secure,
+        ):
+            certificate = secure.getpeercert(binary_form=True)
+            assert certificate is not None
+            found.append(certificate)
+    return found

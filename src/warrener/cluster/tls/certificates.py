@@ -112,7 +112,7 @@ def make_certificate(authority: Identity, wanted: Wanted, now: datetime) -> Iden
         )
     )
     if wanted.names:
-        names = x509.SubjectAlternativeName([_general(name) for name in wanted.names])
+        names = x509.SubjectAlternativeName(_generals(wanted))
         builder = builder.add_extension(names, critical=False)
     return _identity(builder.sign(signer, hashes.SHA256()), key)
 
@@ -228,6 +228,15 @@ def _name(common_name: str) -> x509.Name:
             x509.NameAttribute(NameOID.COMMON_NAME, common_name[:_LONGEST_NAME]),
         ]
     )
+
+
+def _generals(wanted: Wanted) -> list[x509.GeneralName]:
+    """A node's addresses also as names: Erlang's distribution takes the host of a node's name
+    (n1@10.0.0.1) for one, and compares it with names alone."""
+    found = [_general(name) for name in wanted.names]
+    if wanted.use is Use.NODE:
+        found += [x509.DNSName(str(one.value)) for one in found if isinstance(one, x509.IPAddress)]
+    return list(dict.fromkeys(found))
 
 
 def _general(name: str) -> x509.GeneralName:
