@@ -19,9 +19,10 @@ from warrener.cluster.catalogue.schema import Schema
 from warrener.cluster.drivers import leftovers
 from warrener.cluster.drivers.config_scripts import Told
 from warrener.cluster.drivers.configuration import Configuration
+from warrener.cluster.drivers.driven import DrivenCluster
 from warrener.cluster.drivers.installation import Installation, find_installation
 from warrener.cluster.drivers.installations import Candidate
-from warrener.cluster.drivers.local import DrivenCluster, LocalCluster
+from warrener.cluster.drivers.local import LocalCluster
 from warrener.cluster.drivers.node import LocalNode
 from warrener.cluster.drivers.private_files import PrivateFiles
 from warrener.cluster.drivers.processes import Child

@@ -1,7 +1,10 @@
 """Where a cluster's nodes run and who starts them.
 
-local.py           what all driven clusters have in common; nodes as processes on this machine
+driven.py          what all clusters that Warrener runs have in common: start, stop, files
+running.py         what is done to one that runs
+local.py           nodes as processes on this machine
 ssh.py             nodes on other hosts
+attached.py        somebody else's cluster, by its management API alone
 host.py            what a node's life needs of its machine; this machine
 ssh_host.py        the same over SSH, on ssh_connection.py
 host_scripts.py    what a host is asked, as POSIX sh (pure)

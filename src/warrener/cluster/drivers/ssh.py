@@ -27,11 +27,11 @@ import msgspec
 from warrener.cluster.catalogue.check import WrongSetting, check_setting
 from warrener.cluster.catalogue.schema import Schema
 from warrener.cluster.drivers import host_scripts, ssh_checks
+from warrener.cluster.drivers.driven import START_TIMEOUT, DrivenCluster
 from warrener.cluster.drivers.host import Host
 from warrener.cluster.drivers.installation import Installation
 from warrener.cluster.drivers.installations import Candidate
 from warrener.cluster.drivers.leftovers import STOP_TIMEOUT, Leftover
-from warrener.cluster.drivers.local import START_TIMEOUT, DrivenCluster
 from warrener.cluster.drivers.ports import ClusterPorts, NodePorts, layout
 from warrener.cluster.drivers.private_files import PrivateFiles, Record
 from warrener.cluster.drivers.processes import kill_marked
