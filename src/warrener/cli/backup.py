@@ -20,9 +20,11 @@ from warrener.cli.common import (
     folder_of,
     out,
     print_json,
+    say,
     shown,
 )
 from warrener.cli.long import INTERRUPTED, ask
+from warrener.cli.options import ReplaceFileOption
 from warrener.control.state_folder import StateFolder
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ def backup(
             show_default="the cluster's name and the time, here",
         ),
     ] = "",
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: ReplaceFileOption = False,
     with_secrets: Annotated[
         bool,
         typer.Option("--with-secrets", help="Also passwords, as they are. Encrypt the file."),
@@ -108,8 +110,8 @@ def backup(
     counted = [f"{number} {kind.replace('_', ' ')}" for kind, number in answer.counts.items()]
     if answer.settings:
         counted.append(f"{answer.settings} settings")
-    _say(f"Wrote {shown(path)}: {', '.join(counted) or 'no definitions'}")
-    _say(f"It does not hold: {'; '.join(answer.not_held)}.")
+    say(f"Wrote {shown(path)}: {', '.join(counted) or 'no definitions'}")
+    say(f"It does not hold: {'; '.join(answer.not_held)}.")
     _warn(answer, with_secrets, shown(path))
 
 
@@ -318,15 +320,11 @@ def _write_toml(document: "Document", path: Path, force: bool, as_json: bool) ->
     if as_json:
         print_json({"path": str(path.absolute()), "source": backup.description.source})
     else:
-        _say(f"Wrote {shown(path)}, as it was when the backup was made. Nothing else was done.")
+        say(f"Wrote {shown(path)}, as it was when the backup was made. Nothing else was done.")
 
 
 def _steps(number: int) -> str:
     return f"{number} step{'' if number == 1 else 's'}"
-
-
-def _say(text: str) -> None:
-    out().print(text, markup=False, soft_wrap=True)
 
 
 def _note(text: str) -> None:

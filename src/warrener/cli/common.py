@@ -72,6 +72,11 @@ def err() -> "Console":
     return _console(stderr=True)
 
 
+def say(text: str) -> None:
+    """A line of a result; nothing in it is taken for markup."""
+    out().print(text, markup=False, soft_wrap=True)
+
+
 def _console(*, stderr: bool) -> "Console":
     from rich.console import Console
 

@@ -16,6 +16,7 @@ from warrener.cli.common import (
     print_json,
 )
 from warrener.cli.long import ask
+from warrener.cli.options import EachStartTimeout, ForceOption
 from warrener.control.state_folder import StateFolder
 
 if TYPE_CHECKING:
@@ -41,12 +42,6 @@ AllOption = Annotated[
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Check it and say what would be done.")
-]
-TimeoutOption = Annotated[
-    float, typer.Option("--timeout", metavar="S", min=0.1, help="Seconds for each node's start.")
-]
-ForceOption = Annotated[
-    bool, typer.Option("--force", help="Even if queues lose their majority, or clients all nodes.")
 ]
 
 
@@ -156,7 +151,7 @@ def set_(
     ],
     yes: YesOption = False,
     dry_run: DryRunOption = False,
-    timeout: TimeoutOption = 120.0,
+    timeout: EachStartTimeout = 120.0,
     force: ForceOption = False,
     state: StateOption = None,
     as_json: JsonOption = False,
@@ -187,7 +182,7 @@ def set_config(
     ],
     yes: YesOption = False,
     dry_run: DryRunOption = False,
-    timeout: TimeoutOption = 120.0,
+    timeout: EachStartTimeout = 120.0,
     force: ForceOption = False,
     state: StateOption = None,
     as_json: JsonOption = False,
@@ -207,7 +202,7 @@ def unset(
     key: KeyArgument,
     yes: YesOption = False,
     dry_run: DryRunOption = False,
-    timeout: TimeoutOption = 120.0,
+    timeout: EachStartTimeout = 120.0,
     force: ForceOption = False,
     state: StateOption = None,
     as_json: JsonOption = False,

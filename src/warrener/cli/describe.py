@@ -18,10 +18,12 @@ from warrener.cli.common import (
     folder_of,
     out,
     print_json,
+    say,
     shown,
     with_state,
 )
 from warrener.cli.lifecycle import SPEC_FILE
+from warrener.cli.options import ReplaceFileOption
 from warrener.control.client import Client, NotRunning, Unresponsive
 from warrener.control.lock import holder_of
 from warrener.control.state_folder import StateFolder
@@ -70,7 +72,7 @@ def init(
             help="orders: nothing is lost. logs: throughput. realtime: latency.",
         ),
     ] = "orders",
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: ReplaceFileOption = False,
     from_cluster: Annotated[
         bool, typer.Option("--from-cluster", help="Of what the cluster that runs holds.")
     ] = False,
@@ -123,7 +125,7 @@ def init(
         print_json({"path": str(path.absolute()), "profile": profile})
         return
     given = "" if path == Path(SPEC_FILE) else f" -f {shown(path)}"
-    _say(f"Wrote {shown(path)} ({profile}). `warrener apply{given}` starts a cluster as it says.")
+    say(f"Wrote {shown(path)} ({profile}). `warrener apply{given}` starts a cluster as it says.")
 
 
 def validate(path: PathArgument = Path(SPEC_FILE), as_json: JsonOption = False) -> None:
@@ -245,7 +247,7 @@ def apply(
     elif todo:
         render_describe.applied(out(), answer)
         if answer.leaders is not None:
-            _say(f"{leaders.spread_told(folder, answer.leaders)}.")
+            say(f"{leaders.spread_told(folder, answer.leaders)}.")
     if todo or started:
         _tell_unlisted(answer.unlisted)
     _exit_if_unfinished(folder, answer)
@@ -392,7 +394,3 @@ def _tell_unlisted(unlisted: dict[str, list[str]]) -> None:
 
 def _steps(number: int) -> str:
     return f"{number} step{'' if number == 1 else 's'}"
-
-
-def _say(text: str) -> None:
-    out().print(text, markup=False, soft_wrap=True)

@@ -10,11 +10,12 @@ from warrener.cli.common import (
     StateOption,
     err,
     folder_of,
-    out,
     print_json,
+    say,
     with_state,
 )
 from warrener.cli.long import ask
+from warrener.cli.options import FitTimeout, ForceOption, MoveTimeout, NodeArgument, StartTimeout
 from warrener.facts.ids import short_name
 
 if TYPE_CHECKING:
@@ -26,10 +27,6 @@ app = typer.Typer(
     help="Take a node out of service and back, or restart it.",
 )
 
-NodeArgument = Annotated[str, typer.Argument(metavar="NODE", help="A node: n1 or n1@localhost.")]
-ForceOption = Annotated[
-    bool, typer.Option("--force", help="Even if queues lose their majority, or clients all nodes.")
-]
 BalanceOption = Annotated[
     bool,
     typer.Option("--no-balance", help="Leave the leaders of queues where they are afterwards."),
@@ -40,10 +37,7 @@ BalanceOption = Annotated[
 def drain(
     context: typer.Context,
     node: NodeArgument,
-    timeout: Annotated[
-        float,
-        typer.Option("--timeout", metavar="S", min=0.1, help="Seconds for moving the sessions."),
-    ] = 60.0,
+    timeout: MoveTimeout = 60.0,
     force: ForceOption = False,
     state: StateOption = None,
     as_json: JsonOption = False,
@@ -70,22 +64,19 @@ def drain(
     if as_json:
         print_json(answer)
     elif answer.already:
-        _say(f"{answer.node} is drained already")
+        say(f"{answer.node} is drained already")
     else:
-        _say(f"{answer.node} is drained: {moved(answer)}")
+        say(f"{answer.node} is drained: {moved(answer)}")
         if answer.note:
-            _say(answer.note)
-        _say(f"`{with_state(folder, f'warrener node revive {short_name(answer.node)}')}` undoes it")
+            say(answer.note)
+        say(f"`{with_state(folder, f'warrener node revive {short_name(answer.node)}')}` undoes it")
 
 
 @app.command("revive")
 def revive(
     context: typer.Context,
     node: NodeArgument,
-    timeout: Annotated[
-        float,
-        typer.Option("--timeout", metavar="S", min=0.1, help="Seconds until it has to be fit."),
-    ] = 30.0,
+    timeout: FitTimeout = 30.0,
     no_balance: BalanceOption = False,
     state: StateOption = None,
     as_json: JsonOption = False,
@@ -107,10 +98,10 @@ def revive(
     if as_json:
         print_json(answer)
     elif answer.already:
-        _say(f"{answer.node} is not drained, and fit")
+        say(f"{answer.node} is not drained, and fit")
     else:
-        _say(f"{answer.node} is fit again after {answer.seconds:.1f} s")
-        _say(leaders.spread_told(folder, answer.leaders))
+        say(f"{answer.node} is fit again after {answer.seconds:.1f} s")
+        say(leaders.spread_told(folder, answer.leaders))
     warn_not_online(answer.node, answer.not_online)
 
 
@@ -126,9 +117,7 @@ def restart(
             "is HAProxy that carries them.",
         ),
     ] = False,
-    timeout: Annotated[
-        float, typer.Option("--timeout", metavar="S", min=0.1, help="Seconds for its start.")
-    ] = 120.0,
+    timeout: StartTimeout = 120.0,
     force: ForceOption = False,
     no_balance: BalanceOption = False,
     state: StateOption = None,
@@ -155,11 +144,11 @@ def restart(
         print_json(answer)
     else:
         if answer.drained is not None and not answer.drained.already:
-            _say(f"Before: {moved(answer.drained)}")
-        _say(f"{answer.node} runs again after {answer.seconds:.1f} s, as process {answer.pid}")
+            say(f"Before: {moved(answer.drained)}")
+        say(f"{answer.node} runs again after {answer.seconds:.1f} s, as process {answer.pid}")
         command = with_state(folder, "warrener balance rebalance")
-        _say(f"`{command}` spreads the open sessions evenly again")
-        _say(leaders.spread_told(folder, answer.leaders))
+        say(f"`{command}` spreads the open sessions evenly again")
+        say(leaders.spread_told(folder, answer.leaders))
     warn_not_online(answer.node, answer.not_online)
 
 
@@ -192,7 +181,3 @@ def warn_not_online(node: str, queues: list[str]) -> None:
             markup=False,
             soft_wrap=True,
         )
-
-
-def _say(text: str) -> None:
-    out().print(text, markup=False, soft_wrap=True)

@@ -10,12 +10,13 @@ from warrener.cli.common import (
     StateOption,
     err,
     folder_of,
-    out,
     print_json,
+    say,
     with_state,
 )
 from warrener.cli.long import ask
-from warrener.cli.node import BalanceOption, NodeArgument, app, moved
+from warrener.cli.node import BalanceOption, app, moved
+from warrener.cli.options import LoseOption, MoveTimeout, NodeArgument, StartTimeout
 from warrener.control.state_folder import StateFolder
 from warrener.facts.replicas import Spread
 
@@ -35,9 +36,7 @@ def add(
             help="Queues that get a replica on it: an even share, those with too few, all, none.",
         ),
     ] = Spread.SHARE,
-    timeout: Annotated[
-        float, typer.Option("--timeout", metavar="S", min=0.1, help="Seconds for its start.")
-    ] = 120.0,
+    timeout: StartTimeout = 120.0,
     force: Annotated[bool, typer.Option("--force", help="Even if other nodes are down.")] = False,
     no_balance: BalanceOption = False,
     state: StateOption = None,
@@ -66,28 +65,23 @@ def add(
     if as_json:
         print_json(answer)
         return
-    _say(
+    say(
         f"{answer.node} is a node of the cluster, which has {answer.nodes} now; it took "
         f"{answer.seconds:.1f} s. It holds a replica of {_queues(answer.replicas)}"
     )
     if answer.stopped:
-        _say("Replicas were still to move when you stopped it; queues are as safe as before")
+        say("Replicas were still to move when you stopped it; queues are as safe as before")
     _warn(answer.failed)
     _advise(folder, "warrener balance rebalance", "spreads the open sessions over all nodes")
-    _say(leaders.spread_told(folder, answer.leaders))
+    say(leaders.spread_told(folder, answer.leaders))
 
 
 @app.command("remove")
 def remove(
     context: typer.Context,
     node: NodeArgument,
-    timeout: Annotated[
-        float,
-        typer.Option("--timeout", metavar="S", min=0.1, help="Seconds for moving the sessions."),
-    ] = 60.0,
-    force: Annotated[
-        bool, typer.Option("--force", help="Even if queues are lost with it, or less safe after.")
-    ] = False,
+    timeout: MoveTimeout = 60.0,
+    force: LoseOption = False,
     no_balance: BalanceOption = False,
     state: StateOption = None,
     as_json: JsonOption = False,
@@ -114,28 +108,26 @@ def remove(
     if as_json:
         print_json(answer)
         return
-    _say(
+    say(
         f"{answer.node} is removed; the cluster has {answer.nodes} node"
         f"{'' if answer.nodes == 1 else 's'} now. It took {answer.seconds:.1f} s"
     )
     if answer.drained is not None and not answer.drained.already:
-        _say(f"Before: {moved(answer.drained)}; {answer.moved} replicas got a successor")
+        say(f"Before: {moved(answer.drained)}; {answer.moved} replicas got a successor")
     if answer.thinned:
-        _say(f"With one replica less: {_names(answer.thinned)}")
+        say(f"With one replica less: {_names(answer.thinned)}")
     if answer.lost:
-        _say(f"Lost with it: {_names(answer.lost)}")
+        say(f"Lost with it: {_names(answer.lost)}")
     if answer.leaders is not None:
-        _say(leaders.spread_told(folder, answer.leaders))
-    _say("If warrener.toml says how many nodes there are: change it, or the next `up` adds one")
+        say(leaders.spread_told(folder, answer.leaders))
+    say("If warrener.toml says how many nodes there are: change it, or the next `up` adds one")
 
 
 @app.command("replace")
 def replace(
     context: typer.Context,
     node: NodeArgument,
-    timeout: Annotated[
-        float, typer.Option("--timeout", metavar="S", min=0.1, help="Seconds for its start.")
-    ] = 120.0,
+    timeout: StartTimeout = 120.0,
     force: Annotated[
         bool, typer.Option("--force", help="Even if it serves, or holds queues alone.")
     ] = False,
@@ -160,15 +152,15 @@ def replace(
     if as_json:
         print_json(answer)
         return
-    _say(
+    say(
         f"{answer.node} is made anew, as process {answer.pid}; it took {answer.seconds:.1f} s. It "
         f"holds a replica of {_queues(answer.replicas)}"
     )
     if answer.lost:
-        _say(f"Lost with its data: {_names(answer.lost)}")
+        say(f"Lost with its data: {_names(answer.lost)}")
     _warn(answer.failed)
     _advise(folder, "warrener balance rebalance", "spreads the open sessions over all nodes")
-    _say(leaders.spread_told(folder, answer.leaders))
+    say(leaders.spread_told(folder, answer.leaders))
 
 
 def _queues(number: int) -> str:
@@ -187,8 +179,4 @@ def _warn(failed: dict[str, str]) -> None:
 
 
 def _advise(folder: StateFolder, command: str, what: str) -> None:
-    _say(f"`{with_state(folder, command)}` {what}")
-
-
-def _say(text: str) -> None:
-    out().print(text, markup=False, soft_wrap=True)
+    say(f"`{with_state(folder, command)}` {what}")

@@ -12,12 +12,12 @@ from warrener.cli.common import (
     JsonOption,
     StateOption,
     folder_of,
-    out,
     print_json,
+    say,
     with_state,
 )
 from warrener.cli.long import ask
-from warrener.cli.node import ForceOption
+from warrener.cli.options import EachStartTimeout, ForceOption
 from warrener.control.state_folder import StateFolder
 from warrener.facts.ids import short_name
 
@@ -48,9 +48,7 @@ def rolling_upgrade(
             "--enable-feature-flags", help="At the end, the stable ones. There is no way back then."
         ),
     ] = False,
-    timeout: Annotated[
-        float, typer.Option("--timeout", metavar="S", min=0.1, help="Seconds for each start.")
-    ] = 120.0,
+    timeout: EachStartTimeout = 120.0,
     force: ForceOption = False,
     state: StateOption = None,
     as_json: JsonOption = False,
@@ -98,47 +96,43 @@ def rolling_upgrade(
 
 
 def _tell_plan(answer: "UpgradeAnswer") -> None:
-    _say(f"To RabbitMQ {answer.version} in {answer.to}:")
+    say(f"To RabbitMQ {answer.version} in {answer.to}:")
     for check in answer.checks:
         sign = "x" if check.problem else "ok"
         forced = " (--force passes over it)" if check.problem and check.forcible else ""
         told = f": {check.problem}{forced}" if check.problem else ""
-        _say(f"  {sign:>2}  {check.what}{told}")
+        say(f"  {sign:>2}  {check.what}{told}")
     for row in answer.nodes:
         how = {
             "to do": "drained, restarted with the new installation",
             "already": "runs it already",
         }.get(row.state, "left as it is")
-        _say(f"  {short_name(row.node)}  {row.version or '?'} in {row.installation}: {how}")
+        say(f"  {short_name(row.node)}  {row.version or '?'} in {row.installation}: {how}")
 
 
 def _tell_done(folder: StateFolder, answer: "UpgradeAnswer") -> None:
     done = [row for row in answer.nodes if row.state == "done"]
     if done:
         plural = "s" * (len(done) != 1)
-        _say(f"{len(done)} node{plural} upgraded in {answer.seconds:.0f} s:")
+        say(f"{len(done)} node{plural} upgraded in {answer.seconds:.0f} s:")
     else:
-        _say("Nothing to do: these nodes run it already.")
+        say("Nothing to do: these nodes run it already.")
     for row in answer.nodes:
-        _say(f"  {short_name(row.node)}  RabbitMQ {row.version} in {row.installation}")
+        say(f"  {short_name(row.node)}  RabbitMQ {row.version} in {row.installation}")
     if answer.mixed:
-        _say("Not all nodes run the same version yet; don't leave it so for long.")
+        say("Not all nodes run the same version yet; don't leave it so for long.")
         return
     if answer.flags_enabled:
-        _say(f"Feature flags enabled: {', '.join(answer.flags_enabled)}")
+        say(f"Feature flags enabled: {', '.join(answer.flags_enabled)}")
     if answer.flags_off:
-        _say(
+        say(
             f"Feature flags to be enabled once you are content with it (there is no way back "
             f"then): {', '.join(answer.flags_off)}. `rabbitmqctl enable_feature_flag all`, or this "
             f"command with --enable-feature-flags"
         )
     if not answer.described and all(row.installation == answer.to for row in answer.nodes):
-        _say(f'Put `rabbitmq = "{answer.to}"` under [cluster] in warrener.toml, so that it says so')
+        say(f'Put `rabbitmq = "{answer.to}"` under [cluster] in warrener.toml, so that it says so')
     if done:
         command = with_state(folder, "warrener balance rebalance")
-        _say(f"`{command}` spreads the open sessions evenly again")
-        _say(leaders.spread_told(folder, answer.leaders))
-
-
-def _say(text: str) -> None:
-    out().print(text, markup=False, soft_wrap=True)
+        say(f"`{command}` spreads the open sessions evenly again")
+        say(leaders.spread_told(folder, answer.leaders))

@@ -17,13 +17,21 @@ from warrener.cli.common import (
     StateOption,
     err,
     folder_of,
-    out,
     print_json,
+    say,
     with_state,
 )
 from warrener.cli.long import ask
-from warrener.cli.node import BalanceOption, ForceOption, NodeArgument, moved, warn_not_online
+from warrener.cli.node import BalanceOption, moved, warn_not_online
 from warrener.cli.node_membership import add
+from warrener.cli.options import (
+    EachStartTimeout,
+    FitTimeout,
+    ForceOption,
+    LoseOption,
+    MoveTimeout,
+    NodeArgument,
+)
 from warrener.control.client import Client
 from warrener.control.state_folder import StateFolder
 from warrener.facts.ids import short_name
@@ -46,10 +54,7 @@ def register(app: typer.Typer) -> None:
 def stop_app(
     context: typer.Context,
     node: NodeArgument,
-    timeout: Annotated[
-        float,
-        typer.Option("--timeout", metavar="S", min=0.1, help="Seconds for moving the sessions."),
-    ] = 60.0,
+    timeout: MoveTimeout = 60.0,
     force: ForceOption = False,
     state: StateOption = None,
     as_json: JsonOption = False,
@@ -69,18 +74,15 @@ def stop_app(
         print_json(answer)
         return
     if answer.drained is not None:
-        _say(f"Before: {moved(answer.drained)}")
+        say(f"Before: {moved(answer.drained)}")
     command = with_state(folder, f"warrener start-app {short_name(answer.node)}")
-    _say(f"RabbitMQ has stopped on {answer.node}; `{command}` starts it again")
+    say(f"RabbitMQ has stopped on {answer.node}; `{command}` starts it again")
 
 
 def start_app(
     context: typer.Context,
     node: NodeArgument,
-    timeout: Annotated[
-        float,
-        typer.Option("--timeout", metavar="S", min=0.1, help="Seconds until it has to be fit."),
-    ] = 60.0,
+    timeout: FitTimeout = 60.0,
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -96,16 +98,14 @@ def start_app(
     if as_json:
         print_json(answer)
     else:
-        _say(f"{answer.node} is fit again after {answer.seconds:.1f} s")
+        say(f"{answer.node} is fit again after {answer.seconds:.1f} s")
     warn_not_online(answer.node, answer.not_online)
 
 
 def forget_node(
     context: typer.Context,
     node: NodeArgument,
-    force: Annotated[
-        bool, typer.Option("--force", help="Even if queues are lost with it, or less safe after.")
-    ] = False,
+    force: LoseOption = False,
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -148,10 +148,10 @@ def cluster_status(
         print_json({"cluster": answer.cluster, "nodes": answer.nodes})
         return
     for title, lines in _told(answer):
-        _say(f"{title}\n")
+        say(f"{title}\n")
         for line in lines or ["(none)"]:
-            _say(f"  {line}")
-        _say("")
+            say(f"  {line}")
+        say("")
 
 
 def _told(answer: "StatusAnswer") -> list[tuple[str, list[str]]]:
@@ -212,9 +212,7 @@ def rolling_restart(
     nodes: Annotated[
         list[str] | None, typer.Argument(metavar="[NODE]...", help="All, if none is named.")
     ] = None,
-    timeout: Annotated[
-        float, typer.Option("--timeout", metavar="S", min=0.1, help="Seconds for each start.")
-    ] = 120.0,
+    timeout: EachStartTimeout = 120.0,
     force: ForceOption = False,
     no_balance: BalanceOption = False,
     state: StateOption = None,
@@ -264,10 +262,10 @@ def rolling_restart(
         return
     seconds = sum(answer.seconds for answer in answers)
     number = len(answers)
-    _say(f"{number} node{'' if number == 1 else 's'} restarted in {seconds:.0f} s")
+    say(f"{number} node{'' if number == 1 else 's'} restarted in {seconds:.0f} s")
     command = with_state(folder, "warrener balance rebalance")
-    _say(f"`{command}` spreads the open sessions evenly again")
-    _say(leaders.spread_told(folder, answers[-1].leaders))
+    say(f"`{command}` spreads the open sessions evenly again")
+    say(leaders.spread_told(folder, answers[-1].leaders))
 
 
 def _status(folder: StateFolder) -> "StatusAnswer":
@@ -275,7 +273,3 @@ def _status(folder: StateFolder) -> "StatusAnswer":
 
     with Client.connect(folder) as client:
         return client.call(STATUS, StatusRequest(queues=False))
-
-
-def _say(text: str) -> None:
-    out().print(text, markup=False, soft_wrap=True)
