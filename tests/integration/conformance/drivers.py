@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+from tests.integration.lan import lan, why_not
 from tests.integration.support import Place, balancer_place, eventually
 from tests.integration.warren import (
     Warren,
@@ -23,6 +25,7 @@ from tests.integration.warren import (
     listened_on,
     ports_of,
     processes_of,
+    running,
     warrener,
 )
 
@@ -47,12 +50,14 @@ USUAL = 5672
 @dataclass(frozen=True)
 class Running:
     """A cluster with Warrener before it. ``estate`` is what drives the nodes: the same, or, of an
-    attached one, somebody else's. ``refused``: commands, and a part of the reason."""
+    attached one, somebody else's. ``refused``: commands, and a part of the reason.
+    ``tick``: what net_ticktime is."""
 
     driver: str
     warren: Warren
     estate: Warren
     refused: Mapping[tuple[str, ...], str] = field(default_factory=dict)
+    tick: str = "60"
 
     @property
     def theirs(self) -> bool:
@@ -137,7 +142,20 @@ def attaching(
     assert_gone(state)
 
 
+@contextlib.contextmanager
+def ssh(estate: Estate, folder: Path) -> Iterator[Running]:
+    """A node on each of three hosts (network namespaces with an sshd each)."""
+    if why_not():
+        pytest.skip(why_not())
+    with lan(folder / "lan") as hosts, hosts.at_client():
+        file = folder / "hosts.toml"
+        file.write_text(hosts.description())
+        with running(folder / "cluster", "-f", str(file)) as warren:
+            yield Running("ssh", warren, warren, tick="4")
+
+
 DRIVERS: Mapping[str, Callable[[Estate, Path], AbstractContextManager[Running]]] = {
+    "ssh": ssh,
     "attached": attached,
     "local": local,
 }
