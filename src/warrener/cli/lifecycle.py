@@ -76,7 +76,7 @@ def up(
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Start a RabbitMQ cluster and its balancer on this machine.
+    """Start a RabbitMQ cluster and its balancer.
 
     In the foreground it stays until Ctrl-C, then stops everything. With -d
     it returns when the cluster is ready, and `warrener down` stops it.

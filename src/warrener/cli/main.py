@@ -43,13 +43,41 @@ _LATE_GROUPS: Final = {
 """Groups whose modules are only imported when they are called: they are slow to import."""
 
 
+_PANELS: Final = {
+    "Run": ("up", "down", "doctor"),
+    "Look": ("status", "url", "sessions", "explain", "events"),
+    "Describe": ("init", "validate", "diff", "apply", "backup", "restore"),
+    "Balance": ("balance", "leaders"),
+    "Maintain": ("node", "config", "tls", "rolling-restart", "rolling-upgrade"),
+    "RabbitMQ's own words": (
+        "cluster-status",
+        "join-cluster",
+        "forget-node",
+        "stop-app",
+        "start-app",
+        "list-configs",
+        "set-config",
+    ),
+    "Measure": ("bench",),
+}
+"""Where `warrener --help` lists what, in this order."""
+
+_PANEL_OF: Final = {name: panel for panel, names in _PANELS.items() for name in names}
+
+
 class _Commands(typer.core.TyperGroup):
     """The commands, and the late groups among them."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return [*super().list_commands(ctx), *_LATE_GROUPS]
+        return sorted([*super().list_commands(ctx), *_LATE_GROUPS], key=list(_PANEL_OF).index)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        found = self._get(ctx, cmd_name)
+        if found is not None:
+            found.rich_help_panel = _PANEL_OF[cmd_name]
+        return found
+
+    def _get(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in _LATE_GROUPS:
             return super().get_command(ctx, cmd_name)
         module, summary = _LATE_GROUPS[cmd_name]

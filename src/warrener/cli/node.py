@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
-    help="Take a node out of service and back, or restart it.",
+    help="Take a node out of service and back, restart, add, remove or replace one.",
 )
 
 BalanceOption = Annotated[
