@@ -207,7 +207,8 @@ def test_a_node_comes_on_another_host_and_goes(warren: Warren, hosts: Lan, file:
         assert row_of(warren, hosts.machines[3])["fit"]
         warren.ok("node", "remove", "n4")
         assert [row["name"][:2] for row in nodes_of(warren)] == ["n1", "n2", "n3"]
-        assert not list(hosts.machines[3].folder.glob("*/nodes/n4"))
+        assert folders_on(hosts.machines[3]) == []
+        assert not listens(hosts.machines[3], 20000), "its epmd"
     finally:
         file.write_text(hosts.description(more='name = "far"\n\n'))
 

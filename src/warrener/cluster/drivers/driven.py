@@ -302,6 +302,7 @@ class DrivenCluster(Running):
             await node.client.close()
         await host.remove_folder(files.folder)
         self._files.remove_node(files.folder)
+        await self._leave_host(name)
 
     async def _boot(
         self, nodes: Sequence[Node], expected: Sequence[NodeName], deadline: float

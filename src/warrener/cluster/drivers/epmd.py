@@ -38,7 +38,7 @@ class Epmd:
         folder: Path,
         log: Path,
     ) -> None:
-        self._host = host
+        self.host = host
         self._installation = installation
         self._port = port
         self._cluster_mark = cluster_mark
@@ -78,11 +78,11 @@ class Epmd:
 
     @property
     def _told(self) -> Path:
-        return self._host.told(self._host.path(self._log))
+        return self.host.told(self.host.path(self._log))
 
     async def _launch(self) -> None:
-        address, port = self._host.address, str(self._port)
-        self._child = await self._host.spawn(
+        address, port = self.host.address, str(self._port)
+        self._child = await self.host.spawn(
             "epmd",
             # In the foreground, so that it is ours to stop. It listens on loopback in any case.
             [str(self._installation.epmd), "-address", address, "-port", port],
@@ -93,7 +93,7 @@ class Epmd:
 
     async def _answers(self) -> bool:
         try:
-            _, writer = await asyncio.open_connection(self._host.address, self._port)
+            _, writer = await asyncio.open_connection(self.host.address, self._port)
         except OSError:
             return False
         writer.close()

@@ -187,6 +187,7 @@ class Running:
             return
         self._files.remove_node(node.files.folder)
         self._remember(joining=None)
+        await self._leave_host(name)
         self._progress(Progress(node.short, "is taken away again", failed=True))
 
     async def remove_node(self, name: NodeName) -> None:
@@ -204,6 +205,7 @@ class Running:
         await self._remove_all_of(node)
         members = [member for member in self._record_members() if member != name]
         self._remember(members=by_number(members), leaving=None)
+        await self._leave_host(name)
         self.spread(name)
         await self._share_anew()
 
@@ -214,6 +216,9 @@ class Running:
         except HostUnreachable as error:
             self._on_event(Event("node.not_cleared_away", node.name, detail={"error": str(error)}))
         self._files.remove_node(node.files.folder)
+
+    async def _leave_host(self, name: NodeName) -> None:
+        """What is there for a node that is no more, beside its files."""
 
     async def _leave(self, node: Node) -> None:
         works = self._works()

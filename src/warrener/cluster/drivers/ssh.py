@@ -305,6 +305,26 @@ class SshCluster(DrivenCluster):
             await epmd.start(self._on_event)
             self._epmds.append(epmd)
 
+    async def _leave_host(self, name: NodeName) -> None:
+        """Its epmd ends, the cluster's folder there goes, and the connection. A host that isn't
+        reached keeps them."""
+        assert self._record is not None
+        machine = self._machines.pop(name, None)
+        self._there.pop(name, None)
+        if machine is None:
+            return
+        try:
+            for epmd in [epmd for epmd in self._epmds if epmd.host is machine]:
+                self._epmds.remove(epmd)
+                await epmd.let_go()
+            await machine.kill_marked(machine.cluster)
+            await machine.remove_all()
+        except (HostUnreachable, OSError) as error:
+            self._on_event(Event("node.not_cleared_away", name, detail={"error": str(error)}))
+        finally:
+            await machine.connection.close()
+        self._remember(hosts=tuple(host for host in self._record.hosts if host.name != name))
+
     def _node_ports(self, name: NodeName) -> NodePorts:
         return self.ports.node(1)
 
