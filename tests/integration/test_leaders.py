@@ -51,7 +51,7 @@ class Load:
         through = target(balancer_place(warren))
         flows = tuple(Flow(queue, through, through, rate) for queue, rate in rates.items())
         self._spec = LoadSpec(
-            flows, window=200, prefetch=100, warmup=1, seconds=150, pace=0.02, moving=True
+            flows, window=200, prefetch=100, warmup=1, seconds=260, pace=0.02, moving=True
         )
         self._thread = threading.Thread(target=self._run)
 
