@@ -351,10 +351,12 @@ class _Run:
         )
 
     def drained(self) -> bool:
-        """Whether all that was published is confirmed and delivered."""
-        published = sum(p.published for p in self.publishers.values())
-        return published == sum(p.progress for p in self.publishers.values()) and published <= sum(
-            c.progress for c in self.consumers.values()
+        """Whether all that was published is confirmed and delivered, in each flow: what comes twice
+        in one says nothing of another."""
+        return all(
+            publisher.published == publisher.progress
+            and publisher.published <= self.consumers[flow].progress
+            for flow, publisher in self.publishers.items()
         )
 
     def close(self) -> None:
