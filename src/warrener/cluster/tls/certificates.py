@@ -235,7 +235,9 @@ def _generals(wanted: Wanted) -> list[x509.GeneralName]:
     (n1@10.0.0.1) for one, and compares it with names alone."""
     found = [_general(name) for name in wanted.names]
     if wanted.use is Use.NODE:
-        found += [x509.DNSName(str(one.value)) for one in found if isinstance(one, x509.IPAddress)]
+        addresses = [one.value for one in found if isinstance(one, x509.IPAddress)]
+        # This machine's nodes are called n1@localhost; loopback addresses are in no node's name.
+        found += [x509.DNSName(str(one)) for one in addresses if not one.is_loopback]
     return list(dict.fromkeys(found))
 
 

@@ -50,12 +50,22 @@ def test_what_a_certificate_says(authority: Identity, node: Identity) -> None:
     said = describe(node.certificate)
     assert said.subject == "CN=n1@localhost,O=Warrener"
     assert said.issuer == describe(authority.certificate).subject == "CN=orders CA,O=Warrener"
-    assert set(said.names) == set(NODE.names)
+    assert sorted(said.names) == sorted(NODE.names)
     assert (said.begins, said.ends) == (NOW - CLOCKS_DIFFER, NOW + CERTIFICATE_LIFE)
     assert not said.authority
     assert describe(authority.certificate).authority
     assert describe(authority.certificate).ends == NOW + AUTHORITY_LIFE
     assert len(said.sha256.split(":")) == 32
+
+
+def test_a_nodes_address_is_also_a_name(authority: Identity) -> None:
+    """As Erlang's distribution looks for it; loopback addresses are no node's name."""
+    wanted = Wanted("n1@10.0.0.1", Use.NODE, ("n1", "10.0.0.1", "localhost", "127.0.0.1"))
+    made = x509.load_pem_x509_certificate(make_certificate(authority, wanted, NOW).certificate)
+    found = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert found.get_values_for_type(x509.DNSName) == ["n1", "localhost", "10.0.0.1"]
+    addresses = map(str, found.get_values_for_type(x509.IPAddress))
+    assert list(addresses) == ["10.0.0.1", "127.0.0.1"]
 
 
 @pytest.mark.parametrize(
