@@ -37,36 +37,62 @@ class Standing:
         return "is being taken out" if self.leaving else ""
 
 
+@dataclass(frozen=True, slots=True)
+class Unwise:
+    """Why a node should stay. ``passes``: nothing is amiss but replicas that aren't online, on
+    nodes that run. They come by themselves after a restart, and RabbitMQ 3.10 tells it some seconds
+    late."""
+
+    why: str
+    passes: bool = False
+
+
 def why_unwise(
     node: NodeName,
     standings: Sequence[Standing],
     snapshot: ClusterSnapshot | None,
     kinds: Collection[str],
-) -> str:
-    """Why ``node`` should stay; empty if it may go. ``kinds`` are the types of queues that lose the
+) -> Unwise | None:
+    """Why ``node`` should stay; None if it may go. ``kinds`` are the types of queues that lose the
     node's replicas; ``snapshot`` is None if nobody told."""
     others = [standing for standing in standings if standing.name != node]
     if not any(not other.why_unfit and not other.away for other in others):
         states = "; ".join(
             f"{short_name(other.name)} {other.away or other.why_unfit}" for other in others
         )
-        return f"no other node could take its clients ({states or 'it is the only one'})"
+        return Unwise(f"no other node could take its clients ({states or 'it is the only one'})")
     if snapshot is None:
-        return "the cluster doesn't tell which queues would lose their majority"
+        return Unwise("the cluster doesn't tell which queues would lose their majority")
     away = {other.name for other in others if other.away}
-    lost = [queue for queue in snapshot.queues if queue.type in kinds and _loses(queue, node, away)]
+    concerned = [queue for queue in snapshot.queues if queue.type in kinds]
+    lost = [queue for queue in concerned if _loses(queue, node, away, queue.online)]
     if not lost:
-        return ""
-    because = " and ".join(f"{short_name(o.name)} {o.away}" for o in others if o.away)
-    return f"{named(lost)} would lose the majority" + (f", as {because}" if because else "")
+        return None
+    reasons = [f"{short_name(o.name)} {o.away}" for o in others if o.away]
+    offline = {name for queue in lost for name in _offline(queue)} - away
+    if offline:
+        where = " and ".join(map(short_name, sorted(offline)))
+        reasons.append(f"replicas on {where} are not online")
+    because = " and ".join(reasons)
+    return Unwise(
+        f"{named(lost)} would lose the majority" + (f", as {because}" if because else ""),
+        passes=not any(_loses(queue, node, away, ()) for queue in lost),
+    )
 
 
-def _loses(queue: QueueView, node: NodeName, away: Collection[NodeName]) -> bool:
-    """Whether half of its replicas or fewer would be left."""
+def _loses(
+    queue: QueueView, node: NodeName, away: Collection[NodeName], online: Collection[NodeName]
+) -> bool:
+    """Whether half of its replicas or fewer would be left. ``online``: empty if nobody tells, then
+    all are taken to be."""
     if node not in queue.members:
         return False
-    there = [name for name in queue.online or queue.members if name not in away]
+    there = [name for name in online or queue.members if name not in away]
     return node in there and 2 * (len(there) - 1) <= len(queue.members)
+
+
+def _offline(queue: QueueView) -> Sequence[NodeName]:
+    return [name for name in queue.members if queue.online and name not in queue.online]
 
 
 def named(queues: Sequence[QueueView]) -> str:
@@ -83,8 +109,4 @@ def named(queues: Sequence[QueueView]) -> str:
 
 def replicas_missing(node: NodeName, queues: Iterable[QueueView]) -> list[str]:
     """The replicated queues that have a replica on the node which isn't online."""
-    return [
-        queue.name
-        for queue in queues
-        if node in queue.members and queue.online and node not in queue.online
-    ]
+    return [queue.name for queue in queues if node in _offline(queue)]

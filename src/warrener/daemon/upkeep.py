@@ -44,7 +44,7 @@ from warrener.daemon import report
 from warrener.daemon.control_server import Call
 from warrener.daemon.errors import DaemonError
 from warrener.daemon.parts import Balancer
-from warrener.daemon.prudence import Standing, replicas_missing, why_unwise
+from warrener.daemon.prudence import Standing, Unwise, replicas_missing, why_unwise
 from warrener.daemon.report import DrivenNode
 from warrener.daemon.steps import Steps
 from warrener.daemon.works import Whole, Works
@@ -166,7 +166,7 @@ class Upkeep:
             return DrainAnswer(node=node, already=True)
         if not request.force:
             stops = () if self._why_no_maintenance() else _DRAIN_STOPS
-            await self.refuse_unwise(node, drained, stops, "drain it")
+            await self.refuse_unwise(node, drained, stops, "drain it", steps)
         result = await self.move_off(node, request.timeout, steps)
         answer = report.drain(await self.maintenance_on(node, result, steps))
         return msgspec.structs.replace(answer, note=self._why_no_maintenance())
@@ -275,7 +275,9 @@ class Upkeep:
                 drained = DrainAnswer(node=node, already=True) if request.drain else None
             else:
                 if not request.force:
-                    await self.refuse_unwise(node, in_maintenance, _RESTART_STOPS, "restart it")
+                    await self.refuse_unwise(
+                        node, in_maintenance, _RESTART_STOPS, "restart it", steps
+                    )
                 if request.drain:
                     result = await self.move_off(node, DrainRequest(node).timeout, steps)
                     drained = report.drain(await self.maintenance_on(node, result, steps))
@@ -312,7 +314,7 @@ class Upkeep:
         if not self.why_broken(node):
             in_maintenance = await self.drained_nodes()
             if not request.force and node not in in_maintenance:
-                await self.refuse_unwise(node, in_maintenance, _RESTART_STOPS, "stop it")
+                await self.refuse_unwise(node, in_maintenance, _RESTART_STOPS, "stop it", steps)
             drained = report.drain(await self.move_off(node, request.timeout, steps))
         try:
             with self._service.tell_also(about(node, steps)):
@@ -412,8 +414,29 @@ class Upkeep:
             return frozenset(row.name for row in self._service.cluster.nodes() if row.drained)
 
     async def refuse_unwise(
-        self, node: NodeName, drained: frozenset[NodeName], kinds: Sequence[str], verb: str
+        self,
+        node: NodeName,
+        drained: frozenset[NodeName],
+        kinds: Sequence[str],
+        verb: str,
+        steps: Steps,
     ) -> None:
+        """Replicas that aren't online yet are waited for: another node may have just started."""
+        deadline = self._service.monotonic() + REPLICAS_TIMEOUT
+        while unwise := await self._why_unwise(node, drained, kinds):
+            if not unwise.passes or self._service.monotonic() > deadline:
+                raise Refused(
+                    Refusal.UNWISE,
+                    f"{node} should stay: {unwise.why}. With --force I {verb} all the same",
+                )
+            if steps.abandoned.is_set():
+                raise Refused(Refusal.CALLED_OFF, f"called off before anything was done to {node}")
+            steps.say(short_name(node), "waits for replicas on other nodes")
+            await asyncio.sleep(LOOK)
+
+    async def _why_unwise(
+        self, node: NodeName, drained: frozenset[NodeName], kinds: Sequence[str]
+    ) -> Unwise | None:
         snapshot = await self.look()
         began_before = self._works.begun_before(node)
         runs = {view.name: view.running for view in snapshot.nodes} if snapshot else {}
@@ -427,11 +450,7 @@ class Upkeep:
             )
             for row in self._service.cluster.nodes()
         ]
-        why = why_unwise(node, standings, snapshot, kinds)
-        if why:
-            raise Refused(
-                Refusal.UNWISE, f"{node} should stay: {why}. With --force I {verb} all the same"
-            )
+        return why_unwise(node, standings, snapshot, kinds)
 
     async def look(self) -> ClusterSnapshot | None:
         try:

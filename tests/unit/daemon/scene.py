@@ -65,6 +65,7 @@ class FakeCluster:
 
     def __init__(self, story: list[str]) -> None:
         self.story = story
+        self.looks = 0
         self.clients: list[ManagementClient] = []
         self.more_plugins: frozenset[str] = frozenset()
         self.start_with: Callable[[], Awaitable[None]] = self._at_once
@@ -298,6 +299,7 @@ class FakeCluster:
         return {}
 
     async def look(self, *, whole: bool = False) -> ClusterSnapshot:
+        self.looks += 1
         if self.look_error is not None:
             raise self.look_error
         nodes = tuple(

@@ -36,7 +36,8 @@ def unwise(
     *queues: QueueView,
     kinds: tuple[str, ...] = ("quorum",),
 ) -> str:
-    return why_unwise(node, standings, seen(*queues), kinds)
+    found = why_unwise(node, standings, seen(*queues), kinds)
+    return found.why if found else ""
 
 
 def test_one_of_three_may_go() -> None:
@@ -59,8 +60,23 @@ def test_with_another_one_away_the_majority_would_be_lost(other: Standing, word:
 
 def test_a_replica_that_is_not_online_counts_as_lost_although_its_node_runs() -> None:
     queue = quorum("q", N1, N2, N3, online=(N2, N3))
-    assert unwise(N2, THREE, queue) == "1 quorum queue (q) would lose the majority"
+    assert unwise(N2, THREE, queue) == (
+        "1 quorum queue (q) would lose the majority, as replicas on n1 are not online"
+    )
     assert unwise(N1, THREE, queue) == ""
+
+
+def test_only_replicas_that_are_not_online_pass_by_themselves() -> None:
+    late = seen(quorum("q", N1, N2, N3, online=(N2, N3)))
+    found = why_unwise(N2, THREE, late, ("quorum",))
+    assert found is not None
+    assert found.passes
+    # A node that is away doesn't come back by waiting, whatever else is late.
+    away = [standing(N1, drained=True), standing(N2), standing(N3)]
+    for snapshot in (late, seen(quorum("q", N1, N2, N3)), None):
+        found = why_unwise(N2, away, snapshot, ("quorum",))
+        assert found is not None
+        assert not found.passes
 
 
 def test_queues_without_a_replica_there_do_not_matter() -> None:
@@ -111,7 +127,9 @@ def test_the_last_fit_node_stays() -> None:
 
 
 def test_nobody_tells_about_queues() -> None:
-    assert "doesn't tell" in why_unwise(N2, THREE, None, ("quorum",))
+    found = why_unwise(N2, THREE, None, ("quorum",))
+    assert found is not None
+    assert "doesn't tell" in found.why
 
 
 def test_replicas_that_are_not_online() -> None:

@@ -129,6 +129,34 @@ async def test_nothing_is_begun_that_would_cost_a_majority(scene: Scene) -> None
         assert answer.moved == 3
 
 
+async def test_replicas_that_are_about_to_come_are_waited_for(scene: Scene) -> None:
+    """Another node has just started: RabbitMQ tells its replicas' state some seconds late."""
+    late = QueueView("/", "jobs", "quorum", N2, (N1, N2, N3), (N2, N3))
+    async with scene.running():
+        scene.cluster.queues = (late,)
+        asking = asyncio.create_task(ask(scene.folder, ops.DRAIN, DRAIN))
+        looks = scene.cluster.looks
+        await until(lambda: scene.cluster.looks > looks + 3)
+        assert scene.story == []
+        scene.cluster.queues = (QUORUM,)
+        *lines, answer = await asking
+        assert answer.moved == 3
+        assert ops.ProgressLine("n2", "waits for replicas on other nodes") in lines
+
+
+async def test_replicas_that_do_not_come_keep_the_node(scene: Scene) -> None:
+    async with scene.running():
+        scene.cluster.queues = (QueueView("/", "jobs", "quorum", N2, (N1, N2, N3), (N2, N3)),)
+        asking = asyncio.create_task(refusal(scene, ops.DRAIN, DRAIN))
+        looks = scene.cluster.looks
+        await until(lambda: scene.cluster.looks > looks + 3)
+        scene.now += upkeep.REPLICAS_TIMEOUT + 1
+        refused = await asking
+        assert refused.refusal is Refusal.UNWISE
+        assert "as replicas on n1 are not online" in refused.message
+        assert scene.story == []
+
+
 async def test_the_last_fit_node_is_kept(scene: Scene) -> None:
     async with scene.running() as balancer:
         balancer.unfit = {N1: Unfit.HANGS, N3: Unfit.REFUSES}

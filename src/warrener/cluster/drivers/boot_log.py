@@ -8,11 +8,13 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+WAITS_FOR_TABLES: Final = "waiting for the other nodes' tables"
+
 _STAGES: Final = (
     ("Starting RabbitMQ", "starting RabbitMQ"),
     ("Running boot step pre_boot", "running boot steps"),
     ("peer discovery", "looking for the other nodes"),
-    ("Waiting for Mnesia tables", "waiting for the other nodes' tables"),
+    ("Waiting for Mnesia tables", WAITS_FOR_TABLES),
     ("Waiting for Khepri leader", "waiting for the other nodes"),
     ("Running boot step recovery", "recovering queues"),
     ("Running boot step networking", "opening listeners"),

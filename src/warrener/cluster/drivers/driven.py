@@ -50,6 +50,7 @@ from warrener.cluster.drivers.private_files import (
 )
 from warrener.cluster.drivers.processes import Child, mark
 from warrener.cluster.drivers.running import Running, finish
+from warrener.cluster.drivers.survivors import going_on_without
 from warrener.cluster.drivers.upkeep import Upkeep
 from warrener.cluster.errors import (
     BootFailed,
@@ -255,7 +256,8 @@ class DrivenCluster(Running):
         serving = list(plan.known)
         new = list(plan.new)
         if plan.known:
-            await self._boot([self._nodes[name] for name in plan.known], plan.known, deadline)
+            nodes = [self._nodes[name] for name in plan.known]
+            await self._boot(nodes, plan.known, deadline, without=(*plan.lost, *plan.gone))
             for name in plan.uncertain:
                 if name != plan.leaving and await self._turned_out_well(name, serving):
                     serving.append(name)
@@ -305,16 +307,26 @@ class DrivenCluster(Running):
         await self._leave_host(name)
 
     async def _boot(
-        self, nodes: Sequence[Node], expected: Sequence[NodeName], deadline: float
+        self,
+        nodes: Sequence[Node],
+        expected: Sequence[NodeName],
+        deadline: float,
+        without: Sequence[NodeName] = (),
     ) -> None:
-        """All at once. What they exchange while they boot can cross, and one of them ends on it
-        (RabbitMQ 3.10: it asks a node to enable a feature flag which that one doesn't know yet);
-        so a node that ends by itself gets a second try, as a service manager would give it."""
+        """All at once, ``without`` those that have no data any more. What they exchange while they
+        boot can cross, and one of them ends on it (RabbitMQ 3.10: it asks a node to enable a
+        feature flag which that one doesn't know yet); so a node that ends by itself gets a second
+        try, as a service manager would give it."""
         for node in nodes:
             await node.launch()
         limit = max(1.0, deadline - asyncio.get_running_loop().time())
         tries = 2 if len(expected) > 1 else 1
-        await _all([self._come_up(node, expected, limit, tries) for node in nodes])
+        coming = _all([self._come_up(node, expected, limit, tries) for node in nodes])
+        if not without:
+            return await coming
+        ask = self._works().evaluate_on
+        async with going_on_without(without, nodes, ask, self._progress, self._on_event):
+            await coming
 
     async def _come_up(
         self, node: Node, expected: Sequence[NodeName], limit: float, tries: int

@@ -81,6 +81,7 @@ class Node:
         self.files = files
         self.client = client
         self.state = NodeState.STOPPED
+        self.stage = ""  # of its boot, as its log says; see boot_log
         self.drained = False
         self.environment = environment
         self._verify = verify
@@ -138,6 +139,7 @@ class Node:
         try:
             await self.host.deliver(self.files)
             self._log_offset = (await self.host.tail(self.files.log, 0, 0))[0]
+            self.stage = ""
             self._child = await self.host.spawn(
                 self.short,
                 [str(self.server)],
@@ -190,18 +192,17 @@ class Node:
         )
 
     async def _until_serving(self, members: Sequence[NodeName]) -> None:
-        shown = ""
         is_up = False
         asked = -_ASK_EVERY
         loop = asyncio.get_running_loop()
         while True:
             now_at = stage((await self._new_log())[1])
-            if now_at and now_at != shown:
-                shown = now_at
+            if now_at and now_at != self.stage:
+                self.stage = now_at
                 self._progress(Progress(self.short, now_at))
             # Before the log says so there is mostly nobody to ask, and a booting node has better
             # things to do; but the log is no interface, so it is asked now and then all the same.
-            if shown == "started" or loop.time() - asked >= _ASK_EVERY:
+            if self.stage == "started" or loop.time() - asked >= _ASK_EVERY:
                 asked = loop.time()
                 running = await self._running_members()
                 if running is not None and not is_up:

@@ -347,9 +347,13 @@ class Upkeep:
         able.sort(key=lambda node: node.name == without)
         if not able:
             raise NotRunning("no node runs")
-        return await self._tool(able[0], "rabbitmqctl", "-q", "eval", text)
+        return await self.evaluate_on(able[0], text)
 
     # -- tools
+
+    async def evaluate_on(self, node: Node, text: str) -> str:
+        """The same of this node, whose Erlang VM has to run. Raises ToolFailed."""
+        return await self._tool(node, "rabbitmqctl", "-q", "eval", text)
 
     async def evaluate(self, node: Node, script: Path) -> str:
         """What Erlang expressions in a file come to, on a node that runs, as the tool prints it.
