@@ -1,0 +1,88 @@
+"""What goes through a cluster, and on which hosts its parts are. Values only."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from warrener.facts.ids import NodeName
+from warrener.planner.costs import QueueType
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLoad:
+    """One queue. Rates in 1/s; ``body``: mean bytes; ``ready`` and ``unacked``: mean numbers over
+    the time that was looked at. ``entering`` and ``leaving``: the part of what is published and
+    delivered through a node that isn't the leader's, by that node.
+
+    ``service_time``: s that a consumer takes for one message, None if it isn't known.
+    """
+
+    vhost: str
+    name: str
+    type: QueueType
+    leader: NodeName | None
+    members: tuple[NodeName, ...]
+    published: float
+    delivered: float
+    acked: float
+    body: float = 0.0
+    consumers: int = 0
+    prefetch: int = 0  # of a consumer; 0: no limit
+    ready: float = 0.0
+    unacked: float = 0.0
+    service_time: float | None = None
+    entering: tuple[tuple[NodeName, float], ...] = ()
+    leaving: tuple[tuple[NodeName, float], ...] = ()
+
+    @property
+    def full_name(self) -> str:
+        """As it is said: without the default virtual host."""
+        return self.name if self.vhost == "/" else f"{self.vhost}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLoad:
+    """One node. ``cpu``: cores it uses, None if nobody tells. Memory in bytes."""
+
+    name: NodeName
+    host: str
+    running: bool = True
+    cpu: float | None = None
+    mem_used: int = 0
+    mem_limit: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HostLoad:
+    """A machine. ``others``: cores used there by what is neither a node nor the balancer nor a
+    client of this cluster."""
+
+    name: str
+    cores: int
+    others: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A cluster at work. ``through_balancer``: messages that pass the balancer, 1/s both ways;
+    ``clients_on``: the host where the clients run, empty if on none of these."""
+
+    nodes: tuple[NodeLoad, ...]
+    hosts: tuple[HostLoad, ...]
+    queues: tuple[QueueLoad, ...]
+    balancer_host: str = ""
+    through_balancer: float = 0.0
+    clients_on: str = ""
+    warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def published(self) -> float:
+        """Messages a second that come in."""
+        return sum(queue.published for queue in self.queues)
+
+    def node(self, name: NodeName) -> NodeLoad | None:
+        """The one of that name."""
+        return next((node for node in self.nodes if node.name == name), None)
+
+    def running(self) -> Sequence[NodeLoad]:
+        """The nodes that serve."""
+        return [node for node in self.nodes if node.running]
