@@ -1,10 +1,10 @@
 """What a cluster can carry: measured costs and a measured load, put into the models.
 
-    costs.py        what a message costs, by type of queue and by what is done with it; a queue's limit
+    costs.py        what a message costs, by type of queue and by what is done with it
     load.py         what goes through a cluster just now, and on which hosts
     resources.py    how busy every part is, and how much more of the same it takes
     outlook.py      the whole answer: parts, queues, the first thing that breaks
 
-Pure: nothing here asks a cluster. Units everywhere: rates in 1/s, times in s, CPU in cores (one core
-busy all the time is 1), sizes in bytes.
+Pure: nothing here asks a cluster. Units everywhere: rates in 1/s, times in s, CPU in cores (one
+that is busy all the time is 1), sizes in bytes.
 """
