@@ -75,11 +75,12 @@ class QueueOutlook:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What is left with one node gone. ``breaks_at``: times the present load; ``stopped``: queues
-    that nobody serves then."""
+    """What is left with one node gone. ``breaks_at``: times the present load of those that are
+    still served, which makes ``capacity`` messages/s; ``stopped``: queues that nobody serves."""
 
     node: NodeName
     breaks_at: float
+    capacity: float
     first: Part | None
     stopped: tuple[str, ...]
 
@@ -154,6 +155,7 @@ def _memory_alarm(queue: QueueLoad, growth: float, load: Load) -> float | None:
 def _loss(name: NodeName, load: Load, calibration: Calibration) -> Loss:
     left, stopped = without_node(load, name)
     if not left.running():
-        return Loss(name, 0.0, None, tuple(queue.full_name for queue in load.queues))
+        return Loss(name, 0.0, 0.0, None, tuple(queue.full_name for queue in load.queues))
     reckoned = reckon(left, calibration)
-    return Loss(name, reckoned.breaks_at, reckoned.first, stopped)
+    capacity = left.published * reckoned.breaks_at if left.published > 0 else 0.0
+    return Loss(name, reckoned.breaks_at, capacity, reckoned.first, stopped)

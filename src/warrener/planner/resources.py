@@ -96,6 +96,10 @@ class Reckoned:
         """How many times the present load the whole takes."""
         return self.first.breaks_at if self.first is not None else math.inf
 
+    def node(self, name: NodeName) -> Part | None:
+        """The CPU of that node; None if it doesn't run."""
+        return self.part(PartKind.NODE, short_name(name))
+
     def part(self, kind: PartKind, name: str) -> Part | None:
         """The one of that kind and name."""
         return next((part for part in self.parts if (part.kind, part.name) == (kind, name)), None)
