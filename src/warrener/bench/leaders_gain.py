@@ -5,8 +5,8 @@
 Sixty quorum queues whose rates differ a lot (Zipf, exponent 1), twenty led by each node, which is
 even for RabbitMQ's own `rabbitmq-queues rebalance`; but the busy ones are all on one node. Then
 `warrener leaders balance` moves what it wants to, once. From then on both placements are measured
-in turn, another one first in each round, on queues made anew. Every flow is offered more than its
-share of what can be carried, in proportion to its rate, with confirms and a window.
+in turn, another one first in each round, on queues made anew. What is offered in all is nine
+tenths (``--offered``) of what the nodes carried with the queues dealt out to them in turn.
 
 Each node has so many cores and no more (see ``cores``), as if on a host of its own: on one machine
 without that a busy node takes what the others leave, and there is nothing to gain.
@@ -31,7 +31,7 @@ from warrener.bench.topology import declare, delete
 from warrener.bench.wire import BenchError
 
 QUEUES: Final = 60
-_OFFERED: Final = 60_000.0  # messages a second in all; a few thousand get through
+_TOO_MUCH: Final = 100_000.0  # messages a second; a few thousand get through
 _KNOWN: Final = 60.0  # s for all leaders to be seen
 _SAMPLE: Final = 10.0
 
@@ -51,12 +51,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--node-cores", type=float, default=0.4)
+    parser.add_argument("--offered", type=float, default=0.9, metavar="SHARE")
     parser.add_argument("--json", type=Path, default=None, metavar="FILE")
     options = parser.parse_args()
     with temporary_stand(3) as stand:
         pids = {node.short: node.pid for node in stand.nodes if node.pid is not None}
         with limited(pids, options.node_cores):
-            samples, told = _run(stand, options.rounds, options.seconds)
+            offered = options.offered * _capacity(stand, options.seconds)
+            _say(f"offered: {offered:,.0f} msg/s")
+            samples, told = _run(stand, options.rounds, options.seconds, offered)
     by = {name: [s.rate for s in samples if s.placement == name] for name in ("count", "load")}
     for name, rates in by.items():
         _say(
@@ -67,14 +70,26 @@ def main() -> None:
         f"by load / by count: {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
     )
     if options.json is not None:
-        document = {"balance": told, "samples": [asdict(sample) for sample in samples]}
+        document = {
+            "offered": offered,
+            "balance": told,
+            "samples": [asdict(sample) for sample in samples],
+        }
         options.json.write_text(json.dumps(document, indent=2) + "\n")
 
 
-def _run(stand: Stand, rounds: int, seconds: float) -> tuple[list[Sample], dict[str, Any]]:
+def _capacity(stand: Stand, seconds: float) -> float:
+    """What gets through with the queues dealt out in turn, however much is offered."""
+    _place(stand, {f"q{number:02}": number % 3 for number in range(QUEUES)})
+    return _load(stand, seconds, _TOO_MUCH).rate
+
+
+def _run(
+    stand: Stand, rounds: int, seconds: float, offered: float
+) -> tuple[list[Sample], dict[str, Any]]:
     by_count = {f"q{number:02}": number // (QUEUES // 3) for number in range(QUEUES)}
     _place(stand, by_count)
-    told = _balance(stand, seconds)
+    told = _balance(stand, seconds, offered)
     names = [node.name for node in stand.nodes]
     by_load = {queue: names.index(leader) for queue, leader in stand.leaders().items()}
     _say(
@@ -86,7 +101,7 @@ def _run(stand: Stand, rounds: int, seconds: float) -> tuple[list[Sample], dict[
         order = [("count", by_count), ("load", by_load)]
         for name, placement in order if number % 2 else reversed(order):
             _place(stand, placement)
-            rate = _load(stand, seconds).rate
+            rate = _load(stand, seconds, offered).rate
             samples.append(Sample(number + 1, name, rate))
             _say(f"round {number + 1}: even by {name}: {rate:,.0f} msg/s")
     return samples, told
@@ -106,32 +121,32 @@ def _place(stand: Stand, placement: Mapping[str, int]) -> None:
         time.sleep(0.5)
 
 
-def _spec(stand: Stand, seconds: float, *, moving: bool = False) -> LoadSpec:
+def _spec(stand: Stand, seconds: float, offered: float, *, moving: bool = False) -> LoadSpec:
     total = sum(1 / (number + 1) for number in range(QUEUES))
     flows = tuple(
         Flow(
             f"q{number:02}",
             stand.balancer,
             stand.balancer,
-            rate=_OFFERED / (number + 1) / total,
+            rate=offered / (number + 1) / total,
         )
         for number in range(QUEUES)
     )
     return LoadSpec(flows, seconds=seconds, warmup=2.0, window=100, prefetch=100, moving=moving)
 
 
-def _load(stand: Stand, seconds: float) -> LoadResult:
-    return measure(_spec(stand, seconds), LoadResult, timeout=seconds + 120)
+def _load(stand: Stand, seconds: float, offered: float) -> LoadResult:
+    return measure(_spec(stand, seconds, offered), LoadResult, timeout=seconds + 120)
 
 
-def _balance(stand: Stand, seconds: float) -> dict[str, Any]:
+def _balance(stand: Stand, seconds: float, offered: float) -> dict[str, Any]:
     """`warrener leaders balance` while the load goes on."""
     lasts = 4 * _SAMPLE + seconds
     problems: list[Exception] = []
 
     def work() -> None:
         try:
-            measure(_spec(stand, lasts, moving=True), LoadResult, timeout=lasts + 120)
+            measure(_spec(stand, lasts, offered, moving=True), LoadResult, timeout=lasts + 120)
         except BenchError as error:
             problems.append(error)
 
