@@ -20,6 +20,9 @@ from warrener.facts.ids import NodeName
 
 PROGRAM: Final = "erl_call"
 
+NOT_THERE: Final = frozenset({126, 127})
+"""What a shell says of a program that it can't run."""
+
 _SCRIPT: Final = 'exec "$0" -r "$1" "$2" -e <<END_OF_EXPRESSION\n$3\nEND_OF_EXPRESSION\n'
 """A here-document and not a pipe: nothing is left when the one process is killed."""
 

@@ -25,13 +25,8 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import structlog
-
-from warrener.cluster.drivers import erl_call, leadership
-from warrener.cluster.drivers.host import Host
+from warrener.cluster.drivers import leadership
 from warrener.cluster.drivers.node import Node
-from warrener.cluster.drivers.node_config import tool_environment
-from warrener.cluster.drivers.processes import mark
 from warrener.cluster.drivers.tools import MAINTENANCE, drained_in, nodes_in_maintenance, run_tool
 from warrener.cluster.errors import (
     ClusterError,
@@ -73,17 +68,12 @@ HAND_OVER: Final = """
 """Spreads what the node leads over the members that run and aren't drained. On 3.10.8 three queues
 take some milliseconds, and the answer is a list of ``{migrated,n1@localhost}``."""
 
-_NOT_THERE: Final = frozenset({126, 127})
-"""What a shell says of a program that it can't run."""
-
 _OPEN_WITHIN: Final = 2.0
 _OPEN_POLL: Final = 0.1
 _FORGET_TRIES: Final = 3
 _FORGET_PAUSE: Final = 1.0
 
 _T = TypeVar("_T")
-
-log = structlog.get_logger(__name__)
 
 
 class Upkeep:
@@ -96,7 +86,6 @@ class Upkeep:
     ) -> None:
         self._nodes = nodes
         self._progress = progress
-        self._slow_hosts: list[Host] = []  # without erl_call
         self._busy: dict[NodeName, tuple[str, asyncio.Task[None]]] = {}
         self._ended = False
 
@@ -160,10 +149,9 @@ class Upkeep:
 
     async def _maintain(self, node: Node, what: str) -> None:
         """``rabbitmq-upgrade drain`` or ``revive``, or what these have the node do."""
-        if self._has_erl_call(node):
-            printed = await self._run_erl_call(node, f"rabbit_maintenance:{what}().", TOOL_TIMEOUT)
-            if (printed or "").strip() == "ok":
-                return
+        printed = await node.evaluate(f"rabbit_maintenance:{what}().", TOOL_TIMEOUT)
+        if printed == "ok":
+            return
         await self._tool(node, "rabbitmq-upgrade", what)
 
     # -- RabbitMQ inside its Erlang VM
@@ -192,11 +180,9 @@ class Upkeep:
         asked = next((node for node in self._nodes.values() if self._answers(node)), None)
         if asked is None:
             raise NotRunning("no node runs that could be asked which are in maintenance mode")
-        if self._has_erl_call(asked):
-            printed = await self._run_erl_call(asked, MAINTENANCE, ASK_TIMEOUT)
-            drained = drained_in(printed or "")
-            if drained is not None:
-                return frozenset(name for name in self._nodes if name in drained)
+        drained = drained_in(await asked.evaluate(MAINTENANCE, ASK_TIMEOUT) or "")
+        if drained is not None:
+            return frozenset(name for name in self._nodes if name in drained)
         words = ("-q", "cluster_status", "--formatter=json", "--timeout", f"{ASK_TIMEOUT:g}")
         text = await self._tool(asked, "rabbitmq-diagnostics", *words, timeout=ASK_TIMEOUT)
         try:
@@ -380,36 +366,10 @@ class Upkeep:
         What fails the quick way is said once more to RabbitMQ's tool, which tells why; all that is
         evaluated may be said twice.
         """
-        if self._has_erl_call(node):
-            printed = await self._run_erl_call(node, text, TOOL_TIMEOUT)
-            if printed is not None:
-                return printed
+        printed = await node.evaluate(text, TOOL_TIMEOUT)
+        if printed is not None:
+            return printed
         return await self._tool(node, "rabbitmqctl", "-q", "eval", text)
-
-    def _has_erl_call(self, node: Node) -> bool:
-        return erl_call.can_reach(node.environment) and node.host not in self._slow_hosts
-
-    async def _run_erl_call(self, node: Node, text: str, timeout: float) -> str | None:
-        """None if it gave no answer."""
-        try:
-            ran = await node.host.run(
-                erl_call.command(node.name, text),
-                environment=self._tool_environment(node),
-                folder=node.files.folder,
-                output=node.files.logs / f"{erl_call.PROGRAM}.log",
-                timeout=timeout,
-            )
-        except OSError as error:
-            log.warning("erl_call_failed", node=node.name, error=str(error))
-            return None
-        if ran.returncode is None:
-            raise ToolFailed(
-                f"{node.short} had not answered after {timeout:g} s",
-                node.host.told(node.host.path(node.files.logs / f"{erl_call.PROGRAM}.log")),
-            )
-        if ran.returncode in _NOT_THERE:
-            self._slow_hosts.append(node.host)
-        return erl_call.answer(ran.text) if ran.returncode == 0 else None
 
     async def evaluate(self, node: Node, script: Path) -> str:
         """What Erlang expressions in a file come to, on a node that runs, as the tool prints it.
@@ -430,14 +390,11 @@ class Upkeep:
             node.server.parent / name,
             ("-n", node.name, *arguments),
             name=node.short,
-            environment=self._tool_environment(node),
+            environment=node.tool_environment(),
             folder=node.files.folder,
             output=node.files.logs / f"{name}.log",
             timeout=timeout,
         )
-
-    def _tool_environment(self, node: Node) -> dict[str, str]:
-        return tool_environment(node.environment, mark(node.cluster_mark, f"{node.short}-tool"))
 
 
 async def _state(node: Node, port: int) -> str:
