@@ -40,6 +40,7 @@ from warrener.facts.settings import PolicyName
 from warrener.facts.snapshot import ClusterSnapshot, NodeView, QueueView
 from warrener.facts.tls import TlsSettings
 from warrener.management.client import ManagementClient
+from warrener.management.metrics import MetricsPlace
 
 N1, N2, N3 = (NodeName(f"n{number}@localhost") for number in (1, 2, 3))
 
@@ -149,6 +150,9 @@ class FakeCluster:
             raise
         self.drained.discard(name)
         self.change(name, state=NodeState.RUNNING, pid=8)
+
+    def metrics_places(self) -> Sequence[MetricsPlace]:
+        return ()
 
     async def measure_rates(self, seconds: float) -> RateSample:
         self.story.append(f"measures for {seconds:g} s")
