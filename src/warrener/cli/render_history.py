@@ -55,16 +55,16 @@ def show(console: Console, answer: HistoryAnswer) -> None:
 
 
 def _node(node: HistoryNodeLine) -> Sequence[str]:
-    memory = FigureLine(
-        mean=node.memory_used.mean / 2**20,
-        min=node.memory_used.min / 2**20,
-        max=node.memory_used.max / 2**20,
-    )
+    memory = "-"
+    if (used := node.memory_used) is not None:
+        memory = figure(
+            FigureLine(mean=used.mean / 2**20, min=used.min / 2**20, max=used.max / 2**20)
+        )
     name = escape(node.node)
     return (
         name if node.running else f"[yellow]{name} (down)[/]",
         "-" if node.cpu is None else figure(node.cpu, digits=2),
-        figure(memory),
+        memory,
         figure(node.sessions),
         amount(node.published),
         amount(node.delivered),

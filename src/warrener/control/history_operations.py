@@ -29,14 +29,14 @@ class FigureLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HistoryNodeLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One node. ``cpu`` is None if nobody tells. ``published`` and ``delivered`` are of the queues
-    that it leads; ``points`` of CPU, over the window."""
+    """One node. ``cpu`` and ``memory_used`` are None if nobody tells. ``published`` and
+    ``delivered`` are of the queues that it leads; ``points`` of CPU, over the window."""
 
     node: NodeName
     host: str
     running: bool
     cpu: FigureLine | None
-    memory_used: FigureLine
+    memory_used: FigureLine | None
     memory_limit: int
     sessions: FigureLine
     published: float

@@ -65,7 +65,7 @@ def _node(node: NodeHistory) -> HistoryNodeLine:
         host=node.means.host,
         running=node.means.running,
         cpu=None if node.cpu is None else _figure(node.cpu),
-        memory_used=_figure(node.mem_used),
+        memory_used=None if node.mem_used is None else _figure(node.mem_used),
         memory_limit=round(node.means.mem_limit),
         sessions=_figure(node.sessions),
         published=node.published,

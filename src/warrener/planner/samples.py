@@ -52,13 +52,13 @@ class QueueSample:
 
 @dataclass(frozen=True, slots=True)
 class NodeSample:
-    """One node. ``cpu``: cores it used, None if nobody tells."""
+    """One node. ``cpu``: cores it used; memory in bytes; None if nobody tells."""
 
     name: NodeName
     host: str
     running: bool = True
     cpu: float | None = None
-    mem_used: float = 0.0
+    mem_used: float | None = None
     mem_limit: float = 0.0
     sessions: float = 0.0
 
@@ -223,7 +223,7 @@ def _nodes(samples: Sequence[Sample], weights: Sequence[float]) -> Iterable[Node
             host=last.host,
             running=last.running,
             cpu=_known((node.cpu for node in nodes), share),
-            mem_used=_mean((node.mem_used for node in nodes), share),
+            mem_used=_known((node.mem_used for node in nodes), share),
             mem_limit=last.mem_limit,
             sessions=_mean((node.sessions for node in nodes), share),
         )

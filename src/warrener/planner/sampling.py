@@ -44,7 +44,7 @@ class NodeReading:
     running: bool
     pid: int = 0
     cpu: float | None = None
-    mem_used: int = 0
+    mem_used: int = 0  # 0: nobody tells
     mem_limit: int = 0
     sessions: int = 0
 
@@ -231,7 +231,7 @@ def _nodes(before: Reading, after: Reading, seconds: float) -> Iterable[NodeSamp
             host=node.host,
             running=node.running,
             cpu=cpu,
-            mem_used=node.mem_used,
+            mem_used=node.mem_used or None,
             mem_limit=node.mem_limit,
             sessions=node.sessions,
         )

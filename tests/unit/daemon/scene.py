@@ -31,6 +31,7 @@ from warrener.daemon.switch import Switch
 from warrener.facts.balance import Backend, BackendStatistics, BalancerStatistics, SessionStatistics
 from warrener.facts.capability import EVERYTHING, Capabilities
 from warrener.facts.happenings import Progress
+from warrener.facts.history import HistorySettings
 from warrener.facts.ids import NodeName, SessionId
 from warrener.facts.leaders import LeaderMove, NotMoved, QueueRates, RateSample
 from warrener.facts.moves import ChannelStatistics, DrainResult, RebalanceResult
@@ -424,11 +425,13 @@ class FakeBalancer:
 class Scene:
     """A service of fakes; ``story`` is what happened in which order."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, history: HistorySettings | None = None) -> None:
         self.story: list[str] = []
         self.folder = StateFolder(path / "state")
         self.folder.prepare()
         self.cluster = FakeCluster(self.story)
+        if history is not None:
+            self.cluster.spec = ClusterSpec(history=history)
         self.balancers: list[FakeBalancer] = []
         self.on_balancer: Callable[[FakeBalancer], None] = lambda _: None
         self.switch = Switch()
