@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import pairwise
 from typing import Final
 
 from rich.console import Console
@@ -18,6 +19,9 @@ from warrener.control.history_operations import (
 from warrener.facts.ids import short_name
 
 BARS: Final = "▁▂▃▄▅▆▇█"
+
+LENGTH: Final = 15
+"""Bars at most: a table has to fit."""
 
 
 def show(console: Console, answer: HistoryAnswer) -> None:
@@ -112,7 +116,7 @@ def _queue(queue: HistoryQueueLine) -> Sequence[str]:
         escape(queue.name),
         escape(short_name(queue.leader)) if queue.leader else "[none]",
         figure(queue.published),
-        figure(queue.delivered),
+        amount(queue.delivered.mean),
         figure(queue.ready),
         figure(queue.unacked),
         f"{queue.consumers:.3g}{prefetch}",
@@ -134,6 +138,11 @@ def figure(line: FigureLine, digits: int = 0) -> str:
 
 def sparkline(points: Sequence[float]) -> str:
     """A line of bars from nothing to the highest; empty if there was nothing at all."""
+    if len(points) > LENGTH:
+        step = len(points) / LENGTH
+        cuts = [round(number * step) for number in range(LENGTH + 1)]
+        parts = [points[low:high] for low, high in pairwise(cuts)]
+        points = [sum(part) / len(part) for part in parts]
     top = max(points, default=0.0)
     if top <= 0:
         return ""

@@ -76,7 +76,11 @@ async def test_means_of_the_queues_that_were_asked_for(scene: Scene) -> None:
         assert answer.queues_total == 2
         (line,) = answer.queues
         assert line.name == "jobs.a"
-        assert (line.published.mean, line.published.min, line.published.max) == (pytest.approx(20), 10, 30)
+        assert (line.published.mean, line.published.min, line.published.max) == (
+            pytest.approx(20),
+            10,
+            30,
+        )
         assert (line.body, line.body_from) == (pytest.approx(50), "held")
         assert line.service_from == "no_traffic"
         assert answer.nodes[0].cpu.mean == pytest.approx(0.5)

@@ -18,6 +18,8 @@ from warrener.management.verify import Verify
 BIG: Final = 1024 * 1024
 """Bytes from which an answer is taken apart in a thread: 1 MiB takes 10 ms."""
 
+_Reading = tuple[float, Counters]
+
 
 async def measure(
     nodes: Sequence[tuple[NodeName, str]],
@@ -31,9 +33,9 @@ async def measure(
     ManagementError if none does: the first one's error."""
     if not nodes:
         raise ValueError("no node to ask")
-    before = await read_counters(nodes, verify)
+    before = await _read_all(nodes, verify)
     await sleep(seconds)
-    after = await read_counters(nodes, verify)
+    after = await _read_all(nodes, verify)
     readings = []
     missing = []
     for (name, _), first, second in zip(nodes, before, after, strict=True):
@@ -48,14 +50,13 @@ async def measure(
     return RateSample(took, rates(readings), tuple(missing))
 
 
-async def read_counters(
+async def _read_all(
     nodes: Sequence[tuple[NodeName, str]], verify: Callable[[NodeName], Verify | None]
-) -> list[tuple[float, Counters] | ManagementError]:
-    """Each node's counters and when they were told, by the event loop's clock."""
+) -> list[_Reading | ManagementError]:
     return list(await asyncio.gather(*(_read(url, verify(name)) for name, url in nodes)))
 
 
-async def _read(url: str, verify: Verify | None) -> tuple[float, Counters] | ManagementError:
+async def _read(url: str, verify: Verify | None) -> _Reading | ManagementError:
     try:
         text = await read_metrics(url, FAMILIES, verify=verify)
     except ManagementError as error:
