@@ -3,14 +3,16 @@
     every 10 s   reading -> difference to the one before -> sample -> store (in its thread)
     asked for    samples of a window -> means and their spread -> ``planner.load.Load``
 
-With ``[history] prometheus`` nothing is sampled: a Prometheus that scrapes the nodes is asked
-instead (``history_prometheus``). Nothing that fails here stops anything else; what isn't written is
-told once by an event, until it works again.
+With ``[history] prometheus`` a Prometheus that scrapes the nodes is asked for nodes and queues
+(``history_prometheus``); only what it can't know is sampled here then: the balancer, and this
+machine's CPU. Nothing that fails here stops anything else; what isn't written is told once by an
+event, until it works again.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -23,6 +25,7 @@ from warrener.control.history_operations import (
     PlanLoadRequest,
 )
 from warrener.control.wire import Refusal, Refused
+from warrener.daemon import history_prometheus
 from warrener.daemon.control_server import Call
 from warrener.daemon.history_reader import Reader
 from warrener.daemon.history_report import answer_of
@@ -32,7 +35,7 @@ from warrener.facts.history import HistorySettings
 from warrener.planner import history, load_wire
 from warrener.planner.history import NoHistory, Window, span
 from warrener.planner.load import Load
-from warrener.planner.samples import Sample
+from warrener.planner.samples import RestSample, Sample, merge
 from warrener.planner.sampling import Reading, make
 
 if TYPE_CHECKING:  # the service makes this
@@ -70,7 +73,7 @@ class History:
 
     async def run(self) -> None:
         """Takes one sample after the other."""
-        if not self._settings.enabled or self._settings.prometheus:
+        if not self._settings.enabled:
             return
         wait = FIRST
         while True:
@@ -85,7 +88,7 @@ class History:
         """Reads, and keeps what happened since the last reading; what was kept, None the first
         time."""
         await self._reader.look()
-        reading = await self._reader.read()
+        reading = await self._reader.read(queues=not self._settings.prometheus)
         view = self._service.last_view()
         if view is None:
             return None  # nobody tells which queues there are: the next sample is longer
@@ -93,6 +96,8 @@ class History:
         if before is None or reading.clock <= before.clock:
             return None
         sample = await self._in_thread(lambda: make(before, reading, view, self._reader.looked))
+        if self._settings.prometheus:
+            sample = replace(sample, nodes=(), queues=(), rest=RestSample(), missing=())
         await self._keep(sample)
         return sample
 
@@ -158,9 +163,38 @@ class History:
 
     async def _samples(self, since: float, until: float) -> Sequence[Sample]:
         try:
-            return await self._in_thread(lambda: self._store.read(since, until))
+            own = await self._in_thread(lambda: self._store.read(since, until))
         except StoreFailed as error:
             raise Refused(Refusal.FAILED, f"the history can't be read: {error}") from None
+        if not self._settings.prometheus:
+            return [sample for sample in own if sample.nodes]
+        return await self._from_prometheus(since, until, own)
+
+    async def _from_prometheus(
+        self, since: float, until: float, own: Sequence[Sample]
+    ) -> Sequence[Sample]:
+        view = self._service.last_view()
+        if view is None:
+            raise Refused(Refusal.FAILED, "the cluster doesn't tell which queues it has just now")
+        await self._reader.look()
+        try:
+            found = await history_prometheus.ask(
+                self._settings.prometheus,
+                now=until,
+                window=until - since,
+                snapshot=view,
+                hosts={node.name: node.host for node in self._service.cluster.nodes()},
+                looked=self._reader.looked,
+            )
+        except history_prometheus.PrometheusFailed as error:
+            raise Refused(Refusal.FAILED, str(error)) from None
+        if not own:
+            return found
+        here = await self._in_thread(lambda: merge(own))
+        return [
+            replace(sample, hosts=here.hosts or sample.hosts, balancer=here.balancer)
+            for sample in found
+        ]
 
     # -- operations
 

@@ -91,16 +91,17 @@ class Reader:
 
     # -- each time
 
-    async def read(self) -> Reading:
-        """Everything as it stands. What can't be had is left out."""
+    async def read(self, *, queues: bool = True) -> Reading:
+        """Everything as it stands. What can't be had is left out; without ``queues`` the nodes
+        aren't asked for anything."""
         at, clock = self._service.now(), self._service.monotonic()
         cluster = self._service.cluster
-        places = list(cluster.metrics_places())
+        places = list(cluster.metrics_places()) if queues else []
         told = None
         readings: Mapping[NodeName, tuple[float, Counters]] = {}
         if places:
             readings = await self._counters(places)
-        if not readings and cluster.capabilities.theirs:
+        if queues and not readings and cluster.capabilities.theirs:
             with contextlib.suppress(ManagementError):
                 told = (await cluster.measure_rates(1.0)).rates
         here = cluster.capabilities.driver == "local"
