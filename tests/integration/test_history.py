@@ -155,9 +155,9 @@ def test_a_paced_load_is_measured_and_prometheus_says_the_same(
     port = free_port()
     targets = [f"127.0.0.1:{node['prometheus_port']}" for node in nodes]
     with prometheus(folder, port, targets), load(warren):
-        time.sleep(14)
-        own = history(warren, "--window", "8s")
-        table = warren.ok("history", "--window", "8s", "--queue", "ord*")
+        time.sleep(12.5)
+        own = history(warren, "--window", "7s")
+        table = warren.ok("history", "--window", "7s", "--queue", "ord*")
         told = asyncio.run(from_prometheus(warren, f"http://127.0.0.1:{port}", 8.0))
     check(own)
     check_window(told, own)
@@ -168,7 +168,7 @@ def test_a_paced_load_is_measured_and_prometheus_says_the_same(
     assert abs(orders["body"] - BODY) < 40
     assert orders["service_from"] == "buffered"
     assert orders["entering"] == orders["leaving"] == {}  # through the balancer: no detour
-    assert any("8 s of history: means of so little" in warning for warning in own["warnings"])
+    assert any("of history: means of so little" in warning for warning in own["warnings"])
     (host,) = own["hosts"]
     assert host["cores"] >= 1
     assert host["clients"] is not None  # the load of this very process
@@ -183,7 +183,7 @@ def check(document: dict[str, Any]) -> None:
     for name, rate in RATES.items():
         for what in ("published", "delivered", "acked"):
             assert queues[name][what]["mean"] == pytest.approx(rate, rel=0.05), (name, what)
-        assert queues[name]["consumers"] == pytest.approx(1)
+        assert round(queues[name]["consumers"]) == 1  # told 5 s late
     assert sum(node["published"] for node in document["nodes"]) == pytest.approx(
         sum(RATES.values()), rel=0.05
     )
@@ -198,7 +198,7 @@ def check_window(told: Window, own: dict[str, Any]) -> None:
         assert one.published.mean == pytest.approx(rate, rel=0.05)
         assert one.delivered.mean == pytest.approx(rate, rel=0.05)
         assert one.acked.mean == pytest.approx(rate, rel=0.05)
-        assert one.means.consumers == pytest.approx(1)
+        assert round(one.means.consumers) == 1
         assert one.means.leader == seen(own)[name]["leader"]
         assert one.entering == ()
     for node, mine in zip(told.nodes, own["nodes"], strict=True):
@@ -213,10 +213,12 @@ def test_clients_at_another_node_enter_and_leave_there(warren: Warren) -> None:
     other = next(node for node in warren.status()["nodes"] if node["name"] != leader)
     straight = target(node_place(warren, other))
     result: list[LoadResult] = []
-    spec = LoadSpec((Flow("orders", straight, straight, 100.0),), warmup=0.5, seconds=7, pace=0.02)
+    spec = LoadSpec(
+        (Flow("orders", straight, straight, 100.0),), warmup=0.5, seconds=6.5, pace=0.02
+    )
     thread = threading.Thread(target=lambda: result.append(run_load(spec)))
     thread.start()
-    time.sleep(6.5)
+    time.sleep(6)
     orders = seen(history(warren, "--window", "3s"))["orders"]
     thread.join(30)
     assert result
