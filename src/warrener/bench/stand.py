@@ -53,6 +53,7 @@ class StandNode:
     weight: int
     version: str
     erlang_version: str
+    pid: int | None = None  # of its Erlang VM, where that is on this machine
 
     @property
     def short(self) -> str:
@@ -102,6 +103,10 @@ class Stand:
                 for node in changed:
                     _warrener(self.state, "balance", "set-weight", node.name, str(node.weight))
                 _warrener(self.state, "balance", "set-policy", self.policy)
+
+    def command(self, *arguments: str, timeout: float) -> str:
+        """What `warrener` prints for this cluster. Raises BenchError with its own words."""
+        return _warrener(self.state, *arguments, timeout=timeout)
 
     def leaders(self) -> dict[str, str]:
         """Queue of the bench's virtual host -> the node that leads it."""
@@ -179,6 +184,7 @@ def _look(state: Path) -> Stand:
                 weight=node["weight"],
                 version=node["version"],
                 erlang_version=node["erlang_version"],
+                pid=node["pid"],
             )
             for node in status["nodes"]
         ),

@@ -57,6 +57,13 @@ while it declares others on a busy machine."""
 
 QUEUE_COLUMNS: Final = f"{PLACE_COLUMNS},messages,messages_ready,messages_unacknowledged,consumers"
 
+PAGE_PATIENCE: Final = 2.0
+"""Seconds for queues with their statistics; 500 take half a second on an idle machine, and more
+than 5 s where nodes use up their CPU (seen with 60 queues)."""
+
+WITHOUT_STATISTICS: Final = 12
+"""Looks that go without them after that: a minute."""
+
 STATISTICS_PATIENCE: Final = 0.3
 """Seconds given to a question that RabbitMQ answers with statistics it collects from all nodes,
 where it can be asked in another way. It takes 1 to 10 ms; while a node hangs, for ever."""
@@ -136,6 +143,7 @@ class ManagementClient:
         self._verify = verify
         self._session: aiohttp.ClientSession | None = None
         self._has_many_queues = False
+        self._without_statistics = 0  # so many looks are content with totals
 
     def __repr__(self) -> str:
         return f"ManagementClient({self.base_url!r}, {self.user!r})"
@@ -174,23 +182,37 @@ class ManagementClient:
 
     async def queues(self) -> list[Queue]:
         """Every queue of every virtual host; measurements, most of all ``consumers``, may be 0
-        where there are more than ``FEW_QUEUES``.
+        where there are more than ``FEW_QUEUES``, or nodes are too busy to collect them.
 
         RabbitMQ collects a queue's statistics from all nodes when it is asked, which makes a long
         list expensive: on 3.10 5,000 queues take 5 s, by pages or not, and 0.7 s with totals only.
         So the first page is asked for in full, and if there are more, all of it with totals.
         """
-        if not self._has_many_queues:
-            params = {"columns": QUEUE_COLUMNS, "page": "1", "page_size": str(FEW_QUEUES)}
-            page = await self.get("/api/queues", QueuePage, params)
-            if page.page_count <= 1:
-                return page.items
+        if self._has_many_queues or self._without_statistics > 0:
+            self._without_statistics = max(0, self._without_statistics - 1)
+            return await self._totals(max(self.timeout, LIST_TIMEOUT))
+        page = await self._page_unless_busy()
+        if page is None:
+            self._without_statistics = WITHOUT_STATISTICS
+            return await self._totals(self.timeout)
+        return page.items if page.page_count <= 1 else await self._totals(LIST_TIMEOUT)
+
+    async def _page_unless_busy(self) -> QueuePage | None:
+        """The first page of queues; None if that takes long: a cluster with more to do than it can
+        collects statistics last."""
+        params = {"columns": QUEUE_COLUMNS, "page": "1", "page_size": str(FEW_QUEUES)}
+        patience = min(PAGE_PATIENCE, self.timeout)
+        try:
+            return await self.get("/api/queues", QueuePage, params, timeout=patience)
+        except TimedOut:
+            return None
+
+    async def _totals(self, timeout: float) -> list[Queue]:
         params = {
             "columns": QUEUE_COLUMNS,
             "disable_stats": "true",
             "enable_queue_totals": "true",
         }
-        timeout = max(self.timeout, LIST_TIMEOUT)
         queues = await self.get("/api/queues", list[Queue], params, timeout=timeout)
         self._has_many_queues = len(queues) > FEW_QUEUES
         return queues

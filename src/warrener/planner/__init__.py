@@ -3,7 +3,10 @@
     costs.py        what a message costs, by type of queue and by what is done with it
     load.py         what goes through a cluster just now, and on which hosts
     resources.py    how busy every part is, and how much more of the same it takes
-    outlook.py      the whole answer: parts, queues, the first thing that breaks
+    limits.py       the same as a network, for max-flow and min-cut
+    changes.py      another load, another cluster: what-if
+    outlook.py      the whole answer: parts, queues, the first thing that breaks, N-1
+    words.py        what it says, in words
 
 Pure: nothing here asks a cluster. Units everywhere: rates in 1/s, times in s, CPU in cores (one
 that is busy all the time is 1), sizes in bytes.

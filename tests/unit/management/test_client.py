@@ -10,6 +10,7 @@ from aiohttp import web
 
 from warrener.management.client import (
     FEW_QUEUES,
+    WITHOUT_STATISTICS,
     AccessRefused,
     BadAnswer,
     ManagementClient,
@@ -102,6 +103,32 @@ async def test_many_queues_are_read_with_totals_only() -> None:
         assert len(await client.queues()) == FEW_QUEUES
         assert len(await client.queues()) == FEW_QUEUES
         assert asked == ["page", "totals", "totals", "totals", "page"], "and forgets"
+
+
+async def test_queues_of_busy_nodes_are_read_with_totals_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """For a while; then statistics are asked for again."""
+    monkeypatch.setattr("warrener.management.client.PAGE_PATIENCE", 0.05)
+    asked = []
+    busy = asyncio.Event()
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        asked.append("page" if "page" in request.query else "totals")
+        if asked[-1] == "totals":
+            return web.json_response([{"name": "a", "messages": 7}])
+        await busy.wait()
+        return web.json_response({"items": [{"name": "a", "consumers": 2}], "page_count": 1})
+
+    async with serving(answer) as client:
+        (queue,) = await client.queues()
+        assert (queue.messages, asked) == (7, ["page", "totals"])
+        busy.set()
+        for _ in range(WITHOUT_STATISTICS):
+            await client.queues()
+        assert asked[2:] == ["totals"] * WITHOUT_STATISTICS
+        (queue,) = await client.queues()
+    assert (queue.consumers, asked[-1]) == (2, "page")
 
 
 async def test_one_queue_is_asked_for_without_statistics() -> None:

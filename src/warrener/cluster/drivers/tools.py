@@ -1,14 +1,16 @@
 """RabbitMQ's own command-line tools, run against one node.
 
 Each call boots an Erlang VM: half a second and more. So they are for what the management API can't
-do (maintenance mode), never for watching. What a tool prints goes into a private file beside the
-node's logs and stays there until the next call, for whoever looks for the reason of a failure.
+do, never for watching, and what can be evaluated goes a quicker way (``erl_call``). What a tool
+prints goes into a private file beside the node's logs and stays there until the next call, for
+whoever looks for the reason of a failure.
 
 The tools say what they did in words and little else: ``revive`` ends well when a listener could not
 be opened again. What they claim is checked by those who call.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -17,6 +19,12 @@ from warrener.cluster.drivers.host import Host
 from warrener.cluster.drivers.processes import told_end
 from warrener.cluster.errors import ToolFailed
 
+MAINTENANCE: Final = (
+    "[{N, rabbit_maintenance:status_local_read(N)} || N <- lists:sort([node() | nodes()])]."
+)
+"""What ``cluster_status`` says of it as well, without the tool."""
+
+_STATUS: Final = re.compile(r"\{'?([^\s,'{}\[\]]+@[^\s,'{}\[\]]+)'?,(regular|draining)\}")
 _LONGEST: Final = 300
 _ADVICE: Final = "Please see diagnostics information"
 
@@ -82,6 +90,14 @@ def nodes_in_maintenance(text: str) -> frozenset[str]:
     if not isinstance(told, dict):
         raise ValueError("it says nothing of maintenance")
     return frozenset(node for node, words in told.items() if _is_drained(str(words).lower()))
+
+
+def drained_in(answer: str) -> frozenset[str] | None:
+    """The nodes that a node calls drained, asked for ``MAINTENANCE``; None if that isn't an
+    answer."""
+    if not re.fullmatch(rf"\[{_STATUS.pattern}(?:,{_STATUS.pattern})*\]", answer.strip()):
+        return None
+    return frozenset(name for name, status in _STATUS.findall(answer) if status == "draining")
 
 
 def _is_drained(words: str) -> bool:

@@ -19,7 +19,7 @@ from warrener.facts.reasons import NodeState
 from warrener.management.client import ManagementClient
 
 
-def node_that_runs(script: str, folder: Path) -> Node:
+def node_that_runs(script: str, folder: Path, **environment: str) -> Node:
     """Its server is this script."""
     server = folder / "server"
     server.write_text(f"#!/bin/sh\n{script}\n")
@@ -27,6 +27,7 @@ def node_that_runs(script: str, folder: Path) -> Node:
     name = NodeName("n1@localhost")
     files = node_files(folder, name)
     files.folder.mkdir(parents=True)
+    files.logs.mkdir(parents=True, exist_ok=True)
     cluster = secrets.token_hex(8)
     return Node(
         name,
@@ -34,7 +35,12 @@ def node_that_runs(script: str, folder: Path) -> Node:
         ports=NodePorts(1, 2, 3, 4),
         files=files,
         server=server,
-        environment={"PATH": os.environ["PATH"], **mark(cluster, "n1")},
+        environment={
+            "PATH": os.environ["PATH"],
+            "ERL_FLAGS": "",
+            **mark(cluster, "n1"),
+            **environment,
+        },
         cluster_mark=cluster,
         client=ManagementClient("http://127.0.0.1:2", "user", "secret"),
         progress=lambda _: None,
@@ -91,4 +97,70 @@ async def test_a_stop_that_is_called_off_lets_the_clearing_away_go_on(
     async with asyncio.timeout(30):
         await node.stop()
     assert cleared == ["n1"]
+    await node.client.close()
+
+
+SERVER = """
+trap 'echo terminated >> "$STORY"; exit 0' TERM
+echo up >> "$STORY"
+while :; do sleep 0.02; done
+"""
+
+
+def with_erl_call(folder: Path, script: str) -> dict[str, str]:
+    """An environment in which ``erl_call`` is this script, and both it and ``SERVER`` tell what
+    they do in a file."""
+    programs = folder / "programs"
+    programs.mkdir()
+    program = programs / "erl_call"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o700)
+    return {"PATH": f"{programs}:{os.environ['PATH']}", "STORY": str(folder / "story")}
+
+
+async def serving(node: Node, folder: Path) -> None:
+    """Launched, and taken for one that serves."""
+    await node.launch()
+    async with asyncio.timeout(30):
+        while not (folder / "story").exists():  # noqa: ASYNC110 - a file tells nobody
+            await asyncio.sleep(0.01)
+    node.state = NodeState.RUNNING
+
+
+async def test_before_it_is_stopped_its_statistics_are(tmp_path: Path) -> None:
+    asked = with_erl_call(
+        tmp_path,
+        """grep -q rabbit_mgmt_db_handler && echo asked >> "$STORY"; echo '{ok, "b2s="}'""",
+    )
+    node = node_that_runs(SERVER, tmp_path, **asked)
+    await serving(node, tmp_path)
+    assert await node.evaluate("rabbit_mgmt_db_handler.", 5) == "ok"
+    await node.stop()
+    assert (tmp_path / "story").read_text().split() == ["up", "asked", "asked", "terminated"]
+    await node.client.close()
+
+
+@pytest.mark.parametrize(
+    "script", ["exit 1", "echo '{error, nonsense}'", "exec sleep 60", 'rm "$0"; exit 127']
+)
+async def test_a_node_that_does_not_answer_is_stopped_all_the_same(
+    script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("warrener.cluster.drivers.node.QUIET_TIMEOUT", 0.3)
+    node = node_that_runs(SERVER, tmp_path, **with_erl_call(tmp_path, script))
+    await serving(node, tmp_path)
+    async with asyncio.timeout(20):
+        await node.stop()
+    assert (tmp_path / "story").read_text().split() == ["up", "terminated"]
+    await node.client.close()
+
+
+async def test_without_erl_call_it_is_not_tried_again(tmp_path: Path) -> None:
+    story = with_erl_call(tmp_path, 'echo tried >> "$STORY"; exit 127')
+    node = node_that_runs(SERVER, tmp_path, **story)
+    await serving(node, tmp_path)
+    assert await node.evaluate("ok.", 5) is None
+    assert await node.evaluate("ok.", 5) is None
+    await node.stop()
+    assert (tmp_path / "story").read_text().split() == ["up", "tried", "terminated"]
     await node.client.close()

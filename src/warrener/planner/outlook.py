@@ -1,0 +1,161 @@
+"""The whole answer about a cluster under a load: how busy its parts are, what breaks first and at
+which load, each queue's response time and length, what is left with any node gone.
+
+A queue is two stations in a row: its own process (one server, about as long for each message:
+M/D/1 by Pollaczek and Khinchine), and its consumers. With a prefetch of 1 those are servers that
+take the next message when they are free: M/M/c. With a larger one RabbitMQ deals messages out in
+turn before they are needed, and each consumer has a line of its own: what arrives there is every
+c-th message, less irregular than at random (scv 1/c), and is served one by one (G/G/1, Allen and
+Cunneen). Services are taken as exponential: nothing is known of them but the mean.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+from warrener.facts.ids import NodeName
+from warrener.models.flow import Flow, Worth, max_flow, worths
+from warrener.models.queueing import ggc, mg1, mmc
+from warrener.models.terms import Growing, Outcome, Steady
+from warrener.planner.changes import without_node
+from warrener.planner.costs import Calibration, QueueType
+from warrener.planner.limits import SINK, SOURCE, network
+from warrener.planner.load import Load, QueueLoad
+from warrener.planner.resources import Part, Reckoned, reckon
+
+OVERHEAD = 1024.0
+"""Bytes of memory that a waiting message takes beside its body, at most: RabbitMQ keeps some
+hundred bytes of index for each. For how long until a memory alarm, on the safe side."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueOutlook:
+    """One queue. ``process`` is its own station, ``consumers`` that of those who take from it
+    (None: not known, or a stream, which keeps what it has). Measured: means over the time that was
+    looked at, None without traffic."""
+
+    load: QueueLoad
+    process: Outcome | None
+    consumers: Outcome | None
+    memory_alarm_in: float | None = None  # s; only where it grows
+
+    @property
+    def grows(self) -> float:
+        """Messages a second that it gets more than are taken; 0 if none."""
+        return max(
+            (one.growth for one in (self.process, self.consumers) if isinstance(one, Growing)),
+            default=0.0,
+        )
+
+    @property
+    def response_time(self) -> float | None:
+        """R, predicted: mean s from published to acked; infinite where it grows."""
+        if self.consumers is None:
+            return None
+        if self.grows or isinstance(self.consumers, Growing):
+            return math.inf
+        own = self.process.response_time if isinstance(self.process, Steady) else 0.0
+        return own + self.consumers.response_time
+
+    @property
+    def length(self) -> float | None:
+        """L = lambda R, predicted: mean number that waits or is being worked on."""
+        time = self.response_time
+        return None if time is None else self.load.published * time
+
+    @property
+    def measured_length(self) -> float:
+        """L, measured: ready and unacked."""
+        return self.load.ready + self.load.unacked
+
+    @property
+    def measured_response_time(self) -> float | None:
+        """R = L / X, measured (Little's law); None without traffic."""
+        return self.measured_length / self.load.acked if self.load.acked > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What is left with one node gone. ``breaks_at``: times the present load of those that are
+    still served, which makes ``capacity`` messages/s; ``stopped``: queues that nobody serves."""
+
+    node: NodeName
+    breaks_at: float
+    capacity: float
+    first: Part | None
+    stopped: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """All of it. ``flow``: the most that could go through if every queue got as much as it takes,
+    and the least cut; None without traffic. ``worths``: what raising one limit alone would
+    bring."""
+
+    load: Load
+    reckoned: Reckoned
+    queues: tuple[QueueOutlook, ...]
+    losses: tuple[Loss, ...]
+    flow: Flow | None
+    worths: tuple[Worth, ...]
+
+    @property
+    def capacity(self) -> float:
+        """Messages a second that come in when the first part breaks, the load being as it is
+        but more; infinite without traffic."""
+        factor = self.reckoned.breaks_at
+        return self.load.published * factor if math.isfinite(factor) else math.inf
+
+
+def outlook(load: Load, calibration: Calibration) -> Outlook:
+    """Everything about a cluster under a load. WrongInput if the load makes no sense."""
+    reckoned = reckon(load, calibration)
+    edges = network(load, reckoned)
+    return Outlook(
+        load=load,
+        reckoned=reckoned,
+        queues=tuple(_queue(queue, load, calibration) for queue in load.queues),
+        losses=tuple(_loss(node.name, load, calibration) for node in load.running()),
+        flow=max_flow(edges, SOURCE, SINK) if edges else None,
+        worths=tuple(worths(edges, SOURCE, SINK)) if edges else (),
+    )
+
+
+def _queue(queue: QueueLoad, load: Load, calibration: Calibration) -> QueueOutlook:
+    limit = calibration.limit(queue.type, queue.body)
+    process = consumers = None
+    if queue.published > 0:
+        if limit is not None:
+            process = mg1(queue.published, limit.rate, 0.0)
+        if queue.consumers and queue.service_time and queue.type is not QueueType.STREAM:
+            consumers = _consumers(queue, queue.service_time)
+    found = QueueOutlook(queue, process, consumers)
+    if found.grows > 0:
+        found = replace(found, memory_alarm_in=_memory_alarm(queue, found.grows, load))
+    return found
+
+
+def _consumers(queue: QueueLoad, service_time: float) -> Outcome:
+    rate, count = 1.0 / service_time, queue.consumers
+    if queue.prefetch == 1 or count == 1:
+        return mmc(queue.published, rate, count)
+    each = ggc(queue.published / count, rate, 1, arrival_scv=1.0 / count, service_scv=1.0)
+    if isinstance(each, Growing):  # all of them together
+        return Growing(each.model, queue.published, rate, count)
+    return each
+
+
+def _memory_alarm(queue: QueueLoad, growth: float, load: Load) -> float | None:
+    node = load.node(queue.leader) if queue.leader is not None else None
+    if node is None or node.mem_limit <= 0:
+        return None
+    left = max(0, node.mem_limit - node.mem_used)
+    return left / (growth * (queue.body + OVERHEAD))
+
+
+def _loss(name: NodeName, load: Load, calibration: Calibration) -> Loss:
+    left, stopped = without_node(load, name)
+    if not left.running():
+        return Loss(name, 0.0, 0.0, None, tuple(queue.full_name for queue in load.queues))
+    reckoned = reckon(left, calibration)
+    capacity = left.published * reckoned.breaks_at if left.published > 0 else 0.0
+    return Loss(name, reckoned.breaks_at, capacity, reckoned.first, stopped)
