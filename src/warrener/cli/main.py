@@ -18,6 +18,7 @@ from warrener.cli import (
     config,
     doctor,
     explain,
+    history,
     inspect,
     leaders,
     lifecycle,
@@ -45,7 +46,7 @@ _LATE_GROUPS: Final = {
 
 _PANELS: Final = {
     "Run": ("up", "down", "doctor"),
-    "Look": ("status", "url", "sessions", "explain", "events"),
+    "Look": ("status", "url", "sessions", "explain", "history", "events"),
     "Describe": ("init", "validate", "diff", "apply", "backup", "restore"),
     "Balance": ("balance", "leaders"),
     "Maintain": ("node", "config", "tls", "rolling-restart", "rolling-upgrade"),
@@ -103,6 +104,7 @@ lifecycle.register(app)
 description.register(app)
 inspect.register(app)
 explain.register(app)
+history.register(app)
 app.add_typer(balance.app, name="balance")
 app.add_typer(node_membership.app, name="node")
 words.register(app)

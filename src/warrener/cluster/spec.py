@@ -37,7 +37,14 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from warrener.cluster import attach_file, config_table, hosts, tls_file, topology_checks
+from warrener.cluster import (
+    attach_file,
+    config_table,
+    history_file,
+    hosts,
+    tls_file,
+    topology_checks,
+)
 from warrener.cluster.attach import Attach
 from warrener.cluster.hosts import HostSpec
 from warrener.cluster.members import HOST, MAX_NODES, node_names
@@ -54,6 +61,7 @@ from warrener.cluster.toml_places import Place, places
 from warrener.cluster.topology_file import wanted
 from warrener.cluster.wanted import Scalar, Wanted
 from warrener.facts.data_plane import WHY_HAPROXY_LACKS, DataPlane, Lack
+from warrener.facts.history import HistorySettings
 from warrener.facts.ids import NodeName, short_name
 from warrener.facts.settings import BalancerSettings
 from warrener.facts.tls import TlsSettings
@@ -97,6 +105,7 @@ class ClusterSpec:
     wanted: Wanted = field(default_factory=Wanted)
     config: Mapping[str, Scalar] = field(default_factory=dict)
     tls: TlsSettings = field(default_factory=TlsSettings)
+    history: HistorySettings = field(default_factory=HistorySettings)
     source: str = ""  # the file it was read from; empty: all defaults
     hosts: tuple[HostSpec, ...] = ()  # of nodes on other machines: of all nodes, or none
     attach: Attach | None = None  # somebody else runs it
@@ -357,6 +366,7 @@ def _build(file: SpecFile, source: str, folder: Path) -> ClusterSpec:
         ),
         config=config_table.flatten(file.config),
         tls=tls_file.settings(file.tls, folder),
+        history=history_file.settings(file.history),
         source=source,
         hosts=machines,
         attach=attach_file.attach_of(file.attach, folder),

@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from warrener.cluster.attach_file import AttachSection
+from warrener.cluster.history_file import HistorySection
 from warrener.cluster.hosts import NodeDriver, NodeSection, SshSection
 from warrener.cluster.members import MAX_NODES
 from warrener.cluster.mistakes import Mistake, dotted, nearest, nearest_place
@@ -245,6 +246,9 @@ class SpecFile(Section):
     balancer: BalancerSection = Field(
         default_factory=lambda: BalancerSection.model_validate({}),
         description="a table: [balancer]",
+    )
+    history: HistorySection = Field(
+        default_factory=lambda: HistorySection.model_validate({}), description="a table: [history]"
     )
     tls: TlsSection | None = Field(None, description="a table: [tls]")
     node: list[NodeSection] = Field(

@@ -10,6 +10,7 @@ from warrener.control import (
     config_operations,
     count_operations,
     describe_operations,
+    history_operations,
     node_operations,
     operations,
     tls_operations,
@@ -26,6 +27,7 @@ _MODULES: Final = (
     backup_operations,
     count_operations,
     tls_operations,
+    history_operations,
 )
 
 OPERATIONS: Final[Mapping[str, Operation[msgspec.Struct, msgspec.Struct]]] = {

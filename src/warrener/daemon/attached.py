@@ -43,6 +43,7 @@ from warrener.facts.tls import TlsSettings
 from warrener.management import listeners as api
 from warrener.management.answers import number
 from warrener.management.client import ManagementClient, ManagementError
+from warrener.management.metrics import MetricsPlace
 
 log = structlog.get_logger(__name__)
 
@@ -245,6 +246,9 @@ class Attached:
         return self._cluster.plugins()
 
     # -- leaders
+
+    def metrics_places(self) -> Sequence[MetricsPlace]:
+        return self._cluster.metrics_places()
 
     async def measure_rates(self, seconds: float) -> RateSample:
         return await self._cluster.measure_rates(seconds)

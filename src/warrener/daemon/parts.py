@@ -23,6 +23,7 @@ from warrener.facts.replicas import Position, ReplicaMove
 from warrener.facts.settings import PolicyName
 from warrener.facts.snapshot import ClusterSnapshot
 from warrener.management.client import ManagementClient
+from warrener.management.metrics import MetricsPlace
 
 MoveSink = Callable[[MoveProgress], None]
 
@@ -124,6 +125,9 @@ class Cluster(Protocol):
 
     async def drained_nodes(self) -> frozenset[NodeName]:
         """Those in maintenance mode, whoever put them there. ``DaemonError`` if nobody tells."""
+
+    def metrics_places(self) -> Sequence[MetricsPlace]:
+        """Where each node's own metrics are; empty if they can't be asked."""
 
     async def measure_rates(self, seconds: float) -> RateSample:
         """What goes through the queues; ``DaemonError`` or ``ManagementError`` if nobody tells."""

@@ -22,6 +22,7 @@ import structlog
 
 from warrener.cluster.passwords import GeneratedPasswords
 from warrener.control.count_operations import LEADERS_SPREAD
+from warrener.control.history_operations import HISTORY, PLAN_LOAD
 from warrener.control.operations import (
     Phase,
     StatusAnswer,
@@ -31,7 +32,7 @@ from warrener.control.operations import (
 from warrener.control.state_folder import StateFolder
 from warrener.daemon import report
 from warrener.daemon.configuring import Configuring
-from warrener.daemon.control_server import ControlServer
+from warrener.daemon.control_server import ControlServer, Handler
 from warrener.daemon.counting import Counting
 from warrener.daemon.describe import Describe
 from warrener.daemon.errors import DaemonError, Interrupted
@@ -39,6 +40,7 @@ from warrener.daemon.event_log import EventLog
 from warrener.daemon.feed import Feed
 from warrener.daemon.following import Following
 from warrener.daemon.handlers import Handlers
+from warrener.daemon.history import History
 from warrener.daemon.keeping import Keeping
 from warrener.daemon.leaders import Leaders
 from warrener.daemon.membership import Membership
@@ -101,7 +103,7 @@ class Service:
         self.monotonic = monotonic
         self._name = name
         self._version = version
-        self._folder = folder
+        self.folder = folder
         self._make_balancer = make_balancer
         self._holder_of_port = holder_of_port
         self._reporter = reporter
@@ -134,7 +136,13 @@ class Service:
             upgrading,
             self._tls,
         )
-        table = {**handlers.table(), LEADERS_SPREAD.name: Counting(self, self._works).spread}
+        self.history = History(self)
+        table: dict[str, Handler] = {
+            **handlers.table(),
+            LEADERS_SPREAD.name: Counting(self, self._works).spread,
+            HISTORY.name: self.history.show,
+            PLAN_LOAD.name: self.history.plan_load,
+        }
         self._control = ControlServer(
             folder.socket, guarded(table, lambda: self.cluster.capabilities)
         )
@@ -156,9 +164,11 @@ class Service:
                 self.events.record(Event("daemon.ready", detail={"pid": os.getpid()}))
                 self._reporter.ready(status, url)
                 renewing = group.create_task(self._tls.renew_forever(), name="certificates")
+                sampling = group.create_task(self.history.run(), name="history")
                 await self.switch.wait_asked()
                 observing.cancel()
                 renewing.cancel()
+                sampling.cancel()
             except Exception as error:
                 failure = error
                 self._record_failure(error)
@@ -184,7 +194,7 @@ class Service:
             )
             raise DaemonError(
                 f"the nodes run, but the balancer can't reach all of them after "
-                f"{READY_TIMEOUT:g} s ({unfit}); the logs are in {self._folder.path}"
+                f"{READY_TIMEOUT:g} s ({unfit}); the logs are in {self.folder.path}"
             )
         await self._observer.look_once()
         host, port = balancer.address
@@ -229,6 +239,7 @@ class Service:
         self.events.record(Event("daemon.stopping"))
         await self._hurried_or(self._works.close())
         await self._hurried_or(self._following.close())
+        await self._hurried_or(self.history.close())
         balancer, self.balancer = self.balancer, None
         if balancer is not None:
             self.progress(Progress("balancer", "closing its sessions"))
@@ -335,7 +346,7 @@ class Service:
             cluster=self._name,
             version=self._version,
             pid=os.getpid(),
-            state_folder=str(self._folder.path),
+            state_folder=str(self.folder.path),
             uptime=self.monotonic() - self._started_at,
             nodes=report.nodes(self.cluster.nodes(), statistics, snapshot, self.cluster.version()),
             tls=[part.value for part in TlsPart if self.cluster.tls.has(part)],

@@ -51,6 +51,7 @@ from warrener.facts.replicas import Position, ReplicaMove
 from warrener.facts.snapshot import ClusterSnapshot
 from warrener.facts.tls import TlsPart
 from warrener.management.client import ManagementClient, ManagementError
+from warrener.management.metrics import MetricsPlace
 
 log = structlog.get_logger(__name__)
 
@@ -284,6 +285,9 @@ class Local:
     async def drained_nodes(self) -> frozenset[NodeName]:
         with _told():
             return await self._cluster.drained_nodes()
+
+    def metrics_places(self) -> Sequence[MetricsPlace]:
+        return self._cluster.metrics_places()
 
     async def measure_rates(self, seconds: float) -> RateSample:
         with _told():

@@ -8,12 +8,14 @@ what the management API's statistics do, which are gathered from all nodes, and 
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlencode
 
 import aiohttp
 from yarl import URL
 
+from warrener.facts.ids import NodeName
 from warrener.management.client import BadAnswer, NotFound, TimedOut, TooLong, Unreachable
 from warrener.management.verify import Verify, options
 
@@ -21,6 +23,15 @@ DEFAULT_TIMEOUT: Final = 5.0
 
 MAX_ANSWER: Final = 256 * 1024 * 1024
 """Bytes. A queue that a channel publishes to takes 140, one that a channel consumes from 700."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsPlace:
+    """Where a node's metrics are, and how its certificate is verified."""
+
+    node: NodeName
+    url: str  # such as http://127.0.0.1:15692
+    verify: Verify | None = None
 
 
 async def read_metrics(
@@ -31,12 +42,13 @@ async def read_metrics(
     max_answer: int = MAX_ANSWER,
     verify: Verify | None = None,
 ) -> bytes:
-    """The text of some families of metrics, from ``base_url`` (such as ``http://127.0.0.1:15692``).
+    """The text of some families of metrics, from ``base_url`` (such as ``http://127.0.0.1:15692``);
+    without families that of the node as a whole, summed over its queues and channels.
 
     Raises a ManagementError: Unreachable, TimedOut, NotFound (no such endpoint: the plugin
     rabbitmq_prometheus of RabbitMQ before 3.10), TooLong or BadAnswer.
     """
-    url = f"{base_url}/metrics/detailed"
+    url = f"{base_url}/metrics/detailed" if families else f"{base_url}/metrics"
     query = urlencode([("family", family) for family in families])
     try:
         async with (

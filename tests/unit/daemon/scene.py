@@ -31,6 +31,7 @@ from warrener.daemon.switch import Switch
 from warrener.facts.balance import Backend, BackendStatistics, BalancerStatistics, SessionStatistics
 from warrener.facts.capability import EVERYTHING, Capabilities
 from warrener.facts.happenings import Progress
+from warrener.facts.history import HistorySettings
 from warrener.facts.ids import NodeName, SessionId
 from warrener.facts.leaders import LeaderMove, NotMoved, QueueRates, RateSample
 from warrener.facts.moves import ChannelStatistics, DrainResult, RebalanceResult
@@ -40,6 +41,7 @@ from warrener.facts.settings import PolicyName
 from warrener.facts.snapshot import ClusterSnapshot, NodeView, QueueView
 from warrener.facts.tls import TlsSettings
 from warrener.management.client import ManagementClient
+from warrener.management.metrics import MetricsPlace
 
 N1, N2, N3 = (NodeName(f"n{number}@localhost") for number in (1, 2, 3))
 
@@ -149,6 +151,9 @@ class FakeCluster:
             raise
         self.drained.discard(name)
         self.change(name, state=NodeState.RUNNING, pid=8)
+
+    def metrics_places(self) -> Sequence[MetricsPlace]:
+        return ()
 
     async def measure_rates(self, seconds: float) -> RateSample:
         self.story.append(f"measures for {seconds:g} s")
@@ -420,11 +425,13 @@ class FakeBalancer:
 class Scene:
     """A service of fakes; ``story`` is what happened in which order."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, history: HistorySettings | None = None) -> None:
         self.story: list[str] = []
         self.folder = StateFolder(path / "state")
         self.folder.prepare()
         self.cluster = FakeCluster(self.story)
+        if history is not None:
+            self.cluster.spec = ClusterSpec(history=history)
         self.balancers: list[FakeBalancer] = []
         self.on_balancer: Callable[[FakeBalancer], None] = lambda _: None
         self.switch = Switch()

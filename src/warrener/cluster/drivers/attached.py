@@ -57,6 +57,7 @@ from warrener.management.client import (
     NotFound,
     Unreachable,
 )
+from warrener.management.metrics import MetricsPlace
 from warrener.management.verify import Verify
 
 RESOLVE_TIMEOUT: Final = 2.0  # s
@@ -457,17 +458,22 @@ class AttachedCluster:
         if name not in self._nodes:
             raise UnknownNode(f"{name} is no member of the cluster any more")
 
+    def metrics_places(self) -> list[MetricsPlace]:
+        """Where the running nodes' metrics are; none if some of them can't be asked there."""
+        running = [node for node in self._nodes.values() if node.state is NodeState.RUNNING]
+        places = [
+            MetricsPlace(node.name, f"http://{bracketed(node.host)}:{node.prometheus_port}")
+            for node in running
+            if node.prometheus_port and node.host and node.name not in self.attach.nodes
+        ]
+        return places if len(places) == len(running) else []
+
     async def measure_rates(self, seconds: float) -> RateSample:
         """What goes through the queues: by each running node's metrics where all of them can be
         asked, else as the management API has it, some seconds old. ManagementError if nobody
         tells."""
-        running = [node for node in self._nodes.values() if node.state is NodeState.RUNNING]
-        asked = [
-            (node.name, f"http://{bracketed(node.host)}:{node.prometheus_port}")
-            for node in running
-            if node.prometheus_port and node.host and node.name not in self.attach.nodes
-        ]
-        if running and len(asked) == len(running):
+        asked = [(place.node, place.url) for place in self.metrics_places()]
+        if asked:
             try:
                 sample = await measure(asked, seconds)
             except ManagementError as error:

@@ -48,6 +48,7 @@ from warrener.facts.ids import NodeName, short_name
 from warrener.facts.leaders import LeaderMove, NotMoved, RateSample
 from warrener.facts.reasons import NodeState
 from warrener.facts.replicas import Position, ReplicaMove
+from warrener.management.metrics import MetricsPlace
 
 _T = TypeVar("_T")
 
@@ -364,14 +365,22 @@ class Running:
 
     # -- leaders of queues
 
-    async def measure_rates(self, seconds: float) -> RateSample:
-        """What goes through the queues; asks the nodes that run and aren't in maintenance mode,
-        which closes their ports. Raises NotRunning or ManagementError if none answers."""
-        asked = [
-            (node.name, f"{self.tls.scheme}://{node.host.address}:{node.ports.prometheus}")
+    def metrics_places(self) -> list[MetricsPlace]:
+        """Where the metrics are of the nodes that run and aren't in maintenance mode."""
+        return [
+            MetricsPlace(
+                node.name,
+                f"{self.tls.scheme}://{node.host.address}:{node.ports.prometheus}",
+                self.tls.management(node.name),
+            )
             for node in self._nodes.values()
             if node.state is NodeState.RUNNING and not node.drained
         ]
+
+    async def measure_rates(self, seconds: float) -> RateSample:
+        """What goes through the queues; asks the nodes that run and aren't in maintenance mode,
+        which closes their ports. Raises NotRunning or ManagementError if none answers."""
+        asked = [(place.node, place.url) for place in self.metrics_places()]
         if not asked:
             raise NotRunning("no node runs whose queues could be measured")
         return await measure(asked, seconds, verify=self.tls.management)

@@ -1,0 +1,234 @@
+"""`warrener history` on a real cluster of this module's own: a paced load is measured as it is, and
+a Prometheus that scrapes the nodes says the same."""
+
+import asyncio
+import contextlib
+import json
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.integration.support import balancer_place, node_place
+from tests.integration.warren import Warren, running
+
+from warrener.bench.load import Flow, LoadResult, LoadSpec, run_load
+from warrener.bench.topology import declare
+from warrener.bench.wire import Target
+from warrener.cluster.observe import observe
+from warrener.daemon.history_prometheus import ask
+from warrener.daemon.history_store import FILE
+from warrener.facts.ids import NodeName
+from warrener.management.client import ManagementClient
+from warrener.planner import prometheus as prom
+from warrener.planner.history import Window, look
+from warrener.planner.sampling import Looked
+
+pytestmark = pytest.mark.timeout(240)
+
+RATES = {"orders": 400.0, "mail": 50.0}
+BODY = 500
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def target(place: Any) -> Target:
+    return Target(place.host, place.port, place.user, place.password, place.vhost)
+
+
+@contextlib.contextmanager
+def load(warren: Warren) -> Iterator[list[LoadResult]]:
+    """Paced publishers and consumers through the balancer, as long as it is entered."""
+    through = target(balancer_place(warren))
+    flows = tuple(Flow(queue, through, through, rate) for queue, rate in RATES.items())
+    spec = LoadSpec(
+        flows, body=BODY, window=200, prefetch=100, warmup=1, seconds=200, pace=0.02, moving=True
+    )
+    stop = threading.Event()
+    results: list[LoadResult] = []
+    thread = threading.Thread(target=lambda: results.append(run_load(spec, stop.is_set)))
+    thread.start()
+    try:
+        yield results
+    finally:
+        stop.set()
+        thread.join(30)
+    assert results, "the load failed; pytest shows why as a warning"
+
+
+@contextlib.contextmanager
+def prometheus(folder: Path, port: int, targets: list[str]) -> Iterator[None]:
+    """Debian's, with what docs/planner.md says that it has to scrape."""
+    jobs = [
+        {"job_name": "nodes", "static_configs": [{"targets": targets}]},
+        {
+            "job_name": "queues",
+            "metrics_path": "/metrics/detailed",
+            "params": {
+                "family": [
+                    "channel_queue_metrics",
+                    "channel_queue_exchange_metrics",
+                    "queue_coarse_metrics",
+                    "queue_consumer_count",
+                ]
+            },
+            "static_configs": [{"targets": targets}],
+        },
+    ]
+    config = folder / "prometheus.yml"
+    config.write_text(json.dumps({"global": {"scrape_interval": "2s"}, "scrape_configs": jobs}))
+    with (folder / "prometheus.log").open("w") as log:
+        process = subprocess.Popen(
+            ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder / 'tsdb'}",
+             f"--web.listen-address=127.0.0.1:{port}"],
+            stdout=log, stderr=log,
+        )  # fmt: skip
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def history(warren: Warren, *options: str) -> dict[str, Any]:
+    document = json.loads(warren.ok("history", "--json", *options))
+    assert isinstance(document, dict)
+    return document
+
+
+def seen(document: dict[str, Any]) -> dict[str, Any]:
+    return {queue["name"]: queue for queue in document["queues"]}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("history")
+
+
+@pytest.fixture(scope="module")
+def warren(folder: Path) -> Iterator[Warren]:
+    (folder / "warrener.toml").write_text('[history]\nevery = "2s"\n')
+    with running(folder, "-f", str(folder / "warrener.toml")) as made:
+        first = target(node_place(made, made.status()["nodes"][0]))
+        for queue in RATES:
+            declare(first, queue, quorum=queue == "orders")
+        yield made
+
+
+async def from_prometheus(warren: Warren, url: str, window: float) -> Window:
+    """What the daemon would make of it, had it been configured with that Prometheus."""
+    status = warren.status()
+    place = balancer_place(warren)
+    names = [NodeName(node["name"]) for node in status["nodes"]]
+    async with contextlib.AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(
+                ManagementClient(
+                    f"http://127.0.0.1:{node['management_port']}", place.user, place.password
+                )
+            )
+            for node in status["nodes"]
+        ]
+        view = await observe(list(zip(names, clients, strict=True)), now=time.time)
+    now = time.time()
+    samples = await ask(
+        url, now=now, window=window, snapshot=view, looked=Looked(),
+        hosts={name: "127.0.0.1" for name in names},
+    )  # fmt: skip
+    return look(samples, window=window, now=now)
+
+
+def test_a_paced_load_is_measured_and_prometheus_says_the_same(
+    warren: Warren, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prom, "RANGE", 8.0)  # it is scraped every 2 s here
+    monkeypatch.setattr(prom, "SHORTEST", 4.0)
+    nodes = warren.status()["nodes"]
+    port = free_port()
+    targets = [f"127.0.0.1:{node['prometheus_port']}" for node in nodes]
+    with prometheus(folder, port, targets), load(warren):
+        time.sleep(12.5)
+        own = history(warren, "--window", "7s")
+        table = warren.ok("history", "--window", "7s", "--queue", "ord*")
+        told = asyncio.run(from_prometheus(warren, f"http://127.0.0.1:{port}", 8.0))
+    check(own)
+    check_window(told, own)
+    assert own["source"] == "warrener"
+    assert own["balancer"]["published"] == pytest.approx(sum(RATES.values()), rel=0.05)
+    orders = seen(own)["orders"]
+    assert orders["body_from"] == "balancer"
+    assert abs(orders["body"] - BODY) < 40
+    assert orders["service_from"] == "buffered"
+    assert orders["entering"] == orders["leaving"] == {}  # through the balancer: no detour
+    assert any("of history: means of so little" in warning for warning in own["warnings"])
+    (host,) = own["hosts"]
+    assert host["cores"] >= 1
+    assert host["clients"] is not None  # the load of this very process
+    assert all(node["memory_used"]["mean"] > 1e6 for node in own["nodes"])
+    assert "orders" in table
+    assert "mail" not in table
+
+
+def check(document: dict[str, Any]) -> None:
+    """Within 5 % of what is known to have been sent."""
+    queues = seen(document)
+    for name, rate in RATES.items():
+        for what in ("published", "delivered", "acked"):
+            assert queues[name][what]["mean"] == pytest.approx(rate, rel=0.05), (name, what)
+        assert round(queues[name]["consumers"]) == 1  # told 5 s late
+    assert sum(node["published"] for node in document["nodes"]) == pytest.approx(
+        sum(RATES.values()), rel=0.05
+    )
+    for node in document["nodes"]:
+        assert 0 < node["cpu"]["mean"] < 2
+
+
+def check_window(told: Window, own: dict[str, Any]) -> None:
+    queues = {queue.means.name: queue for queue in told.queues}
+    for name, rate in RATES.items():
+        one = queues[name]
+        assert one.published.mean == pytest.approx(rate, rel=0.05)
+        assert one.delivered.mean == pytest.approx(rate, rel=0.05)
+        assert one.acked.mean == pytest.approx(rate, rel=0.05)
+        assert round(one.means.consumers) == 1
+        assert one.means.leader == seen(own)[name]["leader"]
+        assert one.entering == ()
+    for node, mine in zip(told.nodes, own["nodes"], strict=True):
+        assert node.cpu is not None
+        assert node.cpu.mean == pytest.approx(mine["cpu"]["mean"], rel=0.5)
+        assert node.means.mem_limit == mine["memory_limit"]
+    assert told.hosts[0].cores == own["hosts"][0]["cores"]
+
+
+def test_clients_at_another_node_enter_and_leave_there(warren: Warren) -> None:
+    leader = seen(history(warren))["orders"]["leader"]
+    other = next(node for node in warren.status()["nodes"] if node["name"] != leader)
+    straight = target(node_place(warren, other))
+    result: list[LoadResult] = []
+    spec = LoadSpec(
+        (Flow("orders", straight, straight, 100.0),), warmup=0.5, seconds=6.5, pace=0.02
+    )
+    thread = threading.Thread(target=lambda: result.append(run_load(spec)))
+    thread.start()
+    time.sleep(6)
+    orders = seen(history(warren, "--window", "3s"))["orders"]
+    thread.join(30)
+    assert result
+    assert orders["published"]["mean"] == pytest.approx(100, rel=0.1)
+    assert orders["entering"] == {other["name"]: pytest.approx(1.0)}
+    assert orders["leaving"] == {other["name"]: pytest.approx(1.0)}
+
+
+def test_history_outlives_the_daemon_and_nothing_else_reads_it(warren: Warren) -> None:
+    assert (warren.state / FILE).stat().st_mode & 0o777 == 0o600
+    refused = warren.run("history", "--window", "99d")
+    assert refused.returncode == 2
+    assert "a window is 1 s to 7 d" in refused.stderr
