@@ -153,12 +153,6 @@ class ClusterSpec:
 
     def with_data_plane(self, data_plane: DataPlane) -> "ClusterSpec":
         """The same with another data plane; SpecError if that can't be."""
-        if data_plane is DataPlane.HAPROXY and (lacks := tls_file.haproxy_lacks(self.tls)):
-            fix = "false, or without --data-plane haproxy"
-            raise SpecError(
-                self.source,
-                [Mistake(f"tls.{part.value}", tls_file.WHY_NOT_HAPROXY, fix) for part in lacks],
-            )
         if self.attach is not None and data_plane is DataPlane.HAPROXY:
             text = "not with a cluster that somebody else runs: it takes Warrener's own balancer"
             raise SpecError("--data-plane", [Mistake("", text)])
