@@ -334,10 +334,12 @@ async def test_a_file_too_long_for_it_is_told(
 def warren(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warren]:
     folder = tmp_path_factory.mktemp("haproxy-tls")
     file = folder / "warrener.toml"
+    # One node, and TLS where HAProxy has to do with it: a rotation boots a tool several times.
     file.write_text(
-        '[tls]\n[balancer]\ndata_plane = "haproxy"\nplain = true\nhandshake_timeout = "3s"\n'
+        "[tls]\nmanagement = false\ninter_node = false\n"
+        '[balancer]\ndata_plane = "haproxy"\nplain = true\nhandshake_timeout = "3s"\n'
     )
-    with running(folder / "a cluster", "-f", str(file), "--nodes", "2") as made:
+    with running(folder / "a cluster", "-f", str(file), "--nodes", "1") as made:
         yield made
 
 
@@ -347,7 +349,7 @@ def pid(warren: Warren) -> int:
 
 def test_clients_verify_it_and_work_and_nobody_else_does(warren: Warren) -> None:
     status = warren.status()
-    assert status["tls"] == ["clients", "links", "management", "inter_node"]
+    assert status["tls"] == ["clients", "links"]
     assert status["balancer"]["tls"] is True
     before = rejected(warren)
     with connection(warren, ca(warren)) as made:
@@ -386,19 +388,17 @@ def test_keys_are_private_and_in_one_place(warren: Warren) -> None:
 
 
 def test_rotations_disconnect_nobody(warren: Warren, tmp_path: Path) -> None:
-    """New certificates, and a new CA in its two phases: one HAProxy, and traffic goes on."""
+    """A new CA in its two phases, with new certificates: one HAProxy, and traffic goes on."""
     haproxy, port = pid(warren), balancer_place(warren).port
     old = tmp_path / "old.pem"
     shutil.copy(ca(warren), old)
     with Traffic(warren, "rotated") as traffic:
         traffic.goes_on()
-        warren.ok("tls", "rotate")
-        assert shown(port) == listed(warren)["balancer certificate"]
-        connection(warren, old).close()
+        before = shown(port)
         warren.ok("tls", "rotate", "--ca")
         connection(warren, old).close()
         warren.ok("tls", "rotate", "--ca")
-        assert shown(port) == listed(warren)["balancer certificate"]
+        assert before != shown(port) == listed(warren)["balancer certificate"]
         connection(warren, ca(warren)).close()
         with (
             socket.create_connection(("127.0.0.1", port)) as raw,
