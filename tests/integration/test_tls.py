@@ -36,7 +36,7 @@ from tests.integration.tls_clients import (
     shown,
     trusting,
 )
-from tests.integration.warren import Warren, running
+from tests.integration.warren import Warren, running, warrener
 
 from warrener.cluster.tls.certificates import (
     Use,
@@ -353,3 +353,46 @@ def test_a_session_survives_its_node_and_the_node_comes_back(warren: Warren) -> 
     eventually("all nodes fit", lambda: all(row["fit"] for row in warren.status()["nodes"]), 60)
     told = tool(warren.status()["nodes"][0], "rabbitmqctl", "-q", "cluster_status")
     assert at in told
+
+
+# -- before it, as if it were somebody else's -----------------------------------------------------
+
+
+def test_attached_to_a_cluster_that_speaks_tls(warren: Warren, tmp_path: Path) -> None:
+    """Its API and its AMQP ports are verified with its CA, clients with a certificate of the
+    balancer's own, which is renewed without a session that ends. What its nodes show isn't ours to
+    renew; under a name that their certificates aren't for nobody gets to them."""
+    place = balancer_place(warren)
+    node = warren.status()["nodes"][0]
+    (tmp_path / "pw").write_text(place.password)
+    file = tmp_path / "warrener.toml"
+    text = (
+        f'[attach]\nurl = "https://{node["host"]}:{node["management_port"]}"\n'
+        f'user = "{place.user}"\npassword = {{ file = "pw" }}\nca = "{ca(warren)}"\n'
+    )
+    state = tmp_path / "state"
+    before = listed(warren)
+    try:
+        file.write_text(f"{text}[tls]\n")
+        done = warrener("--state", state, "up", "-d", "-f", file, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        url = warrener("--state", state, "url", cwd=tmp_path).stdout.strip()
+        ours = Warren(state, url)
+        assert ours.status()["tls"] == ["clients", "links"]
+        assert set(listed(ours)) == {"cluster CA", "balancer certificate"}
+        with Traffic(ours, "attached") as traffic:
+            traffic.goes_on()
+            port = balancer_place(ours).port
+            first = shown(port)
+            ours.ok("tls", "rotate")
+            assert first != shown(port) == listed(ours)["balancer certificate"]
+            traffic.goes_on()
+        assert ca(ours).read_bytes() != ca(warren).read_bytes()
+        ours.ok("down")
+        file.write_text(f'{text}certificate_name = "mq.example.com"\n[tls]\nclients = false\n')
+        done = warrener("--state", state, "up", "-d", "-f", file, cwd=tmp_path)
+        assert done.returncode == 1
+        assert "certificate" in done.stderr
+    finally:
+        warrener("--state", state, "down", "--purge", cwd=tmp_path)
+    assert listed(warren) == before

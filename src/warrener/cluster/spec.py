@@ -56,7 +56,7 @@ from warrener.cluster.wanted import Scalar, Wanted
 from warrener.facts.data_plane import WHY_HAPROXY_LACKS, DataPlane, Lack
 from warrener.facts.ids import NodeName, short_name
 from warrener.facts.settings import BalancerSettings
-from warrener.facts.tls import TlsSettings
+from warrener.facts.tls import TlsPart, TlsSettings
 
 __all__ = [
     "MAX_NODES",
@@ -149,7 +149,7 @@ class ClusterSpec:
             table = "[cluster]" if self.nodes_given else "[config]"
             text = f"{table} is for a cluster that Warrener runs, not for --attach"
             raise SpecError(self.source or "--attach", [Mistake("", text)])
-        return replace(self, attach=attach)
+        return replace(self, attach=attach, tls=tls_file.beside_attach(self.tls))
 
     def with_data_plane(self, data_plane: DataPlane) -> "ClusterSpec":
         """The same with another data plane; SpecError if that can't be."""
@@ -331,6 +331,8 @@ def _build(file: SpecFile, source: str, folder: Path) -> ClusterSpec:
         rabbitmq = Path(file.cluster.rabbitmq)
         if not machines:  # on hosts it is a path there
             rabbitmq = folder / rabbitmq.expanduser()
+    tls = tls_file.settings(file.tls, folder)
+    tls = tls if file.attach is None else tls_file.beside_attach(tls)
     return ClusterSpec(
         name=file.name,
         nodes=nodes,
@@ -350,10 +352,10 @@ def _build(file: SpecFile, source: str, folder: Path) -> ClusterSpec:
             defaults=file.queues,
         ),
         config=config_table.flatten(file.config),
-        tls=tls_file.settings(file.tls, folder),
+        tls=tls,
         source=source,
         hosts=machines,
-        attach=attach_file.attach_of(file.attach, folder),
+        attach=attach_file.attach_of(file.attach, folder, tls=tls.has(TlsPart.LINKS)),
         name_given="name" in file.model_fields_set,
     )
 

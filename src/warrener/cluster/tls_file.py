@@ -12,6 +12,7 @@ finds what would end `up`.
 import ipaddress
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -102,6 +103,11 @@ def settings(section: TlsSection | None, folder: Path) -> TlsSettings:
         client_ca=path(section.client_ca),
         names=tuple(section.names),
     )
+
+
+def beside_attach(wanted: TlsSettings) -> TlsSettings:
+    """As it is before a cluster that somebody else runs: the rest is set on its hosts."""
+    return replace(wanted, management=False, inter_node=False)
 
 
 def mistakes(

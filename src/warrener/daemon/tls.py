@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 import structlog
 
-from warrener.balancer.shell.tls import BalancerTls
+from warrener.balancer.shell.tls import BalancerTls, Context
 from warrener.cluster.errors import ClusterError
 from warrener.cluster.spec import ClusterSpec
 from warrener.cluster.tls.cluster import ClusterTls, Listed, utc_now
@@ -79,11 +79,12 @@ def with_ports(spec: ClusterSpec, cluster: Ports, port: int) -> BalancerSettings
     return replace(settings, tls_port=port, plain=plain, port=cluster.plain_port if plain else 0)
 
 
-def balancer_tls(tls: ClusterTls) -> BalancerTls:
-    """What the balancer shows to clients and verifies nodes with."""
+def balancer_tls(tls: ClusterTls, trust: Context | None = None) -> BalancerTls:
+    """What the balancer shows to clients and verifies nodes with: ``trust``, or the cluster's
+    CA."""
     return BalancerTls(
         clients=(lambda: tls.shown) if tls.has(TlsPart.CLIENTS) else None,
-        links=(lambda: tls.trusts) if tls.has(TlsPart.LINKS) else None,
+        links=trust or (lambda: tls.trusts) if tls.has(TlsPart.LINKS) else None,
     )
 
 
