@@ -1,11 +1,12 @@
 """Hosts of one's own: network namespaces on a bridge, each with an address and an sshd.
 
-    10.77.N.1 to .3   hosts          10.77.N.10   where Warrener, its balancer and the clients are
+    10.77.0.1 to .9   hosts          10.77.0.10   where Warrener, its balancer and the clients are
 
-Nothing of it is seen by the machine itself, and nothing is left of it: namespaces, interfaces and
-processes end with the ``with``. The hosts share the machine's files and its process numbers; each
-has a folder of its own. ``partition`` cuts hosts off from one another by nftables, in both
-directions, as a broken switch does: packets vanish, nobody is told.
+Nothing of it is seen by the machine itself, or by another ``Lan`` at the same time (names have a
+random part, and the bridge is in a namespace of its own); and nothing is left of it: namespaces,
+interfaces and processes end with the ``with``. The hosts share the machine's files and its process
+numbers; each has a folder of its own. ``partition`` cuts hosts off from one another by nftables, in
+both directions, as a broken switch does: packets vanish, nobody is told.
 """
 
 import contextlib
@@ -76,6 +77,7 @@ class Lan:
     """See the module."""
 
     def __init__(self, folder: Path, hosts: int = 3) -> None:
+        assert 1 <= hosts <= 9, "the addresses below the clients'"
         self.folder = folder
         self.token = secrets.token_hex(2)
         self.key = folder / "key"

@@ -41,7 +41,7 @@ class BalancerSettings:
     weights: Mapping[NodeName, int] = field(default_factory=dict)
     handshake_timeout: float = 10.0  # RabbitMQ's own default; the whole handshake of a client
     connect_timeout: float = 3.0  # one node's share of it, from connect to connection.start
-    link_heartbeat: int = 10  # s; on links, whatever the client negotiated for its own side
+    link_heartbeat: int = 6  # s; on links, whatever the client negotiated for its own side
     probe_interval: float = 1.0
     probe_timeout: float = 2.0
     probe_fall: int = 2  # failures in a row that make a node unfit

@@ -67,6 +67,12 @@ which a consumer is tried although its queue is said to have none."""
 JUDGE_EVERY: Final = 0.2
 """Seconds between two looks whether the queue of a parked consumer is back."""
 
+TRY_PAUSES: Final = (0.5, 0.5, 1.0, 2.0, 4.0)
+"""Seconds that publishes wait for news of their queue's leader before the first of them is tried
+all the same; the last one repeats. After a crash a leader is elected and known within the first
+pause. When packets vanish there are no news for seconds, because the management API waits for the
+node that is gone, while a broker may have taken the publish long since."""
+
 SETTLE_FOR_COMFORT: Final = 2.0
 """Seconds that a move waits for acks and confirms if it is only for locality or balance: a client
 that takes its time gets no deliveries meanwhile."""
@@ -155,6 +161,7 @@ class Carried:
         "in_assembly",
         "in_transaction",
         "last_queue",
+        "led_since",
         "link",
         "local",
         "mode",
@@ -186,6 +193,8 @@ class Carried:
         "to_replay",
         "traffic",
         "transactional",
+        "tries",
+        "tries_now",
         "unproved",
         "why",
     )
@@ -232,6 +241,9 @@ class Carried:
         self.probes = 0  # how often the first publish has been tried
         self.probe_since = 0.0
         self.probe_at: float | None = None  # when it is tried again
+        self.led_since: float | None = None  # tried with its queue known to be led since then
+        self.tries = 0  # how often a publish has been tried though no leader was known
+        self.tries_now = False  # the next one is tried, whether there is a leader or not
         self.reopens = False  # the move under way is to a new channel on the same link
         # placement
         self.traffic = Traffic()
@@ -605,7 +617,7 @@ class Carried:
         self.to_replay = True
         self.unproved = self.confirms
         if not self.reopens:
-            self.probes = 0
+            self.probes = self.tries = 0
         again = [
             request
             for request in self.requests
@@ -780,8 +792,10 @@ class Carried:
         queue = self.parked_queue
         board.wake(JUDGE_EVERY)
         asks = bool(self.held) and self.held[0][0].method in NEEDS_LEADER
-        needs_leader = self.unproved or asks
-        if not self.is_away(queue) and not (needs_leader and self.awaits_leader(queue)):
+        waits = (self.unproved or asks) and self.awaits_leader(queue)
+        if waits and not asks and self._tries_after(board.now - since):
+            waits, self.tries_now = False, True
+        if not self.is_away(queue) and not waits:
             self.parked_queue = ""
             self.parked_since = None
             self.why = self._explained()
@@ -795,6 +809,13 @@ class Carried:
                 f"queue '{self.parked_queue}' has been down for {board.now - since:.0f} s"
                 + "; messages published to it were not taken" * (not asks),
             )
+
+    def _tries_after(self, waited: float) -> bool:
+        """Whether publishes have waited long enough (s) for a leader to be known."""
+        if waited < TRY_PAUSES[min(self.tries, len(TRY_PAUSES) - 1)]:
+            return False
+        self.tries += 1
+        return True
 
     def park(self, consumer: Consumer, why: str) -> None:
         """A consumer waits for its queue."""

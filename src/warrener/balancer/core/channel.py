@@ -248,7 +248,8 @@ class Channel(Confirming):
         if route is None:
             self.hold_first(unit, data)
             return
-        if route.away or (self.unproved and route.queue and self.awaits_leader(route.queue)):
+        waits = self.unproved and not self.tries_now and self.awaits_leader(route.queue)
+        if route.away or (route.queue and waits):
             self.hold_first(unit, data)
             if self.mode is Mode.SETTLED:
                 self.park_publishes(route.queue)

@@ -118,6 +118,7 @@ class Confirming(Carried):
         self.mode = Mode.PROBING
         self.probes = 1
         self.probe_since = board.now
+        self.led_since = None
         self.probe_at = board.now + pause
         board.wake(pause)
 
@@ -127,8 +128,14 @@ class Confirming(Carried):
         """Try one publish, and wait for what the broker says."""
         if self.link is None:
             raise AssertionError("a channel probes on a link")
+        queue = self.traffic.main_queue()
+        led = bool(queue) and self.leader_of(queue) is not None
         if not self.probes:
             self.probe_since = self.board.now
+            self.led_since = None
+        if led and self.led_since is None:
+            self.led_since = self.board.now
+        self.tries_now = False
         self.probe_at = None
         self.mode = Mode.PROBING
         self.probes += 1
@@ -156,8 +163,12 @@ class Confirming(Carried):
         board = self.board
         waited = board.now - self.probe_since
         queue = self.traffic.main_queue()
-        unwanted = waited >= SURE_AFTER and queue and self.leader_of(queue) is not None
-        if unwanted or waited >= board.settings.park_timeout:  # unwanted: the queue may be full
+        unwanted = (  # in spite of a leader: the queue may be full
+            self.led_since is not None
+            and board.now - self.led_since >= SURE_AFTER
+            and self.leader_of(queue) is not None
+        )
+        if unwanted or waited >= board.settings.park_timeout:
             self.believed_at = board.directory.troubled_at
             return False
         pause = PROBE_PAUSES[min(self.probes, len(PROBE_PAUSES)) - 1]

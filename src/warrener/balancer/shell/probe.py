@@ -230,7 +230,9 @@ async def probe(
         except TimeoutError:
             what = "connection" if writer is None else "answer"
             report(Unfit.HANGS, f"no {what} within {timeout:g} s")
-            await sleep(interval)
+            hurried = alive and not hurried  # it has had its time already
+            if not hurried:
+                await sleep(interval)
         except ProtocolViolation as violation:
             report(Unfit.NOT_AMQP, violation.text)
             await sleep(interval)

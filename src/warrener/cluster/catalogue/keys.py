@@ -279,7 +279,7 @@ KEYS: Final[Mapping[str, Entry]] = {entry.key: entry for entry in ENTRIES}
 _PATTERNS: Final = tuple((tuple(e.key.split(".")), e) for e in ENTRIES if "$" in e.key)
 
 _ADVANCED: Final = (
-    "it is set in advanced.config, which Warrener doesn't write; `rabbitmqctl eval` sets it on "
+    "it is set in advanced.config, which has no key here; `rabbitmqctl eval` sets it on "
     "a running node"
 )
 ELSEWHERE: Final[Mapping[str, str]] = {

@@ -32,6 +32,8 @@ from warrener.cluster.drivers.host import Host
 from warrener.cluster.drivers.installation import Installation
 from warrener.cluster.drivers.node import LocalNode, Node
 from warrener.cluster.drivers.node_config import (
+    ADVANCED_IS_OURS,
+    advanced_config,
     environment,
     node_files,
     own_settings,
@@ -512,6 +514,13 @@ class DrivenCluster(Running):
             own = self.tls.node_settings(node.name, own)
             text = self.configuration.add_node(node.name, own)
             write_private(node.files.config, text.encode())
+            self._write_advanced(node)
+
+    def _write_advanced(self, node: Node) -> None:
+        text = advanced_config(self._installation_of(node.name).release, node.host.address)
+        path = node.files.advanced
+        if text and (not path.is_file() or path.read_text().startswith(ADVANCED_IS_OURS)):
+            write_private(path, text.encode())
 
     def _make_node(self, name: NodeName, record: Record, credentials: Credentials) -> Node:
         host = self._host(name)

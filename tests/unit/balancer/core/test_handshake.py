@@ -41,7 +41,7 @@ def test_a_handshake_is_relayed_step_by_step() -> None:
     play.client_sends(START_OK).gives("link: connection.start-ok")
     play.node_sends(TUNE).gives("client: connection.tune")
     play.client_sends(TUNE_OK).gives()
-    play.client_sends(OPEN).gives("link: connection.tune-ok 2047 131072 10 connection.open")
+    play.client_sends(OPEN).gives("link: connection.tune-ok 2047 131072 6 connection.open")
     play.node_sends(OPEN_OK).gives("client: connection.open-ok")
     assert play.session.state is ClientState.OPEN
     assert play.session.statistics().user == "guest"
@@ -68,7 +68,7 @@ def test_handshake_frames_may_be_cut_anywhere(cut: int) -> None:
     play = Playbook.until(ConnectionTune, "n1")
     raw = encode(TUNE_OK, OPEN)
     play.client_sends(raw[:cut])
-    play.client_sends(raw[cut:]).gives("link: connection.tune-ok 2047 131072 10 connection.open")
+    play.client_sends(raw[cut:]).gives("link: connection.tune-ok 2047 131072 6 connection.open")
 
 
 def test_what_a_client_sends_before_open_ok_is_held_and_then_goes_through() -> None:
@@ -148,7 +148,7 @@ def test_a_node_lost_after_open_is_replaced_unseen() -> None:
     play.link_breaks("connection reset by peer").gives("connect n2")
     play.link_connects().gives("link: header")
     play.node_sends(START).gives("link: connection.start-ok")
-    play.node_sends(TUNE).gives("link: connection.tune-ok 2047 131072 10 connection.open")
+    play.node_sends(TUNE).gives("link: connection.tune-ok 2047 131072 6 connection.open")
     play.node_sends(OPEN_OK).gives("client: connection.open-ok")
     assert play.session.node == "n2"
 

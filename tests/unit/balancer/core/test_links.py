@@ -126,7 +126,8 @@ def test_a_link_refused_for_a_limit_is_left_alone_for_a_while() -> None:
 
 
 def test_a_link_that_hangs_in_its_handshake_is_given_up() -> None:
-    play = Play.opened("n1", "n2").knows(("q", "n2")).channel()
+    settings = BalancerSettings(link_heartbeat=10)
+    play = Play.opened("n1", "n2", settings=settings).knows(("q", "n2")).channel()
     play.client_sends((1, BasicConsume("q", "c"))).gives("connect n2")
     play.after(2.9).gives()
     play.after(0.2).gives("abort n2", "link: basic.consume q c/1")

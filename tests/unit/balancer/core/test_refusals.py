@@ -245,3 +245,69 @@ def test_what_is_asked_behind_a_refused_publish_waits() -> None:
     play.knows(("q", "n1"))
     opened_anew(play.after(0.1))
     play.node_answers(BasicAck(1)).gives("client: basic.ack 1/1", "link: exchange.declare*/1")
+
+
+# -- a leader that nobody hears of
+
+
+def parked() -> Play:
+    """The first publish was refused; no leader is known."""
+    play = electing()
+    play.client_sends(message("a"))
+    play.node_answers(BasicNack(1))
+    opened_anew(play.after(0.1)).gives()
+    return play
+
+
+def test_a_publish_is_tried_though_nobody_says_that_there_is_a_leader() -> None:
+    """Packets vanish, and the management API with them; the broker may know better."""
+    play = parked()
+    play.after(0.4).gives()
+    play.after(0.2).gives('link: basic.publish q "a"/1')
+    play.client_sends(message("b")).gives()
+    play.node_answers(BasicAck(1)).gives("client: basic.ack 1/1", 'link: basic.publish q "b"/1')
+
+
+def test_the_tries_become_rare() -> None:
+    play = parked()
+    tries = 0
+    for _ in range(400):  # 20 s
+        play.after(0.05)
+        if f"link: {GOODBYE}/1" in play.lines:
+            opened_anew(play)
+        if 'link: basic.publish q "a"/1' in play.lines:
+            tries += 1
+            play.node_answers(BasicNack(1)).gives()
+    assert 5 <= tries <= 8
+    play.knows(("q", "n1"))
+    play.after(0.2).gives('link: basic.publish q "a"/1')
+    play.node_answers(BasicAck(1)).gives("client: basic.ack 1/1")
+
+
+def test_a_publish_said_while_no_leader_is_known_is_tried_as_well() -> None:
+    play = Play.opened("n1", "n2").knows(("q", "n1")).channel(confirms=True)
+    play.client_sends(message("a"))
+    play.node_answers(BasicAck(1)).gives("client: basic.ack 1/1")
+    play.lost("n1").gives("connect n2")
+    play.linked("n2").gives("n2: channel.open/1 confirm.select/1")
+    play.node_answers(ChannelOpenOk(), ConfirmSelectOk()).gives()
+    play.client_sends(messages("b", "c")).gives()
+    assert place(play).state == "parked"
+    play.after(0.4).gives()
+    play.after(0.2).gives('n2: basic.publish q "b"/1')
+    play.node_answers(BasicAck(1)).gives("client: basic.ack 2/1", 'n2: basic.publish q "c"/1')
+
+
+def test_a_refusal_from_before_the_leader_was_known_is_not_believed() -> None:
+    """A try can take the broker seconds; by then the leader may be known, and the refusal old."""
+    play = parked()
+    play.after(0.6).gives('link: basic.publish q "a"/1')
+    play.after(4.0)
+    play.knows(("q", "n1"))
+    play.node_answers(BasicNack(1)).gives()
+    opened_anew(play.after(0.2)).gives('link: basic.publish q "a"/1')
+    play.after(2.5)
+    play.node_answers(BasicNack(1)).gives()
+    opened_anew(play.after(0.3)).gives('link: basic.publish q "a"/1')
+    play.after(1.0)
+    play.node_answers(BasicNack(1)).gives("client: basic.nack 1 requeue/1")

@@ -15,7 +15,7 @@ from warrener.balancer.shell.probe import ProbeLogin, probe
 from warrener.facts.balance import Backend
 from warrener.facts.ids import NodeName
 from warrener.facts.reasons import Unfit
-from warrener.testing.fake_broker import FakeBroker
+from warrener.testing.fake_broker import FakeBroker, Fault
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 LOGIN = ProbeLogin("guest", "secret")
@@ -59,6 +59,34 @@ def test_a_connection_lost_between_two_questions_is_known_at_once_and_probing_go
             await until(lambda: told[-1] is None)
             assert not probing.done()
             probing.cancel()
+
+    uvloop.run(main())
+
+
+def test_a_node_that_falls_silent_is_asked_again_without_a_pause() -> None:
+    """The time limit was pause enough: two failures in a row make it unfit."""
+    told: list[Unfit | None] = []
+    pauses: list[float] = []
+
+    async def main() -> None:
+        async def sleep(seconds: float) -> None:
+            pauses.append(seconds)
+            await asyncio.sleep(0 if len(pauses) < 3 else 60)
+
+        async with FakeBroker() as broker:
+
+            def report(why: Unfit | None, _: str) -> None:
+                told.append(why)
+                broker.fault = Fault.HANG
+
+            probing = asyncio.create_task(
+                probe(broker.backend, LOGIN, report, interval=7, timeout=0.1, sleep=sleep)
+            )
+            await until(lambda: len(told) == 4)
+            assert told == [None, Unfit.HANGS, Unfit.HANGS, Unfit.HANGS]
+            assert pauses[:2] == [7, 7]  # before the first question, after the second failure
+            probing.cancel()
+            await asyncio.gather(probing, return_exceptions=True)
 
     uvloop.run(main())
 

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from warrener.cluster.drivers.node_config import (
+    ADVANCED_IS_OURS,
+    advanced_config,
     config_text,
     enabled_plugins,
     environment,
@@ -184,6 +186,7 @@ def test_a_node_on_another_host_listens_there_and_has_a_long_name() -> None:
     assert found["vm_memory_high_watermark.relative"] == "0.400"
     assert int(found["net_ticktime"]) < 10, "else a partition goes unnoticed for a minute"
     assert "net_ticktime" not in settings()
+    assert "raft.adaptive_failure_detector.poll_interval" not in found, "3.10 has no such key"
     there = environment(
         name=name,
         files=node_files(Path("/s"), name),
@@ -198,3 +201,26 @@ def test_a_node_on_another_host_listens_there_and_has_a_long_name() -> None:
     assert "-kernel net_setuptime 2" in there["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"]
     assert there["RABBITMQ_USE_LONGNAME"] == "true"
     assert "RABBITMQ_USE_LONGNAME" not in env()
+
+
+@pytest.mark.parametrize("release", [(3, 10), (3, 11), (3, 12), (4, 0)])
+def test_followers_on_other_hosts_miss_their_leader_within_a_second(
+    release: tuple[int, int],
+) -> None:
+    """By a key where RabbitMQ has one: advanced.config would have the last word over ``config
+    set``."""
+    key = "raft.adaptive_failure_detector.poll_interval"
+    found = own_settings(
+        release=release,
+        cluster_name="far",
+        members=(NodeName("n1@10.0.0.1"),),
+        ports=NodePorts(20_010, 20_011, 20_012, 20_013),
+        user="u",
+        password=PASSWORD,
+        address="10.0.0.1",
+    )
+    text = advanced_config(release, "10.0.0.1")
+    assert text.startswith(ADVANCED_IS_OURS + "\n")
+    assert ("{aten, [{poll_interval, 1000}]}" in text) == (key not in found)
+    assert found.get(key, "1000") == "1000"
+    assert advanced_config(release, "127.0.0.1") == ""
