@@ -32,13 +32,13 @@ class Api(RuntimeApi):
         self.asked.append(question)
         if not question.startswith("show"):
             return ""
-        found = x509.load_pem_x509_certificates(self.has[question.split()[-1]])
+        found = x509.load_pem_x509_certificates(self.has[question.rsplit(maxsplit=1)[-1]])
         prints = [one.fingerprint(hashes.SHA1()).hex().upper() for one in found]
         return "".join(f"SHA1 FingerPrint: {one}\n" for one in prints)
 
     async def give(self, command: str, payload: bytes) -> str:
         self.asked.append(command)
-        self.has[command.split()[-1]] = payload
+        self.has[command.rsplit(maxsplit=1)[-1]] = payload
         return "Transaction created!"
 
 
