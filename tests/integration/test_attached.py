@@ -15,6 +15,7 @@ import pika
 import pytest
 from tests.integration.conformance.drivers import attaching
 from tests.integration.support import Place, balancer_place, eventually, management
+from tests.integration.tls_clients import ca, connection
 from tests.integration.warren import Warren, running, warrener
 
 pytestmark = pytest.mark.timeout(300)
@@ -182,3 +183,19 @@ name = "described"
         down = warrener("--state", state, "down", "--purge", cwd=tmp_path)
     assert "The cluster goes on" in down.stdout
     management(estate).call("DELETE", "/queues/%2F/described")
+
+
+def test_clients_get_tls_before_nodes_without(estate: Warren, tmp_path: Path) -> None:
+    """The balancer's certificate is made; the port without it is there if that was said."""
+    file = tmp_path / "tls.toml"
+    file.write_text("[tls]\nlinks = false\n[balancer]\nplain = true\n")
+    with attaching(estate, tmp_path, "-f", str(file)) as warren:
+        assert warren.url.startswith("amqps://")
+        with connection(warren, ca(warren)) as made:
+            made.channel().queue_declare("with-tls", exclusive=True)
+        status = warren.status()
+        assert status["tls"] == ["clients"]
+        place = balancer_place(estate)
+        plain = status["balancer"]["plain_port"]
+        with connect(Place("plain", place.host, plain, place.user, place.password)) as made:
+            assert made.is_open

@@ -6,7 +6,6 @@ are pika and aio-pika, and Python's own ``ssl``: nothing of Warrener's verifies 
 """
 
 import contextlib
-import hashlib
 import http.client
 import json
 import os
@@ -14,7 +13,6 @@ import signal
 import socket
 import ssl
 import stat
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -26,7 +24,19 @@ import aio_pika
 import pika
 import pytest
 from tests.integration.support import balancer_place, eventually, tool
-from tests.integration.warren import Warren, running
+from tests.integration.tls_clients import (
+    QUORUM,
+    Traffic,
+    ca,
+    connection,
+    identity,
+    listed,
+    rejected,
+    says,
+    shown,
+    trusting,
+)
+from tests.integration.warren import Warren, running, warrener
 
 from warrener.cluster.tls.certificates import (
     Use,
@@ -38,7 +48,6 @@ from warrener.cluster.tls.certificates import (
 pytestmark = pytest.mark.timeout(300)
 
 HANDSHAKE = 3.0
-QUORUM = {"x-queue-type": "quorum"}
 
 
 @pytest.fixture(scope="module")
@@ -51,127 +60,8 @@ def warren(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warren]:
         yield made
 
 
-def ca(warren: Warren) -> Path:
-    return warren.state / "tls" / "ca.pem"
-
-
-def identity(warren: Warren, node: str) -> Path:
-    return warren.state / "nodes" / node / "tls" / "identity.pem"
-
-
-def trusting(file: Path | None) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=file)
-
-
-def connection(warren: Warren, authorities: Path) -> pika.BlockingConnection:
-    place = balancer_place(warren)
-    return pika.BlockingConnection(
-        pika.ConnectionParameters(
-            place.host,
-            place.port,
-            credentials=pika.PlainCredentials(place.user, place.password),
-            ssl_options=pika.SSLOptions(trusting(authorities), place.host),
-            blocked_connection_timeout=30,
-        )
-    )
-
-
-def says(port: int, data: bytes, wait: float = HANDSHAKE + 10) -> bytes:
-    """What somebody answers to raw bytes, up to the end of the connection or 8 bytes."""
-    with socket.create_connection(("127.0.0.1", port), timeout=wait) as raw:
-        raw.sendall(data)
-        found = b""
-        with contextlib.suppress(ConnectionError):
-            while len(found) < 8 and (more := raw.recv(8 - len(found))):
-                found += more
-        return found
-
-
-def shown(port: int, client: Path | None = None) -> str:
-    """The fingerprint of the certificate that is shown on a port."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # we want to see whatever it is
-    if client is not None:
-        context.load_cert_chain(client)
-    with (
-        socket.create_connection(("127.0.0.1", port), timeout=20) as raw,
-        context.wrap_socket(raw) as made,
-    ):
-        der = made.getpeercert(binary_form=True)
-    assert der
-    return hashlib.sha256(der).hexdigest().upper()
-
-
-def listed(warren: Warren) -> dict[str, str]:
-    """Whose certificate -> its fingerprint, as `tls show` has it."""
-    answer = json.loads(warren.ok("tls", "show", "--json"))
-    return {
-        f"{line['whose']} {line['what']}": line["sha256"].replace(":", "")
-        for line in answer["certificates"]
-    }
-
-
-def rejected(warren: Warren) -> int:
-    number = warren.status()["balancer"]["tls_rejected"]
-    assert isinstance(number, int)
-    return number
-
-
 def dist_port(warren: Warren, number: int = 0) -> int:
     return int(warren.status()["nodes"][number]["amqp_port"]) + 3
-
-
-class Traffic(threading.Thread):
-    """Publishes with confirms, gets and acks on one connection, until told to stop."""
-
-    def __init__(self, warren: Warren, queue: str) -> None:
-        super().__init__(name=f"traffic on {queue}")
-        self.rounds = 0
-        self.slowest = 0.0
-        self.problem: BaseException | None = None
-        self._queue = queue
-        self._ends = threading.Event()
-        self._connection = connection(warren, ca(warren))
-        self._channel = self._connection.channel()
-        self._channel.queue_declare(queue, durable=True, arguments=QUORUM)
-        self._channel.confirm_delivery()
-
-    def run(self) -> None:
-        try:
-            while not self._ends.wait(0.01):
-                began = time.monotonic()
-                body = b"%d" % self.rounds
-                self._channel.basic_publish("", self._queue, body)
-                received = b""
-                while received != body:
-                    got, _, received = self._channel.basic_get(self._queue)
-                    if got is not None:
-                        self._channel.basic_ack(got.delivery_tag)
-                        # At least once: where a node dies, one before may come again, as a
-                        # delivery or, where its confirm was under way, as a second publish.
-                        assert int(received) <= self.rounds
-                self.rounds += 1
-                self.slowest = max(self.slowest, time.monotonic() - began)
-            self._connection.close()
-        except BaseException as problem:
-            self.problem = problem
-
-    def __enter__(self) -> "Traffic":
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ends.set()
-        self.join(60)
-        assert self.problem is None, repr(self.problem)
-        assert self.rounds > 0
-
-    def goes_on(self) -> None:
-        """It works a while longer."""
-        before = self.rounds
-        eventually("traffic goes on", lambda: self.problem or self.rounds > before + 20, 60)
-        assert self.problem is None, repr(self.problem)
 
 
 # -- turned on ----------------------------------------------------------------------------------
@@ -463,3 +353,41 @@ def test_a_session_survives_its_node_and_the_node_comes_back(warren: Warren) -> 
     eventually("all nodes fit", lambda: all(row["fit"] for row in warren.status()["nodes"]), 60)
     told = tool(warren.status()["nodes"][0], "rabbitmqctl", "-q", "cluster_status")
     assert at in told
+
+
+# -- before it, as if it were somebody else's -----------------------------------------------------
+
+
+def test_attached_to_a_cluster_that_speaks_tls(warren: Warren, tmp_path: Path) -> None:
+    """Its API and its AMQP ports are verified with its CA, clients with a certificate of the
+    balancer's own, which is renewed without a session that ends. What its nodes show isn't ours to
+    renew."""
+    place = balancer_place(warren)
+    node = warren.status()["nodes"][0]
+    (tmp_path / "pw").write_text(place.password)
+    file = tmp_path / "warrener.toml"
+    text = (
+        f'[attach]\nurl = "https://{node["host"]}:{node["management_port"]}"\n'
+        f'user = "{place.user}"\npassword = {{ file = "pw" }}\nca = "{ca(warren)}"\n'
+    )
+    state = tmp_path / "state"
+    before = listed(warren)
+    try:
+        file.write_text(f"{text}[tls]\n")
+        done = warrener("--state", state, "up", "-d", "-f", file, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        url = warrener("--state", state, "url", cwd=tmp_path).stdout.strip()
+        ours = Warren(state, url)
+        assert ours.status()["tls"] == ["clients", "links"]
+        assert set(listed(ours)) == {"cluster CA", "balancer certificate"}
+        with Traffic(ours, "attached") as traffic:
+            traffic.goes_on()
+            port = balancer_place(ours).port
+            first = shown(port)
+            ours.ok("tls", "rotate")
+            assert first != shown(port) == listed(ours)["balancer certificate"]
+            traffic.goes_on()
+        assert ca(ours).read_bytes() != ca(warren).read_bytes()
+    finally:
+        warrener("--state", state, "down", "--purge", cwd=tmp_path)
+    assert listed(warren) == before

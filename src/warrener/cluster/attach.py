@@ -4,7 +4,8 @@
     url = ["http://a:15672", "http://b:15672"]
     user = "warrener"
     password = { env = "ORDERS_PASSWORD" }       # or { file = "PATH" }
-    ca = "ca.pem"                                # for https: instead of the system's
+    ca = "ca.pem"                                # for https and AMQPS: instead of the system's
+    certificate_name = "mq.example.com"          # what nodes' certificates are for, if not the host
     nodes = { "rabbit@a" = "10.0.0.1:5672" }     # where AMQP is, if not where the node says
 
 ``Attach`` is that, without the password itself (``passwords.password_to_attach`` reads that). Pure.
@@ -25,20 +26,23 @@ PASSWORD_VARIABLE: Final = "WARRENER_PASSWORD"  # noqa: S105  a variable's name
 
 URL_ALLOWED: Final = "http://HOST:PORT or https://HOST:PORT, as a browser has it"
 
-_AMQP_PORT: Final = 5672
+AMQP_PORT: Final = 5672
+AMQPS_PORT: Final = 5671
 _NODE: Final = re.compile(r"[^@\s]+@[^@\s]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Attach:
     """``urls`` are asked in this order. ``password`` is where it comes from, None: it is told.
-    ``nodes`` overrides where a node's AMQP is."""
+    ``nodes`` overrides where a node's AMQP is. ``certificate_name`` is what the certificates at the
+    nodes' AMQP ports have to be for, empty: the host that is connected to."""
 
     urls: tuple[str, ...]
     user: str = ""
     password: Password | None = None
     ca: Path | None = None
     nodes: Mapping[NodeName, tuple[str, int]] = field(default_factory=dict)
+    certificate_name: str = ""
 
 
 def url_of(text: str) -> str:
@@ -70,19 +74,20 @@ def _masked(text: str) -> str:
     return f"...@{text.rpartition('@')[2]}" if "@" in text else text
 
 
-def address_of(text: str) -> tuple[str, int]:
-    """``HOST``, ``HOST:PORT`` or ``[IPV6]:PORT``. ValueError if it isn't one."""
+def address_of(text: str, usual: int = AMQP_PORT) -> tuple[str, int]:
+    """``HOST``, ``HOST:PORT`` or ``[IPV6]:PORT``; ``usual``: the port where none is said.
+    ValueError if it isn't one."""
     try:
         ipaddress.IPv6Address(text)
     except ValueError:
         pass
     else:
-        return text, _AMQP_PORT
+        return text, usual
     parts = urlsplit(f"//{text}")
     host, port = parts.hostname, parts.port  # ValueError: not a port
     if not host or parts.path or parts.username is not None or "@" in text or port == 0:
         raise ValueError(text)
-    return host, port or _AMQP_PORT
+    return host, port or usual
 
 
 def is_node_name(text: str) -> bool:

@@ -10,7 +10,15 @@ from typing import Annotated, Any, Final
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from warrener.cluster.attach import URL_ALLOWED, Attach, address_of, is_node_name, url_of
+from warrener.cluster.attach import (
+    AMQP_PORT,
+    AMQPS_PORT,
+    URL_ALLOWED,
+    Attach,
+    address_of,
+    is_node_name,
+    url_of,
+)
 from warrener.cluster.mistakes import Mistake, dotted
 from warrener.cluster.toml_places import Path as KeyPath
 from warrener.cluster.toml_places import Place
@@ -41,7 +49,7 @@ def _urls(value: object) -> list[str]:
 def _address(value: object) -> tuple[str, int]:
     if isinstance(value, str):
         try:
-            return address_of(value)
+            return address_of(value, usual=0)  # which one that is [tls] says
         except ValueError:
             pass
     raise PydanticCustomError("wrong", "can't be used")
@@ -63,19 +71,26 @@ class AttachSection(Section):
         None, description='{ env = "NAME" } or { file = "PATH" }'
     )
     ca: str | None = Field(None, min_length=1, description="a file with certificates in PEM form")
+    certificate_name: str = Field(
+        "", description='the name that nodes\' certificates are for, such as "mq.example.com"'
+    )
     nodes: dict[str, _Address] = Field({}, description='a table: { "rabbit@a" = "10.0.0.1:5672" }')
 
 
-def attach_of(section: AttachSection | None, folder: Path) -> Attach | None:
-    """What the section describes, checked already."""
+def attach_of(section: AttachSection | None, folder: Path, *, tls: bool) -> Attach | None:
+    """What the section describes, checked already; ``tls``: the nodes are spoken to with it."""
     if section is None:
         return None
+    usual = AMQPS_PORT if tls else AMQP_PORT
     return Attach(
         urls=tuple(dict.fromkeys(url_of(url) for url in section.url)),
         user=section.user,
         password=section.password,
         ca=None if section.ca is None else folder / Path(section.ca).expanduser(),
-        nodes={NodeName(name): address for name, address in section.nodes.items()},
+        nodes={
+            NodeName(name): (host, port or usual) for name, (host, port) in section.nodes.items()
+        },
+        certificate_name=section.certificate_name,
     )
 
 
@@ -105,11 +120,13 @@ _NODES: Final = 'names as RabbitMQ has them, such as "rabbit@host"'
 
 
 def _beside(document: Mapping[str, Any], balancer: Mapping[str, Any]) -> list[tuple[KeyPath, bool]]:
+    tls = document.get("tls")
+    theirs = [key for key in ("management", "inter_node") if isinstance(tls, dict) and key in tls]
     return [
         (("cluster",), bool(document.get("cluster"))),
         (("config",), bool(document.get("config"))),
         (("node",), bool(document.get("node"))),
-        (("tls",), "tls" in document),
+        *((("tls", key), True) for key in theirs),
         (("balancer", "data_plane"), balancer.get("data_plane") == DataPlane.HAPROXY),
     ]
 
@@ -121,7 +138,7 @@ def _why(path: KeyPath) -> str:
         case "node":
             return f"{_THEIRS}; which nodes it has is seen from its management API"
         case "tls":
-            return f"{_THEIRS}; certificates are made for clusters that Warrener runs"
+            return f"{_THEIRS}; what its nodes speak there is set on their hosts"
         case "config":
             return f"{_THEIRS}; rabbitmq.conf is on its hosts. Policies can be set from here"
         case _:

@@ -64,7 +64,7 @@ from warrener.facts.data_plane import WHY_HAPROXY_LACKS, DataPlane, Lack
 from warrener.facts.history import HistorySettings
 from warrener.facts.ids import NodeName, short_name
 from warrener.facts.settings import BalancerSettings
-from warrener.facts.tls import TlsSettings
+from warrener.facts.tls import TlsPart, TlsSettings
 
 __all__ = [
     "MAX_NODES",
@@ -158,16 +158,10 @@ class ClusterSpec:
             table = "[cluster]" if self.nodes_given else "[config]"
             text = f"{table} is for a cluster that Warrener runs, not for --attach"
             raise SpecError(self.source or "--attach", [Mistake("", text)])
-        return replace(self, attach=attach)
+        return replace(self, attach=attach, tls=tls_file.beside_attach(self.tls))
 
     def with_data_plane(self, data_plane: DataPlane) -> "ClusterSpec":
         """The same with another data plane; SpecError if that can't be."""
-        if data_plane is DataPlane.HAPROXY and (lacks := tls_file.haproxy_lacks(self.tls)):
-            fix = "false, or without --data-plane haproxy"
-            raise SpecError(
-                self.source,
-                [Mistake(f"tls.{part.value}", tls_file.WHY_NOT_HAPROXY, fix) for part in lacks],
-            )
         if self.attach is not None and data_plane is DataPlane.HAPROXY:
             text = "not with a cluster that somebody else runs: it takes Warrener's own balancer"
             raise SpecError("--data-plane", [Mistake("", text)])
@@ -346,6 +340,8 @@ def _build(file: SpecFile, source: str, folder: Path) -> ClusterSpec:
         rabbitmq = Path(file.cluster.rabbitmq)
         if not machines:  # on hosts it is a path there
             rabbitmq = folder / rabbitmq.expanduser()
+    tls = tls_file.settings(file.tls, folder)
+    tls = tls if file.attach is None else tls_file.beside_attach(tls)
     return ClusterSpec(
         name=file.name,
         nodes=nodes,
@@ -365,11 +361,11 @@ def _build(file: SpecFile, source: str, folder: Path) -> ClusterSpec:
             defaults=file.queues,
         ),
         config=config_table.flatten(file.config),
-        tls=tls_file.settings(file.tls, folder),
+        tls=tls,
         history=history_file.settings(file.history),
         source=source,
         hosts=machines,
-        attach=attach_file.attach_of(file.attach, folder),
+        attach=attach_file.attach_of(file.attach, folder, tls=tls.has(TlsPart.LINKS)),
         name_given="name" in file.model_fields_set,
     )
 

@@ -12,6 +12,7 @@ finds what would end `up`.
 import ipaddress
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -23,16 +24,7 @@ from warrener.cluster.mistakes import Mistake, dotted
 from warrener.cluster.toml_places import Path as KeyPath
 from warrener.cluster.toml_places import Place
 from warrener.cluster.topology_file import Section
-from warrener.facts.data_plane import DataPlane
 from warrener.facts.tls import TlsPart, TlsSettings, TlsVersion
-
-WHY_NOT_HAPROXY: Final = "Warrener sets up no TLS in HAProxy"
-
-
-def haproxy_lacks(wanted: TlsSettings) -> list[TlsPart]:
-    """The parts that are on and that HAProxy as the data plane would have to speak."""
-    return [part for part in (TlsPart.CLIENTS, TlsPart.LINKS) if wanted.has(part)]
-
 
 _TOGETHER: Final = ("certificate", "key", "ca")
 _LABEL: Final = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
@@ -113,6 +105,11 @@ def settings(section: TlsSection | None, folder: Path) -> TlsSettings:
     )
 
 
+def beside_attach(wanted: TlsSettings) -> TlsSettings:
+    """As it is before a cluster that somebody else runs: the rest is set on its hosts."""
+    return replace(wanted, management=False, inter_node=False)
+
+
 def mistakes(
     document: Mapping[str, Any], where: Mapping[KeyPath, Place], folder: Path
 ) -> list[Mistake]:
@@ -156,9 +153,6 @@ def _between(
     if balancer.get("plain") is False and not on:
         text = "clients would have no port at all"
         yield ("balancer", "plain"), text, "true, or [tls] with enabled = true"
-    if balancer.get("data_plane") == DataPlane.HAPROXY:
-        for part in haproxy_lacks(wanted):
-            yield ("tls", part.value), WHY_NOT_HAPROXY, 'false, or data_plane "warrener"'
     port = balancer.get("port")
     if on and port and balancer.get("tls_port") == port and balancer.get("plain") is True:
         yield ("balancer", "tls_port"), "is the plain port, too", "another port"

@@ -4,11 +4,11 @@ What takes the nodes' hosts is refused before it gets here (``possible``); were 
 same, the answer would be the same reason.
 """
 
-import functools
+import asyncio
 import os
 import ssl
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -26,6 +26,7 @@ from warrener.cluster.mistakes import Mistake, SpecError
 from warrener.cluster.passwords import password_to_attach
 from warrener.cluster.spec import ClusterSpec
 from warrener.cluster.tls.cluster import ClusterTls
+from warrener.cluster.tls.contexts import least
 from warrener.cluster.tls.rotation import Act
 from warrener.control.state_folder import StateFolder
 from warrener.daemon.errors import BAD_INPUT, DaemonError
@@ -39,7 +40,7 @@ from warrener.facts.leaders import LeaderMove, NotMoved, RateSample
 from warrener.facts.places import Found, Lookup
 from warrener.facts.replicas import Position, ReplicaMove
 from warrener.facts.snapshot import ClusterSnapshot
-from warrener.facts.tls import TlsSettings
+from warrener.facts.tls import TlsPart, TlsSettings
 from warrener.management import listeners as api
 from warrener.management.answers import number
 from warrener.management.client import ManagementClient, ManagementError
@@ -89,7 +90,7 @@ def make_attached(
         )
     folder = options.file.parent if options.file is not None else Path()
     try:
-        tls = _tls_of(attach)
+        trust = Trust(attach, spec.tls)
         password = options.password or password_to_attach(
             attach, source=spec.source or "[attach]", folder=folder, environment=os.environ
         )
@@ -106,33 +107,62 @@ def make_attached(
         attach,
         password,
         state,
-        tls=tls,
+        tls=trust.web,
         balancer=spec.balancer,
+        speaks=spec.tls,
         progress=progress,
         on_event=on_event,
         now=time.time,
     )
-    return Attached(spec, cluster)
+    return Attached(spec, cluster, trust)
 
 
-def _tls_of(attach: Attach) -> ssl.SSLContext | None:
-    """What https is checked with; None if no URL is https. Raises SpecError."""
-    if not any(url.startswith("https:") for url in attach.urls):
-        return None
-    try:
-        return ssl.create_default_context(cafile=attach.ca)
-    except (OSError, ssl.SSLError) as error:
-        text = f"{attach.ca} can't be used: {error.strerror or error}"
-        allowed = "a file with certificates in PEM form"
-        raise SpecError("--ca", [Mistake("attach.ca", text, allowed)]) from None
+class Trust:
+    """What the nodes' certificates are verified with: the file that the description names, or the
+    system's. SpecError if the file can't be used."""
+
+    def __init__(self, attach: Attach, speaks: TlsSettings) -> None:
+        self._ca = attach.ca
+        self._web = any(url.startswith("https:") for url in attach.urls)
+        self._least = least(speaks.min_version) if speaks.has(TlsPart.LINKS) else None
+        self._contexts: dict[str, ssl.SSLContext] = {}
+        self.reload()
+
+    def reload(self) -> None:
+        """What is in the file now counts for connections from here on."""
+        made = {}
+        try:
+            if self._web:
+                made["web"] = ssl.create_default_context(cafile=self._ca)
+            if self._least is not None:
+                made["links"] = ssl.create_default_context(cafile=self._ca)
+                made["links"].minimum_version = self._least
+        except (OSError, ssl.SSLError) as error:
+            text = f"{self._ca} can't be used: {error.strerror or error}"
+            allowed = "a file with certificates in PEM form"
+            raise SpecError("--ca", [Mistake("attach.ca", text, allowed)]) from None
+        self._contexts = made
+
+    @property
+    def web(self) -> Callable[[], ssl.SSLContext] | None:
+        """For https; None: no URL has it."""
+        return (lambda: self._contexts["web"]) if self._web else None
+
+    @property
+    def links(self) -> Callable[[], ssl.SSLContext] | None:
+        """For the nodes' AMQP ports; None: they are spoken to without TLS."""
+        return (lambda: self._contexts["links"]) if self._least is not None else None
 
 
 class Attached:
     """See the module."""
 
-    def __init__(self, spec: ClusterSpec, cluster: AttachedCluster) -> None:
+    def __init__(self, spec: ClusterSpec, cluster: AttachedCluster, trust: Trust) -> None:
         self.spec = spec
+        self.trust = trust
         self._cluster = cluster
+        # Certificates for the balancer; those of the nodes are somebody else's.
+        self.tls = ClusterTls(spec.tls, cluster.state, cluster=spec.name, host=spec.balancer.host)
         self.configuration = AttachedConfiguration(cluster)
 
     @property
@@ -145,26 +175,37 @@ class Attached:
 
     @property
     def balancer_port(self) -> int:
+        if self.tls.has(TlsPart.CLIENTS):
+            return self._cluster.tls_port
         return self._cluster.balancer_port
 
     @property
     def plain_port(self) -> int:
         return self._cluster.balancer_port
 
-    @functools.cached_property
-    def tls(self) -> ClusterTls:
-        """None: certificates are made for clusters that Warrener runs."""
-        return ClusterTls(TlsSettings(), self._cluster.state, cluster=self.name)
-
     async def perform_tls(self, act: Act) -> None:
-        raise AssertionError("there are no certificates to rotate")
+        try:
+            await asyncio.to_thread(self.tls.perform, act)
+        except ClusterError as error:
+            raise DaemonError(str(error)) from error
 
     async def reload_tls(self) -> None:
-        """There is nothing to go by."""
+        """The nodes' certificates are somebody else's, but with what they are verified may be
+        another file's content now."""
+        try:
+            self.trust.reload()
+            self.tls.reload()
+        except (SpecError, ClusterError) as error:
+            raise DaemonError(str(error)) from error
 
     async def prepare(self) -> None:
         try:
             await self._cluster.prepare()
+            try:
+                self.tls.prepare()
+            except ClusterError:
+                await self._cluster.stop()
+                raise
         except ClusterError as error:
             raise DaemonError(str(error)) from error
 

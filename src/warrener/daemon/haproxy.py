@@ -3,7 +3,6 @@
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -11,13 +10,17 @@ from warrener.balancer.haproxy.balancer import HaproxyBalancer
 from warrener.balancer.haproxy.config import without_effect
 from warrener.balancer.haproxy.process import Launch, Process
 from warrener.balancer.haproxy.program import HaproxyError
+from warrener.balancer.haproxy.tls import HaproxyTls
 from warrener.balancer.shell.probe import ProbeLogin
 from warrener.cluster.spec import ClusterSpec
+from warrener.cluster.tls.cluster import ClusterTls
 from warrener.control.state_folder import StateFolder
 from warrener.daemon.errors import DaemonError
 from warrener.daemon.parts import BalancerFactory
+from warrener.daemon.tls import balancer_tls, with_ports
 from warrener.facts.balance import Backend
 from warrener.facts.happenings import EventSink, Progress, ProgressSink
+from warrener.facts.tls import TlsPart
 
 PART: Final = "haproxy"
 """What its process is marked as, and its folder and its log are called."""
@@ -33,6 +36,10 @@ class Host(Protocol):
 
     @property
     def state(self) -> Path: ...
+    @property
+    def tls(self) -> ClusterTls: ...
+    @property
+    def plain_port(self) -> int: ...
     def backends(self) -> tuple[Backend, ...]: ...
     def credentials(self) -> tuple[str, str]: ...
     def start_beside(
@@ -61,6 +68,25 @@ class _Haproxy(HaproxyBalancer):
         except HaproxyError as error:
             raise DaemonError(str(error)) from error
 
+    async def reload_tls(self) -> None:
+        try:
+            await super().reload_tls()
+        except HaproxyError as error:
+            raise DaemonError(str(error)) from error
+
+
+def haproxy_tls(tls: ClusterTls) -> HaproxyTls:
+    """What HAProxy shows to clients and verifies nodes with."""
+    clients, links = tls.has(TlsPart.CLIENTS), tls.has(TlsPart.LINKS)
+    verifies = clients and tls.settings.verify_clients
+    return HaproxyTls(
+        certificate=tls.files.balancer if clients else None,
+        client_authorities=tls.files.client_ca if verifies else None,
+        trust=tls.files.trust if links else None,
+        placeholder=tls.worthless().pem if links else b"",
+        min_version=tls.settings.min_version,
+    )
+
 
 def haproxy_factory(
     spec: ClusterSpec, host: Host, on_event: EventSink, progress: ProgressSink
@@ -77,11 +103,13 @@ def haproxy_factory(
         )
 
     def make(port: int) -> HaproxyBalancer:
-        idle = without_effect(spec.balancer)
+        settings = with_ports(spec, host, port)
+        speaks = haproxy_tls(host.tls)
+        idle = without_effect(spec.balancer, tls=speaks.certificate is not None)
         if idle:
             progress(Progress("balancer", f"HAProxy has no use for {', '.join(idle)}; left aside"))
         return _Haproxy(
-            replace(spec.balancer, port=port),
+            settings,
             host.backends(),
             folder=host.state / PART,
             log_file=StateFolder(host.state).logs / f"{PART}.log",
@@ -89,6 +117,8 @@ def haproxy_factory(
             path=os.environ.get("PATH", ""),
             probe_login=ProbeLogin(*host.credentials()),
             on_event=on_event,
+            tls=balancer_tls(host.tls),
+            haproxy_tls=speaks,
         )
 
     return make

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 import structlog
 
-from warrener.balancer.shell.tls import BalancerTls
+from warrener.balancer.shell.tls import BalancerTls, Context
 from warrener.cluster.errors import ClusterError
 from warrener.cluster.spec import ClusterSpec
 from warrener.cluster.tls.cluster import ClusterTls, Listed, utc_now
@@ -35,6 +35,7 @@ from warrener.daemon.control_server import Call
 from warrener.daemon.errors import DaemonError
 from warrener.daemon.steps import Steps
 from warrener.daemon.works import Whole, Works
+from warrener.facts.data_plane import DataPlane
 from warrener.facts.happenings import Event
 from warrener.facts.settings import BalancerSettings
 from warrener.facts.tls import TlsPart
@@ -78,11 +79,12 @@ def with_ports(spec: ClusterSpec, cluster: Ports, port: int) -> BalancerSettings
     return replace(settings, tls_port=port, plain=plain, port=cluster.plain_port if plain else 0)
 
 
-def balancer_tls(tls: ClusterTls) -> BalancerTls:
-    """What the balancer shows to clients and verifies nodes with."""
+def balancer_tls(tls: ClusterTls, trust: Context | None = None) -> BalancerTls:
+    """What the balancer shows to clients and verifies nodes with: ``trust``, or the cluster's
+    CA."""
     return BalancerTls(
         clients=(lambda: tls.shown) if tls.has(TlsPart.CLIENTS) else None,
-        links=(lambda: tls.trusts) if tls.has(TlsPart.LINKS) else None,
+        links=trust or (lambda: tls.trusts) if tls.has(TlsPart.LINKS) else None,
     )
 
 
@@ -143,7 +145,9 @@ class Tls:
         )
 
     async def rotate(self, request: TlsRotateRequest, call: Call) -> TlsRotateAnswer:
-        self._must_run()
+        tls = self._must_run()
+        if request.authority:
+            self._must_reach_clients(tls)
         return await self._works.perform(
             Whole.CERTIFICATES,
             _ROTATED,
@@ -264,6 +268,24 @@ class Tls:
                 "turns it on at the next `warrener up`",
             )
         return tls
+
+    def _must_reach_clients(self, tls: ClusterTls) -> None:
+        """A new CA has to become that of the clients' certificates as well, where it is theirs."""
+        balancer, settings = self._service.balancer, tls.settings
+        if (
+            settings.verify_clients
+            and settings.client_ca is None
+            and not settings.own
+            and balancer is not None
+            and balancer.statistics().data_plane is DataPlane.HAPROXY
+        ):
+            raise Refused(
+                Refusal.BAD_ARGUMENT,
+                "HAProxy can't be told while it runs that clients' certificates are verified with "
+                "another CA. Give clients a CA of their own with `client_ca` under [tls], or do it "
+                "with Warrener's own balancer: `warrener down`, `up --data-plane warrener`, "
+                "`tls rotate --ca` twice, `down`, `up`",
+            )
 
     def _listed(self, tls: ClusterTls) -> list[Listed]:
         try:

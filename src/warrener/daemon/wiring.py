@@ -93,6 +93,8 @@ def balancer_factory(
     if spec.balancer.data_plane is DataPlane.HAPROXY and isinstance(cluster, Local):
         return haproxy_factory(spec, cluster, on_event, progress)
 
+    trust = cluster.trust.links if isinstance(cluster, Attached) else None
+
     def make(port: int) -> BalancerServer:
         login = ProbeLogin(*cluster.credentials())
         settings = with_ports(spec, cluster, port)
@@ -102,7 +104,7 @@ def balancer_factory(
             probe_login=login,
             on_event=on_event,
             look_up=cluster.look_up,
-            tls=balancer_tls(cluster.tls),
+            tls=balancer_tls(cluster.tls, trust),
         )
 
     return make

@@ -166,9 +166,12 @@ def test_channels_go_to_the_leaders_that_were_observed(
         found = placed()
         return len(found) == 6 and all(one["node"] == one["leader"] for one in found)
 
-    eventually("every channel is at its queue's leader", all_local)
-    leaders = {queue["name"]: queue["leader"] for queue in driven.estate.status()["queues"]}
-    assert all(one["leader"] == leaders[one["queue"]] for one in placed())
+    def as_observed() -> bool:
+        leaders = {queue["name"]: queue["leader"] for queue in driven.estate.status()["queues"]}
+        return all(one["leader"] == leaders.get(one["queue"]) for one in placed())
+
+    eventually("every channel is at its queue's leader", all_local, 30)
+    eventually("the leaders are those that the cluster tells", as_observed, 30)
 
 
 def test_leaders_are_measured(driven: Running, clients: list[Client]) -> None:

@@ -11,6 +11,7 @@ from warrener.cluster.spec import ClusterSpec, parse_spec
 from warrener.cluster.wanted import Password, PasswordKind
 from warrener.facts.data_plane import DataPlane
 from warrener.facts.ids import NodeName
+from warrener.facts.tls import TlsPart
 
 WHOLE = """
 [attach]
@@ -55,6 +56,8 @@ def test_one_url_is_enough() -> None:
         ('url = "http://a"\n[cluster]\nnodes = 3', "cluster: not beside [attach]"),
         ('url = "http://a"\n[config]\nheartbeat = 3', "config: not beside [attach]"),
         ('url = "http://a"\n[balancer]\ndata_plane = "haproxy"', "balancer.data_plane: not beside"),
+        ('url = "http://a"\n[tls]\ninter_node = true', "tls.inter_node: not beside [attach]"),
+        ('url = "http://a"\n[tls]\nmanagement = false', "what its nodes speak there is set on"),
         ('url = "http://a"\n[balancer]\nweights = { n1 = 3 }', "balancer.weights.n1: isn't the"),
         ('url = "http://a"\nuri = "http://a"', "attach.uri: unknown key; allowed: url"),
     ],
@@ -64,6 +67,20 @@ def test_mistakes(text: str, told: str) -> None:
         parse_spec(f"[attach]\n{text}")
     assert told in str(error.value)
     assert "s3cret" not in str(error.value)
+
+
+def test_tls_is_for_clients_and_for_links_that_the_nodes_offer() -> None:
+    text = '[attach]\nurl = "https://a"\ncertificate_name = "mq"\nnodes = { "r@a" = "b" }\n'
+    spec = parse_spec(f"{text}[tls]")
+    assert [part.value for part in TlsPart if spec.tls.has(part)] == ["clients", "links"]
+    assert spec.attach is not None
+    assert spec.attach.certificate_name == "mq"
+    assert spec.attach.nodes == {"r@a": ("b", 5671)}
+    plain = parse_spec(f"{text}[tls]\nlinks = false").attach
+    assert plain is not None
+    assert plain.nodes == {"r@a": ("b", 5672)}
+    typed = parse_spec("[tls]").with_attach(Attach(("http://a",)))
+    assert typed.tls == spec.tls
 
 
 def test_what_goes_with_a_cluster_of_ones_own_does_not_go_with_attach() -> None:

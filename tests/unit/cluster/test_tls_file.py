@@ -112,7 +112,6 @@ def test_names() -> None:
             "[tls]\n[balancer]\nport = 5672\nplain = true\ntls_port = 5672",
             "w.toml:5:1: balancer.tls_port: is the plain port, too",
         ),
-        ('[tls]\n[balancer]\ndata_plane = "haproxy"', "tls.clients: Warrener sets up no TLS"),
     ],
 )
 def test_mistakes_have_their_line_and_what_to_do(text: str, told: str) -> None:
@@ -122,12 +121,10 @@ def test_mistakes_have_their_line_and_what_to_do(text: str, told: str) -> None:
     assert found[0].startswith("w.toml:")
 
 
-def test_haproxy_is_refused_on_the_command_line_as_well() -> None:
-    spec = parse_spec("[tls]")
-    with pytest.raises(SpecError, match=r"tls\.links: Warrener sets up no TLS in HAProxy"):
-        spec.with_data_plane(DataPlane.HAPROXY)
-    inside = parse_spec('[tls]\nclients = false\nlinks = false\n[balancer]\ndata_plane = "haproxy"')
-    assert inside.tls.has(TlsPart.MANAGEMENT)
+def test_haproxy_speaks_it_as_well() -> None:
+    spec = parse_spec('[tls]\n[balancer]\ndata_plane = "haproxy"\ntls_port = 5671\nplain = true')
+    assert all(map(spec.tls.has, TlsPart))
+    assert parse_spec("[tls]").with_data_plane(DataPlane.HAPROXY).tls == spec.tls
 
 
 OWN = '[tls]\nca = "ca.pem"\ncertificate = "mq.pem"\nkey = "mq.key"\n'

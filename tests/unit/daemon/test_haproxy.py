@@ -8,21 +8,28 @@ from tests.unit.balancer.haproxy.fake import FakeHaproxy, Launcher, program
 
 from warrener.balancer.haproxy.process import Launch
 from warrener.cluster.spec import ClusterSpec
+from warrener.cluster.tls.cluster import ClusterTls
 from warrener.daemon.errors import DaemonError
-from warrener.daemon.haproxy import haproxy_factory, remove_files
+from warrener.daemon.haproxy import haproxy_factory, haproxy_tls, remove_files
 from warrener.facts.balance import Backend
 from warrener.facts.happenings import Event, Progress
 from warrener.facts.ids import NodeName
 from warrener.facts.settings import BalancerSettings
+from warrener.facts.tls import TlsSettings
+
+OFF = TlsSettings()
 
 
 class Host:
     """A cluster with one node."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tls: TlsSettings = OFF) -> None:
         self.state = folder / "state"
         (self.state / "log").mkdir(parents=True)
         self.launcher = Launcher()
+        self.tls = ClusterTls(tls, self.state, cluster="one")
+        self.tls.prepare()
+        self.plain_port = 0
         self.parts: list[str] = []
 
     def backends(self) -> tuple[Backend, ...]:
@@ -96,3 +103,46 @@ async def test_a_haproxy_that_does_not_start_is_told_in_its_own_words(tmp_path: 
     balancer = haproxy_factory(spec(tmp_path), host, lambda event: None, lambda step: None)(0)
     with pytest.raises(DaemonError, match="ended with exit status 1"):
         await balancer.start()
+
+
+async def test_with_tls_haproxy_reads_the_clusters_files(tmp_path: Path) -> None:
+    """By links: a key is in one place. The CA's key isn't among them."""
+    host = Host(tmp_path, TlsSettings(enabled=True, verify_clients=True))
+    balancer = haproxy_factory(spec(tmp_path), host, lambda event: None, lambda step: None)(0)
+    await balancer.start()
+    folder = host.state / "haproxy"
+    links = {path.name: path.readlink() for path in folder.iterdir() if path.is_symlink()}
+    assert links == {
+        "certificate.pem": host.tls.files.balancer,
+        "client-ca.pem": host.tls.files.client_ca,
+        "trust.pem": host.tls.files.trust,
+    }
+    assert host.tls.files.authority.read_bytes() not in (
+        path.read_bytes() for path in folder.iterdir() if path.is_file()
+    )
+    assert balancer.statistics().tls
+    assert balancer.statistics().plain_port is None
+    await balancer.close()
+    assert host.tls.files.balancer.exists()
+
+
+def test_only_the_parts_that_are_on_have_files(tmp_path: Path) -> None:
+    def parts(**parts: bool) -> tuple[bool, bool, bool]:
+        tls = ClusterTls(TlsSettings(enabled=True, **parts), tmp_path, cluster="one")
+        found = haproxy_tls(tls)
+        return bool(found.certificate), bool(found.client_authorities), bool(found.trust)
+
+    assert parts() == (True, False, True)
+    assert parts(verify_clients=True) == (True, True, True)
+    assert parts(clients=False) == (False, False, True)
+    assert parts(links=False) == (True, False, False)
+
+
+async def test_certificates_that_haproxy_does_not_take_are_told(tmp_path: Path) -> None:
+    host = Host(tmp_path, TlsSettings(enabled=True))
+    balancer = haproxy_factory(spec(tmp_path), host, lambda event: None, lambda step: None)(0)
+    await balancer.start()
+    host.launcher.running.refuses = "no"
+    with pytest.raises(DaemonError, match="HAProxy hasn't taken"):
+        await balancer.reload_tls()
+    await balancer.close()

@@ -26,6 +26,7 @@ from warrener.control.wire import Refusal, Refused
 from warrener.daemon import tls as daemon_tls
 from warrener.daemon.errors import DaemonError
 from warrener.daemon.tls import balancer_tls, with_ports
+from warrener.facts.data_plane import DataPlane
 from warrener.facts.settings import BalancerSettings
 from warrener.facts.tls import TlsSettings
 
@@ -233,3 +234,31 @@ def test_what_the_balancer_speaks(scene: Scene) -> None:
     )
     assert off(TlsSettings()).clients is None
     assert off(replace(ON, links=False)).links is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "refused"),
+    [
+        (TlsSettings(enabled=True, verify_clients=True), True),
+        (ON, False),
+    ],
+)
+async def test_haproxy_is_not_told_of_another_ca_for_clients(
+    tmp_path: Path, settings: TlsSettings, refused: bool
+) -> None:
+    """Nothing is touched then; new certificates are no trouble."""
+    scene = Scene(tmp_path)
+    tls = give(scene, tmp_path, settings)
+    async with scene.running():
+        balancer = scene.balancers[0]
+        usual = balancer.statistics()
+        balancer.statistics = lambda: replace(usual, data_plane=DataPlane.HAPROXY)  # type: ignore[method-assign]
+        await rotate(scene)
+        scene.story.clear()
+        if refused:
+            with pytest.raises(Refused, match=r"`client_ca` under \[tls\]"):
+                await rotate(scene, authority=True)
+            assert scene.story == []
+            assert not tls.files.next_authority.exists()
+        else:
+            assert (await rotate(scene, authority=True)).phase == "both_trusted"

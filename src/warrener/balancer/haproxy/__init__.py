@@ -2,8 +2,10 @@
 
     plan         which server gets what, from what the ``NodeTable`` says of the nodes: pure
     config       HAProxy's configuration, with a plan in it: pure
+    tls          what HAProxy's configuration and files say about TLS: pure
     figures      what its runtime API answers, as values: pure
     runtime_api  asks the runtime API
+    renewal      gives a HAProxy that runs new certificates
     program      finds HAProxy
     process      one HAProxy, started, watched, started again
     balancer     the whole, as the daemon knows a balancer

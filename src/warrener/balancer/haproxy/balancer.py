@@ -31,16 +31,27 @@ from warrener.balancer.haproxy.figures import (
     read_servers,
     read_stat,
 )
-from warrener.balancer.haproxy.plan import ALGORITHMS, POLICY_MAP, Slots, Spot, commands
+from warrener.balancer.haproxy.plan import (
+    ALGORITHMS,
+    NAMES_MAP,
+    POLICY_MAP,
+    Slots,
+    Spot,
+    commands,
+)
 from warrener.balancer.haproxy.process import (
+    CONFIG,
     FIRST_PAUSE,
     LONGEST_PAUSE,
     STEADY,
     HaproxyProcess,
     Launcher,
+    Listening,
 )
 from warrener.balancer.haproxy.program import HaproxyError, find_program
+from warrener.balancer.haproxy.renewal import Renewal
 from warrener.balancer.haproxy.runtime_api import NoAnswer
+from warrener.balancer.haproxy.tls import Content, HaproxyTls, read_names
 from warrener.balancer.shell.moving import OnProgress
 from warrener.balancer.shell.probe import ProbeLogin
 from warrener.balancer.shell.probes import Probes
@@ -64,17 +75,22 @@ ATTEMPTS: Final = 3
 APPLY_TIMEOUT: Final = 5.0
 """Seconds that a drain waits for HAProxy to have heard of it."""
 
+RENEWAL_TIMEOUT: Final = 15.0
+"""Seconds that new certificates may take: three answers at most of each of two files."""
+
 _BUGS_TOLD: Final = 100
 """Events about bugs: a bug that repeats must not fill the disk."""
 
 NO_TLS: Final = BalancerTls()
+NO_HAPROXY_TLS: Final = HaproxyTls()
 
 log = structlog.get_logger(__name__)
 
 
 class HaproxyBalancer:
     """Balances over ``backends`` by a HAProxy that runs in ``folder``. Made and used in one event
-    loop. ``start`` raises HaproxyError or OSError."""
+    loop. ``start`` raises HaproxyError or OSError. ``tls`` is what probes verify nodes with,
+    ``haproxy_tls`` what HAProxy shows and verifies."""
 
     def __init__(
         self,
@@ -88,6 +104,7 @@ class HaproxyBalancer:
         probe_login: ProbeLogin | None = None,
         on_event: EventSink = lambda event: None,
         tls: BalancerTls = NO_TLS,
+        haproxy_tls: HaproxyTls = NO_HAPROXY_TLS,
     ) -> None:
         self._settings = settings
         self._on_event = on_event
@@ -120,6 +137,9 @@ class HaproxyBalancer:
         self._log_file = log_file
         self._launcher = launcher
         self._haproxy: HaproxyProcess | None = None
+        self._tls = haproxy_tls
+        self._renewal = Renewal(haproxy_tls)
+        self._plain_port: int | None = None
         self._address = (settings.host, settings.port)
         self._tasks: set[asyncio.Task[None]] = set()
         self._past = Figures()  # of HAProxies that have ended
@@ -138,13 +158,19 @@ class HaproxyBalancer:
     # -- life -----------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Takes the port, starts HAProxy. OSError (EADDRINUSE) if the port is taken, HaproxyError
+        """Takes the ports, starts HAProxy. OSError (EADDRINUSE) if the port is taken, HaproxyError
         if HAProxy isn't there or doesn't run."""
         program = find_program(self._settings.haproxy, self._path)
         haproxy = HaproxyProcess(
             program, self._folder, self._log_file, self._launcher, self._render
         )
-        self._address = await haproxy.bind(self._settings.host, self._settings.port)
+        settings = self._settings
+        if self._tls.certificate is not None:
+            self._address = await haproxy.bind(settings.host, settings.tls_port, tls=True)
+        if self._tls.certificate is None or settings.plain:
+            address = await haproxy.bind(settings.host, settings.port)
+            self._plain_port = address[1]
+            self._address = self._address if self._tls.certificate is not None else address
         try:
             self._version = (await haproxy.start()).version
         except BaseException:
@@ -166,7 +192,7 @@ class HaproxyBalancer:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port that clients connect to."""
+        """Host and port that clients connect to: with TLS, if there is such a port."""
         return self._address
 
     async def wait_ready(self, nodes: int, timeout: float) -> bool:
@@ -207,7 +233,19 @@ class HaproxyBalancer:
         self._changed()
 
     async def reload_tls(self) -> None:
-        """Certificates were renewed."""
+        """Certificates were renewed: HAProxy takes them for all connections that begin from here
+        on. HaproxyError if it doesn't; it is told again until it does."""
+        asked = self._renewal.ask()
+        self._changed()
+        try:
+            async with asyncio.timeout(RENEWAL_TIMEOUT), self._stepped:
+                await self._stepped.wait_for(lambda: self._renewal.tried >= asked)
+        except TimeoutError:
+            raise HaproxyError("HAProxy doesn't answer, and so has no new certificates yet") from (
+                None
+            )
+        if problem := self._renewal.problem:
+            raise HaproxyError(f"HAProxy hasn't taken {problem}")
 
     def apply_snapshot(self, snapshot: ClusterSnapshot | None) -> None:
         """Take the cluster's own view of its nodes; None when there is none to rely on."""
@@ -292,6 +330,9 @@ class HaproxyBalancer:
             data_plane=DataPlane.HAPROXY,
             version=info.version if info is not None else self._version,
             pid=info.pid if info is not None else None,
+            tls=self._tls.certificate is not None,
+            plain_port=self._plain_port,
+            tls_rejected=figures.tls_rejected,
         )
 
     def _row(self, row: BackendStatistics) -> BackendStatistics:
@@ -355,6 +396,10 @@ class HaproxyBalancer:
             said = await haproxy.api.tell(told)
             log.debug("haproxy_told", commands=told, said=said)
             told = await self._difference(haproxy)
+        if self._renewal.due:
+            await self._renewal.give(haproxy.api)
+            async with self._stepped:
+                self._stepped.notify_all()
         self._misses = self._misses + 1 if told else 0
         if self._misses == ATTEMPTS:
             self._on_event(Event("haproxy.disobeys", detail={"command": told[0], "of": len(told)}))
@@ -367,8 +412,11 @@ class HaproxyBalancer:
     async def _difference(self, haproxy: HaproxyProcess) -> list[str]:
         seen = read_servers(await haproxy.api.ask("show servers state"))
         policy = read_policy(await haproxy.api.ask(f"show map {POLICY_MAP}"))
+        names = None
+        if self._tls.trust is not None:
+            names = read_names(await haproxy.api.ask(f"show map {NAMES_MAP}"))
         plan = self._slots.plan(self._table.statistics())
-        return commands(plan, self._table.policy, seen, policy)
+        return commands(plan, self._table.policy, seen, policy, names)
 
     async def _until_done(self, timeout: float) -> None:
         """Until HAProxy has what is wanted now, or the time is over: it will have it later."""
@@ -415,15 +463,21 @@ class HaproxyBalancer:
 
     # -- kept running ---------------------------------------------------------------------------
 
-    def _render(self, listeners: Sequence[int]) -> tuple[str, str]:
+    def _render(self, listening: Listening) -> dict[str, Content]:
         plan = self._slots.plan(self._table.statistics())
         config = render(
             plan,
             replace(self._settings, port=self._address[1]),
-            listeners=listeners,
+            listeners=listening.plain,
             max_sessions=self._max_sessions,
+            tls_listeners=listening.tls,
+            tls=self._tls,
         )
-        return config, render_map(self._table.policy)
+        return {
+            CONFIG: config,
+            POLICY_MAP: render_map(self._table.policy),
+            **self._tls.files(plan),
+        }
 
     async def _keep_running(self, haproxy: HaproxyProcess) -> None:
         pause = FIRST_PAUSE

@@ -20,6 +20,7 @@ from warrener.balancer.haproxy.plan import (
     Admission,
     Server,
 )
+from warrener.balancer.haproxy.tls import HaproxyTls
 from warrener.facts.settings import BalancerSettings, PolicyName
 
 FRONTEND: Final = "amqp"
@@ -39,25 +40,32 @@ _KEEPALIVE: Final = ("idle 30s", "intvl 10s", "cnt 3")
 """A peer that vanished without a word is noticed within a minute."""
 
 
+NO_TLS: Final = HaproxyTls()
+
+
 def render(
     servers: Sequence[Server],
     settings: BalancerSettings,
     *,
     listeners: Sequence[int],
     max_sessions: int,
+    tls_listeners: Sequence[int] = (),
+    tls: HaproxyTls = NO_TLS,
 ) -> str:
-    """The file. ``listeners`` are descriptors of bound sockets that HAProxy inherits."""
+    """The file. ``listeners`` are descriptors of bound sockets that HAProxy inherits,
+    ``tls_listeners`` those for clients with TLS."""
     lines = [
         "# Made by Warrener at each start of HAProxy; changes are lost.",
         "global",
         f"    maxconn {max_sessions + 2 * SPARE_CONNECTIONS}",
         f"    stats socket unix@{SOCKET} mode 600 level admin",
         "    stats timeout 10s",
+        *(["    tune.ssl.cachesize 0"] if tls_listeners else []),
         "",
         "defaults",
         "    mode tcp",
         f"    timeout connect {_milliseconds(settings.connect_timeout)}",
-        f"    timeout client {_QUIET}",
+        *_client_timeouts(settings, tls=bool(tls_listeners)),
         f"    timeout server {_QUIET}",
         f"    timeout client-fin {_HALF_CLOSED}",
         f"    timeout server-fin {_HALF_CLOSED}",
@@ -70,6 +78,7 @@ def render(
         "",
         f"# {_place(settings)}",
         f"frontend {FRONTEND}",
+        *(f"    bind fd@{number}{tls.bind_options()}" for number in tls_listeners),
         *(f"    bind fd@{number}" for number in listeners),
         f"    backlog {settings.backlog}",
         f"    maxconn {max_sessions + SPARE_CONNECTIONS}",
@@ -77,18 +86,33 @@ def render(
         f"    use_backend %[str({POLICY_KEY}),map({POLICY_MAP})]",
     ]
     for policy in ALGORITHMS:
-        lines += ["", *_backend(policy, servers)]
+        lines += ["", *_backend(policy, servers, tls)]
     return "\n".join(lines) + "\n"
 
 
-def _backend(policy: PolicyName, servers: Sequence[Server]) -> list[str]:
+def _client_timeouts(settings: BalancerSettings, *, tls: bool) -> list[str]:
+    """HAProxy 2.6 has no time limit of its own for TLS handshakes: it is the one for a client's
+    silence, and counts from the connection's begin. Once a connection has got through to a node,
+    that of tunnels takes its place."""
+    if not tls:
+        return [f"    timeout client {_QUIET}"]
+    return [
+        f"    timeout client {_milliseconds(settings.handshake_timeout)}",
+        f"    timeout tunnel {_QUIET}",
+    ]
+
+
+def _backend(policy: PolicyName, servers: Sequence[Server], tls: HaproxyTls) -> list[str]:
     lines = [f"backend {policy}", *(f"    {line}" for line in ALGORITHMS[policy])]
     for server in servers:
         # Drained at the start of HAProxy comes to the same: nothing is open yet.
         state = "" if server.admission is Admission.READY else " disabled"
         host = f"[{server.host}]" if ":" in server.host else server.host
         weight = server.weight(policy)
-        lines.append(f"    server {server.slot} {host}:{server.port} weight {weight}{state}")
+        speaks = tls.server_options(server.slot)
+        lines.append(
+            f"    server {server.slot} {host}:{server.port} weight {weight}{speaks}{state}"
+        )
     return lines
 
 
@@ -102,16 +126,15 @@ def max_sessions_within(wanted: int, files: int) -> int:
     return max(1, min(wanted, (files - 4 * SPARE_CONNECTIONS - 100) // 2))
 
 
-def without_effect(settings: BalancerSettings) -> tuple[str, ...]:
-    """Settings that were changed and mean nothing to HAProxy, as warrener.toml calls them."""
+def without_effect(settings: BalancerSettings, *, tls: bool = False) -> tuple[str, ...]:
+    """Settings that were changed and mean nothing to HAProxy, as warrener.toml calls them. ``tls``:
+    clients speak it, so that there are handshakes of HAProxy's own."""
     defaults = BalancerSettings()
-    return tuple(
-        name for name in _MEANINGLESS if getattr(settings, name) != getattr(defaults, name)
-    )
+    meaningless = _MEANINGLESS if tls else ("handshake_timeout", *_MEANINGLESS)
+    return tuple(name for name in meaningless if getattr(settings, name) != getattr(defaults, name))
 
 
 _MEANINGLESS: Final = (
-    "handshake_timeout",
     "high_water",
     "outage_timeout",
     "park_timeout",

@@ -40,11 +40,13 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """``rejected``: clients over the limit, and those for whom there was no node."""
+    """``rejected``: clients over the limit, those for whom there was no node, and those who didn't
+    get through the TLS handshake, who are ``tls_rejected`` as well."""
 
     clients: Traffic = Traffic()
     rejected: int = 0
     servers: Mapping[str, Traffic] = field(default_factory=dict)  # by slot, all policies together
+    tls_rejected: int = 0
 
     def closed(self) -> "Figures":
         """The same when all sessions have ended."""
@@ -52,6 +54,7 @@ class Figures:
             _closed(self.clients),
             self.rejected,
             {slot: _closed(traffic) for slot, traffic in self.servers.items()},
+            self.tls_rejected,
         )
 
     def __add__(self, other: "Figures") -> "Figures":
@@ -61,6 +64,7 @@ class Figures:
             self.clients + other.clients,
             self.rejected + other.rejected,
             {s: self.servers.get(s, none) + other.servers.get(s, none) for s in slots},
+            self.tls_rejected + other.tls_rejected,
         )
 
 
@@ -77,7 +81,7 @@ def read_stat(text: str) -> Figures:
     if not text.startswith("# pxname,svname,"):
         raise BadAnswer(f"statistics begin with {text[:40]!r}")
     clients: Traffic | None = None
-    rejected = 0
+    rejected = tls_rejected = 0
     servers: dict[str, Traffic] = {}
     try:
         rows = list(csv.DictReader(io.StringIO(text[2:]), strict=True))
@@ -93,7 +97,9 @@ def read_stat(text: str) -> Figures:
                 _number(row, "bin"),
                 _number(row, "bout"),
             )
-            rejected += _number(row, "dcon")
+            if row.get("ssl_failed_handshake"):  # not in every HAProxy's statistics
+                tls_rejected = _number(row, "ssl_failed_handshake")
+            rejected += _number(row, "dcon") + tls_rejected
         elif proxy not in _BACKENDS or not name:
             continue
         elif name == "BACKEND":
@@ -102,7 +108,7 @@ def read_stat(text: str) -> Figures:
             servers[name] = servers.get(name, Traffic()) + _server(row)
     if clients is None:
         raise BadAnswer("statistics without the frontend's")
-    return Figures(clients, rejected, servers)
+    return Figures(clients, rejected, servers, tls_rejected)
 
 
 def _server(row: Mapping[str, str]) -> Traffic:

@@ -29,6 +29,9 @@ POLICY_KEY: Final = "policy"
 POLICY_MAP: Final = "policy.map"
 """The map, a file in HAProxy's folder, whose one entry says which backend gets new sessions."""
 
+NAMES_MAP: Final = "names.map"
+"""The map that says for which name the certificate of a slot's node has to be."""
+
 ALGORITHMS: Final[Mapping[PolicyName, tuple[str, ...]]] = {
     PolicyName.ROUNDROBIN: ("balance roundrobin",),
     PolicyName.WEIGHTED: ("balance roundrobin",),
@@ -57,7 +60,8 @@ class Admission(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Server:
     """One slot as it should be. ``even`` and ``weighted``: its weight, 0 to 256, under policies
-    that treat nodes alike and under the others."""
+    that treat nodes alike and under the others. ``server_name``: its node speaks TLS, with a
+    certificate for this name; empty: it doesn't, or there is no node."""
 
     slot: str
     host: str
@@ -65,6 +69,7 @@ class Server:
     admission: Admission
     even: int
     weighted: int
+    server_name: str = ""
 
     def weight(self, policy: PolicyName) -> int:
         """Under that policy."""
@@ -152,7 +157,15 @@ class Slots:
             else:
                 even, weighted = weights[row.name]
                 found.append(
-                    Server(slot, backend.host, backend.port, _admission(row), even, weighted)
+                    Server(
+                        slot,
+                        backend.host,
+                        backend.port,
+                        _admission(row),
+                        even,
+                        weighted,
+                        backend.server_name,
+                    )
                 )
         return tuple(found)
 
@@ -195,9 +208,18 @@ def commands(
     policy: PolicyName,
     seen: Mapping[Spot, Seen],
     seen_policy: PolicyName | None,
+    seen_names: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """What the runtime API has to be told; nothing if all is as it should be."""
+    """What the runtime API has to be told; nothing if all is as it should be. ``seen_names``: the
+    map of names, None: nodes are spoken to without TLS."""
     told = []
+    if seen_names is not None:
+        # First: until a slot's address has followed, its node doesn't pass for another one.
+        told += [
+            f"set map {NAMES_MAP} {server.slot} {server.server_name}"
+            for server in servers
+            if server.server_name and seen_names.get(server.slot) != server.server_name
+        ]
     for backend in ALGORITHMS:
         for server in servers:
             told += _difference(server, Spot(backend, server.slot), seen)

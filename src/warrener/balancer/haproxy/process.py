@@ -14,16 +14,16 @@ import contextlib
 import shutil
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from warrener.balancer.haproxy.config import SOCKET
 from warrener.balancer.haproxy.figures import BadAnswer, Info, read_info
-from warrener.balancer.haproxy.plan import POLICY_MAP
 from warrener.balancer.haproxy.program import HaproxyError
 from warrener.balancer.haproxy.runtime_api import NoAnswer, RuntimeApi
+from warrener.balancer.haproxy.tls import Content
 
 START_TIMEOUT: Final = 10.0
 """Seconds until the runtime API answers. An idle machine takes 0.05."""
@@ -68,11 +68,21 @@ class Launch:
 
 Launcher = Callable[[Launch], Process]
 
+CONFIG: Final = "haproxy.cfg"
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Descriptors of the bound sockets, by who connects there."""
+
+    plain: Sequence[int]
+    tls: Sequence[int] = ()
+
 
 class HaproxyProcess:
     """HAProxy in ``folder``, which is made and removed; what it says goes to ``log``.
 
-    ``render`` gives the configuration and the map, as they should be at that moment.
+    ``render`` gives the files of that folder, as they should be at that moment.
     """
 
     def __init__(
@@ -81,7 +91,7 @@ class HaproxyProcess:
         folder: Path,
         log: Path,
         launcher: Launcher,
-        render: Callable[[Sequence[int]], tuple[str, str]],
+        render: Callable[[Listening], Mapping[str, Content]],
     ) -> None:
         self.api = RuntimeApi(folder / SOCKET)
         self.info: Info | None = None
@@ -92,30 +102,31 @@ class HaproxyProcess:
         self._launcher = launcher
         self._render = render
         self._sockets: list[socket.socket] = []
+        self._tls: set[int] = set()  # descriptors of those for clients with TLS
         self._process: Process | None = None
 
-    async def bind(self, host: str, port: int) -> tuple[str, int]:
-        """Takes the port, without listening yet: until HAProxy runs clients are refused. Gives the
-        first address. OSError, EADDRINUSE if the port is taken."""
+    async def bind(self, host: str, port: int, *, tls: bool = False) -> tuple[str, int]:
+        """Takes a port, without listening yet: until HAProxy runs clients are refused. Gives the
+        first address. OSError, EADDRINUSE if the port is taken: then none is held any more."""
+        first = len(self._sockets)
         try:
             for family, address in await _addresses(host, port):
                 bound = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
                 self._sockets.append(bound)
+                if tls:
+                    self._tls.add(bound.fileno())
                 # Connections that linger in TIME_WAIT don't count, as with Warrener's own listener.
                 bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 if family == socket.AF_INET6:
                     bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 # All on the port that the first one got, if any will do.
-                bound.bind((address[0], port or self._port_of_first(), *address[2:]))
+                wanted = port or int(self._sockets[first].getsockname()[1])
+                bound.bind((address[0], wanted, *address[2:]))
         except OSError:
             self._let_go()
             raise
-        host, port = self._sockets[0].getsockname()[:2]
+        host, port = self._sockets[first].getsockname()[:2]
         return host, port
-
-    def _port_of_first(self) -> int:
-        first = self._sockets[0].getsockname()
-        return int(first[1])
 
     async def start(self) -> Info:
         """Starts it, and waits until its runtime API answers. HaproxyError with its own words if
@@ -151,22 +162,26 @@ class HaproxyProcess:
     def _launch(self) -> Process:
         descriptors = [bound.fileno() for bound in self._sockets]
         try:
-            self._write_files(*self._render(descriptors))
+            listening = Listening(
+                [one for one in descriptors if one not in self._tls],
+                [one for one in descriptors if one in self._tls],
+            )
+            self._write_files(self._render(listening))
         except OSError as error:
             raise HaproxyError(f"HAProxy's files can't be written: {error}") from error
         # -db: in the foreground, and one process
-        arguments = (self._program, "-db", "-f", "haproxy.cfg")
+        arguments = (self._program, "-db", "-f", CONFIG)
         try:
             return self._launcher(Launch(arguments, self._folder, self._log, descriptors))
         except OSError as error:
             raise HaproxyError(f"{self._program} can't be run: {error.strerror}") from error
 
-    def _write_files(self, config: str, map_: str) -> None:
+    def _write_files(self, files: Mapping[str, Content]) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder.chmod(0o700)
         (self._folder / SOCKET).unlink(missing_ok=True)
-        _write(self._folder / "haproxy.cfg", config)
-        _write(self._folder / POLICY_MAP, map_)
+        for name, content in files.items():
+            _write(self._folder / name, content)
         with contextlib.suppress(FileNotFoundError):  # what the one before said is kept
             self._log.replace(self._log.with_name(self._log.name + ".1"))
 
@@ -211,12 +226,16 @@ class HaproxyProcess:
         for bound in self._sockets:
             bound.close()
         self._sockets.clear()
+        self._tls.clear()
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, content: Content) -> None:
     path.unlink(missing_ok=True)
+    if isinstance(content, Path):
+        path.symlink_to(content)
+        return
     path.touch(mode=0o600)
-    path.write_text(text)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 async def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[Any, ...]]]:

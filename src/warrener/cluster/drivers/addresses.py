@@ -16,6 +16,7 @@ from warrener.facts.ids import NodeName
 from warrener.management.listeners import Listener
 
 AMQP: Final = "amqp"
+AMQPS: Final = "amqp/ssl"
 METRICS: Final = "http/prometheus"
 
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "localhost.localdomain", "ip6-localhost"})
@@ -26,13 +27,14 @@ class Known:
     """What the search for addresses goes by. ``given``: AMQP addresses from the description.
     ``answers``: for a node, the host of the URL at which it answers. ``here``: whether the cluster
     is on this machine. ``resolves``: whether a host name means anything here. ``own``: ports of
-    this machine that Warrener itself listens on."""
+    this machine that Warrener itself listens on. ``tls``: nodes are spoken to with it."""
 
     resolves: Callable[[str], bool]
     given: Mapping[NodeName, tuple[str, int]] = field(default_factory=dict)
     answers: Mapping[NodeName, str] = field(default_factory=dict)
     here: bool = False
     own: Collection[int] = ()
+    tls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ def amqp_place(node: NodeName, listeners: Iterable[Listener], known: Known) -> P
     if node in known.given:
         place = Place(*known.given[node])
     else:
-        place = listener_place(node, listeners, AMQP, known)
+        place = listener_place(node, listeners, AMQPS if known.tls else AMQP, known)
     if place.port in known.own and is_loopback(place.host):
         return Place(why_not=f"{place.host}:{place.port} is Warrener's own balancer")
     return place
@@ -66,11 +68,7 @@ def listener_place(
     mine = [one for one in listeners if one.node == node]
     found = [one for one in mine if one.protocol == protocol]
     if not found:
-        tls = any(one.protocol == f"{protocol}/ssl" for one in mine)
-        return Place(
-            why_not=f"has no listener for {protocol}"
-            + f", only for {protocol} with TLS, which Warrener doesn't speak to nodes yet" * tls
-        )
+        return Place(why_not=_has_none(protocol, {one.protocol for one in mine}))
     listener = min(found, key=lambda one: is_loopback(one.ip_address) and not known.here)
     if is_loopback(listener.ip_address):
         if not known.here:
@@ -90,6 +88,20 @@ def listener_place(
         why_not=f"the host name {host!r} isn't known here; say where it is under [attach] in "
         f'warrener.toml: nodes = {{ "{node}" = "HOST:{listener.port}" }}'
     )
+
+
+def _has_none(protocol: str, others: Collection[str]) -> str:
+    if protocol == AMQP and AMQPS in others:
+        return (
+            "has no listener for amqp, only for amqp with TLS; [tls] with links = true in "
+            "warrener.toml speaks that"
+        )
+    if protocol == AMQPS and AMQP in others:
+        return (
+            "has no listener for amqp with TLS, only for amqp without; links = false under [tls] "
+            "in warrener.toml does without TLS"
+        )
+    return f"has no listener for {protocol}"
 
 
 def host_of(node: NodeName) -> str:

@@ -31,8 +31,8 @@ from warrener.cluster.drivers.addresses import (
     is_loopback,
     listener_place,
 )
+from warrener.cluster.drivers.attached_ports import claim_ports
 from warrener.cluster.drivers.attached_record import RECORD, Record, read_record
-from warrener.cluster.drivers.ports import USUAL_AMQP_PORT, claim_balancer_port, claim_block
 from warrener.cluster.drivers.private_files import PrivateFiles, write_private
 from warrener.cluster.drivers.sources import Sources, View
 from warrener.cluster.errors import ClusterError, NotRunning, StateInUse, UnknownNode
@@ -47,6 +47,7 @@ from warrener.facts.places import Found, Lookup
 from warrener.facts.reasons import NodeState
 from warrener.facts.settings import BalancerSettings
 from warrener.facts.snapshot import ClusterSnapshot
+from warrener.facts.tls import TlsPart, TlsSettings
 from warrener.management import listeners as api
 from warrener.management.answers import words
 from warrener.management.client import (
@@ -68,6 +69,8 @@ UNRESOLVED_FOR: Final = 5.0
 RATES_AGE: Final = 5.0
 """Seconds over which RabbitMQ's own rates are reckoned."""
 
+NO_TLS: Final = TlsSettings()
+
 log = structlog.get_logger(__name__)
 
 
@@ -87,7 +90,8 @@ class AttachedNode:
 
 
 class AttachedCluster:
-    """See the module. All methods belong to one event loop."""
+    """See the module. All methods belong to one event loop. ``tls`` gives what https is verified
+    with, None: there is none; ``speaks``: which connections of the balancer have TLS."""
 
     def __init__(
         self,
@@ -95,8 +99,9 @@ class AttachedCluster:
         password: str,
         state: Path,
         *,
-        tls: ssl.SSLContext | None,
+        tls: Callable[[], ssl.SSLContext] | None,
         balancer: BalancerSettings,
+        speaks: TlsSettings = NO_TLS,
         progress: ProgressSink,
         on_event: EventSink,
         now: Callable[[], float],
@@ -108,10 +113,11 @@ class AttachedCluster:
         self._progress = progress
         self._on_event = on_event
         self._holds = ExitStack()
-        self._balancer_port: int | None = None
+        self._speaks = speaks
+        self._ports: Mapping[bool, int] = {}  # the balancer's; True: with TLS
         self._record: Record | None = None
         self._tags: frozenset[str] = frozenset()
-        verify = None if tls is None else Verify(lambda: tls)
+        verify = None if tls is None else Verify(tls)
         self._sources = Sources(
             attach.urls,
             lambda url: ManagementClient(url, attach.user, password, verify=verify),
@@ -141,9 +147,13 @@ class AttachedCluster:
 
     @property
     def balancer_port(self) -> int:
-        """Where the balancer should listen; ``prepare`` comes first."""
-        assert self._balancer_port is not None, "prepare() first"
-        return self._balancer_port
+        """Where the balancer should listen without TLS, if it does; ``prepare`` comes first."""
+        return self._ports[False]
+
+    @property
+    def tls_port(self) -> int:
+        """Where it should listen with TLS, if it does; ``prepare`` comes first."""
+        return self._ports[True]
 
     @property
     def version(self) -> str:
@@ -163,10 +173,15 @@ class AttachedCluster:
     def backends(self) -> tuple[Backend, ...]:
         """Where each member serves AMQP, or did: those whose address is known."""
         return tuple(
-            Backend(name, *place.address)
+            Backend(name, *place.address, server_name=self._server_name(place))
             for name, place in self._places.items()
             if not place.why_not and name in self._nodes
         )
+
+    def _server_name(self, place: Place) -> str:
+        if not self._speaks.has(TlsPart.LINKS):
+            return ""
+        return self.attach.certificate_name or place.host
 
     def unreachable(self) -> dict[NodeName, str]:
         """Running members that nothing is known of where to connect, and why."""
@@ -211,7 +226,7 @@ class AttachedCluster:
             self._progress(Progress("cluster", f"asks {', '.join(self.attach.urls)}"))
             self._tags = await self._introduce()
             await self.look()
-            self._claim_port()
+            self._claim_ports()
             await self.look()
             self._must_have_backends()
             self._remember()
@@ -272,31 +287,18 @@ class AttachedCluster:
             f"(WARRENER_PASSWORD) or as warrener.toml says"
         )
 
-    def _claim_port(self) -> None:
-        """The one of last time, 5672 or one of a block, as a cluster of our own would have it."""
+    def _claim_ports(self) -> None:
         record = self._record
-        ports, lock = claim_block(
-            0, wanted=None, last=record.base if record else None, seed=str(self.state)
+        near = {place.port for place in self._places.values() if is_loopback(place.host)}
+        self._ports, base = claim_ports(
+            self._balancer, self._speaks, record, near, seed=str(self.state), holds=self._holds
         )
-        self._holds.callback(lock.release)
-        avoid = {place.port for place in self._places.values() if is_loopback(place.host)}
-        last = record.balancer_port if record else None
-        wanted = self._balancer.port
-        if not wanted and USUAL_AMQP_PORT in avoid:
-            # A node is said to be there, by a forwarded port that isn't forwarded yet.
-            wanted = last if last and last not in avoid else ports.spares[0]
-        self._balancer_port, lock = claim_balancer_port(
-            self._balancer.host,
-            wanted=wanted,
-            last=None if last in avoid else last,
-            spares=ports.spares,
-        )
-        self._holds.callback(lock.release)
         self._record = Record(
             urls=self.attach.urls,
             user=self.attach.user,
-            balancer_port=self._balancer_port,
-            base=ports.base,
+            balancer_port=self._ports.get(False),
+            tls_port=self._ports.get(True),
+            base=base,
         )
 
     def _remember(self) -> None:
@@ -405,7 +407,8 @@ class AttachedCluster:
             given=self.attach.nodes,
             answers=answers,
             here=here,
-            own=() if self._balancer_port is None else (self._balancer_port,),
+            own=tuple(self._ports.values()),
+            tls=self._speaks.has(TlsPart.LINKS),
         )
 
     async def _resolve(self, hosts: Iterable[str]) -> dict[str, bool]:

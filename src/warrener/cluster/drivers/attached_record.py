@@ -18,6 +18,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     user: str
     cluster_name: str = ""
     balancer_port: int | None = None
+    tls_port: int | None = None
     base: int | None = None
 
 

@@ -361,6 +361,10 @@ class ClusterTls:
                 case Act.RELOAD:
                     raise AssertionError("a reload is the caller's: nodes take part in it")
 
+    def worthless(self) -> Identity:
+        """A certificate with its key that proves nothing, for who has to have one."""
+        return make_authority("nobody", self._now())
+
     def issue_client(self, name: str) -> tuple[Identity, bytes]:
         """A certificate for a client of that name, with what it verifies the balancer with."""
         with _told():

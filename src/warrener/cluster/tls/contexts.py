@@ -11,6 +11,11 @@ _VERSIONS = {
 }
 
 
+def least(version: TlsVersion) -> ssl.TLSVersion:
+    """As ``ssl`` has it."""
+    return _VERSIONS[version]
+
+
 def server_context(identity: Path, version: TlsVersion, clients: Path | None) -> ssl.SSLContext:
     """Shows the certificate in ``identity``, which has its key as well; with ``clients`` it asks
     for a client's, issued by one of the authorities in there. OSError or ssl.SSLError if a file

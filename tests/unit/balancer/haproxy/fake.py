@@ -9,10 +9,13 @@ import signal
 import socket
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
 from warrener.balancer.haproxy.process import Launch
 from warrener.control.state_folder import socket_address
 
-_SERVER = re.compile(r"server (\S+) (\S+):(\d+) weight (\d+)( disabled)?")
+_SERVER = re.compile(r"server (\S+) (\S+):(\d+) weight (\d+).*?( disabled)?$")
 
 
 class FakeHaproxy:
@@ -28,8 +31,15 @@ class FakeHaproxy:
         self.deaf = False  # says yes and does nothing
         self.ignores_term = False
         self.servers: dict[tuple[str, str], list[str]] = {}
+        self.names: dict[str, str] = {}
+        self.files: dict[str, bytes] = {}  # of TLS, as given
+        self.refuses = ""  # what it says to whoever commits a file
+        self._given: dict[str, bytes] = {}
         self._read_config((launch.folder / "haproxy.cfg").read_text())
         self.policy = (launch.folder / "policy.map").read_text().split()[1]
+        names = launch.folder / "names.map"
+        if names.exists():
+            self.names = dict(line.split() for line in names.read_text().splitlines())
         launch.output.write_text("[NOTICE] : began\n")
         self._output = launch.output
         self._server: asyncio.Task[asyncio.Server] | None = None
@@ -80,6 +90,13 @@ class FakeHaproxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line = (await reader.readline()).decode().rstrip("\n")
+        if line.endswith(" <<"):
+            payload = (await reader.readuntil(b"\n\n"))[:-1]
+            self.told.append(line)
+            self._given[line.split()[3]] = payload
+            writer.write(b"Transaction created!\n\n")
+            writer.close()
+            return
         for command in line.split(";"):
             writer.write(self._answer(command).encode() + b"\n")
         writer.close()
@@ -94,6 +111,10 @@ class FakeHaproxy:
                 return self._stat()
             case ["show", "servers", "state"]:
                 return self._states()
+            case ["show", "map", "names.map"]:
+                return "".join(f"0x1 {slot} {name}\n" for slot, name in self.names.items())
+            case ["show", "ssl", _, file]:
+                return _fingerprints(self.files.get(file, b""))
         self.told.append(command)
         if self.deaf:
             return ""
@@ -106,6 +127,15 @@ class FakeHaproxy:
                 self._at(spot)[3] = weight
             case ["set", "server", spot, "state", state]:
                 self._at(spot)[2] = state
+            case ["set", "map", "names.map", slot, name]:
+                self.names[slot] = name
+            case ["abort", "ssl", _, file]:
+                self._given.pop(file, None)
+            case ["commit", "ssl", _, file]:
+                if self.refuses:
+                    return self.refuses
+                self.files[file] = self._given.pop(file)
+                return "Committing..\nSuccess!\n"
             case ["shutdown", "sessions", "server", spot]:
                 self._at(spot)
             case _:
@@ -134,6 +164,14 @@ class FakeHaproxy:
             one = self.traffic.get((backend, slot), (0, 0, 0, 0, 0))
             rows.append(f"{backend},{slot},{one[0]},{one[1]},{one[2]},{one[3]},{one[4]},0,0,,-,")
         return "\n".join(rows) + "\n"
+
+
+def _fingerprints(pem: bytes) -> str:
+    if not pem:
+        return "Can't display: not found!\n"
+    found = x509.load_pem_x509_certificates(pem)
+    raw = [one.fingerprint(hashes.SHA1()).hex().upper() for one in found]
+    return "".join(f"Status: Used\nSHA1 FingerPrint: {one}\nSubject: /CN=x\n" for one in raw)
 
 
 class Launcher:

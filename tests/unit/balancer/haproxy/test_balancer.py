@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ from tests.unit.balancer.haproxy.fake import FakeHaproxy, Launcher, program
 from warrener.balancer.haproxy import balancer as module
 from warrener.balancer.haproxy.balancer import HaproxyBalancer
 from warrener.balancer.haproxy.plan import ALGORITHMS
+from warrener.balancer.haproxy.tls import HaproxyTls
+from warrener.cluster.tls.certificates import make_authority
 from warrener.facts.balance import Backend
 from warrener.facts.data_plane import Unsupported
 from warrener.facts.happenings import Event
@@ -32,12 +36,18 @@ def _no_probes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Scene:
-    def __init__(self, folder: Path, settings: BalancerSettings) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: BalancerSettings,
+        tls: HaproxyTls = module.NO_HAPROXY_TLS,
+    ) -> None:
         self.launcher = Launcher()
         self.events: list[Event] = []
         self.balancer = HaproxyBalancer(
             settings,
             NODES,
+            haproxy_tls=tls,
             folder=folder / "state",
             log_file=folder / "haproxy.log",
             launcher=self.launcher,
@@ -281,3 +291,99 @@ async def test_nothing_is_left_of_a_start_that_fails(tmp_path: Path) -> None:
         await scene.balancer.start()
     assert not (tmp_path / "state").exists()
     assert scene.balancer._tasks == set()
+
+
+# -- TLS
+
+
+def pem(path: Path) -> Path:
+    """Any certificate with its key."""
+    path.write_bytes(make_authority(path.stem, datetime.now(UTC)).pem)
+    return path
+
+
+@pytest.fixture
+async def with_tls(tmp_path: Path) -> AsyncIterator[Scene]:
+    """Clients and nodes speak it; there is a port without it as well."""
+    settings = BalancerSettings(haproxy=program(tmp_path), plain=True)
+    tls = HaproxyTls(pem(tmp_path / "shown.pem"), None, pem(tmp_path / "trust.pem"), b"any")
+    made = Scene(tmp_path, settings, tls)
+    await made.balancer.start()
+    made.balancer.set_backends([replace(one, server_name=one.name[:2]) for one in NODES])
+    made.fit(N1, N2)
+    assert await made.balancer.wait_ready(2, 5)
+    yield made
+    await made.balancer.close()
+
+
+async def test_two_ports_and_the_names_of_nodes(with_tls: Scene) -> None:
+    found = with_tls.balancer.statistics()
+    assert (found.tls, found.port) == (True, with_tls.balancer.address[1])
+    assert found.plain_port not in (None, found.port)
+    assert {name: with_tls.haproxy.names[name] for name in ("n1", "n2", "spare-1")} == {
+        "n1": "n1",
+        "n2": "n2",
+        "spare-1": "no.node",
+    }
+
+
+async def test_a_new_node_is_verified_by_its_own_name(with_tls: Scene) -> None:
+    """And HAProxy knows the name before anybody is sent there."""
+    new = Backend(NodeName("n7@localhost"), "127.0.0.1", 5007, server_name="n7")
+    with_tls.haproxy.told.clear()
+    with_tls.balancer.set_backends([new])
+    with_tls.fit(new.name)
+    await with_tls.until(lambda: with_tls.states("spare-1") == {"ready"})
+    assert with_tls.haproxy.names["spare-1"] == "n7"
+    told = with_tls.haproxy.told
+    assert told.index("set map names.map spare-1 n7") < told.index(
+        "set server roundrobin/spare-1 state ready"
+    )
+
+
+async def test_new_certificates_are_given_and_looked_for(with_tls: Scene, tmp_path: Path) -> None:
+    await with_tls.balancer.reload_tls()
+    assert with_tls.haproxy.files == {
+        name: (tmp_path / file).read_bytes()
+        for name, file in (("trust.pem", "trust.pem"), ("certificate.pem", "shown.pem"))
+    }
+    told = [one for one in with_tls.haproxy.told if " ssl " in one]
+    assert told == [
+        "abort ssl ca-file trust.pem",
+        "set ssl ca-file trust.pem <<",
+        "commit ssl ca-file trust.pem",
+        "abort ssl cert certificate.pem",
+        "set ssl cert certificate.pem <<",
+        "commit ssl cert certificate.pem",
+    ]
+    assert len(with_tls.launcher.all) == 1
+
+
+async def test_what_haproxy_does_not_take_is_told_and_tried_again(
+    with_tls: Scene, tmp_path: Path
+) -> None:
+    with_tls.haproxy.refuses = "Can't commit!"
+    with pytest.raises(module.HaproxyError, match=r"hasn't taken .*trust\.pem .*Can't commit!"):
+        await with_tls.balancer.reload_tls()
+    with_tls.haproxy.refuses = ""
+    await with_tls.until(lambda: "certificate.pem" in with_tls.haproxy.files)
+    (tmp_path / "trust.pem").unlink()
+    with pytest.raises(module.HaproxyError, match="hasn't taken a file that can't be read"):
+        await with_tls.balancer.reload_tls()
+
+
+async def test_a_haproxy_that_is_away_gets_new_certificates_when_it_is_back(
+    with_tls: Scene,
+) -> None:
+    with_tls.launcher.next_dies = 2
+    with_tls.haproxy.die(-11)
+    await with_tls.balancer.reload_tls()
+    assert len(with_tls.launcher.all) == 4
+    assert "certificate.pem" in with_tls.haproxy.files
+
+
+async def test_silence_is_no_yes(with_tls: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RENEWAL_TIMEOUT", 0.05)
+    with_tls.haproxy._answer = lambda command: "nonsense"  # type: ignore[method-assign]
+    with pytest.raises(module.HaproxyError, match="has no new certificates yet"):
+        await with_tls.balancer.reload_tls()

@@ -14,9 +14,11 @@ from warrener.balancer.haproxy.config import (
     without_effect,
 )
 from warrener.balancer.haproxy.plan import Admission, Server, Slots
+from warrener.balancer.haproxy.tls import HaproxyTls
 from warrener.facts.balance import Backend
 from warrener.facts.ids import NodeName
 from warrener.facts.settings import BalancerSettings, PolicyName
+from warrener.facts.tls import TlsVersion
 
 HAPROXY = shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin:/usr/bin")
 SETTINGS = BalancerSettings(port=5673, connect_timeout=1.5)
@@ -94,6 +96,37 @@ def test_time_limits_are_those_of_amqp() -> None:
     assert "option redispatch 1" in found
 
 
+def test_clients_with_tls_and_nodes_with_tls() -> None:
+    tls = HaproxyTls(Path("/b"), Path("/c"), Path("/t"), b"", TlsVersion.V1_3)
+    text = render(SERVERS, SETTINGS, listeners=[8], max_sessions=9, tls_listeners=[7], tls=tls)
+    found = sections(text)
+    assert found["frontend amqp"][:2] == [
+        "bind fd@7 ssl crt certificate.pem ssl-min-ver TLSv1.3 no-tls-tickets "
+        "ca-file client-ca.pem verify required",
+        "bind fd@8",
+    ]
+    assert found["backend p2c"][1] == (
+        "server n1 127.0.0.1:5001 weight 200 ssl verify required ca-file trust.pem "
+        "crt placeholder.pem ssl-min-ver TLSv1.3 no-ssl-reuse verifyhost no.node "
+        "sni str(n1),map(names.map)"
+    )
+    assert {"timeout client 10000ms", "timeout tunnel 24d"} <= set(found["defaults"])
+    assert "tune.ssl.cachesize 0" in found["global"]
+    assert "/" not in text.replace("/s", "")  # every file is in its folder
+
+
+def test_either_side_alone_can_have_tls() -> None:
+    tls = HaproxyTls(certificate=Path("/b"))
+    clients = render(SERVERS, SETTINGS, listeners=[], max_sessions=9, tls_listeners=[7], tls=tls)
+    assert "ssl" in sections(clients)["frontend amqp"][0]
+    assert "ssl" not in " ".join(sections(clients)["backend p2c"])
+    tls = HaproxyTls(trust=Path("/t"))
+    links = sections(render(SERVERS, SETTINGS, listeners=[7], max_sessions=9, tls=tls))
+    assert "ssl" not in " ".join(links["frontend amqp"])
+    assert "ssl verify required" in links["backend p2c"][1]
+    assert "timeout client 24d" in links["defaults"]
+
+
 def test_nothing_is_outside_of_its_folder() -> None:
     text = render(SERVERS, SETTINGS, listeners=[7], max_sessions=300)
     paths = [line for line in text.splitlines() if "/" in line.partition("#")[0]]
@@ -115,3 +148,6 @@ def test_what_was_set_and_has_no_effect_is_known() -> None:
     assert without_effect(BalancerSettings(port=1, max_sessions=7, probe_fall=9)) == ()
     changed = BalancerSettings(journal_limit=1024, outage_timeout=1.0)
     assert without_effect(changed) == ("outage_timeout", "journal_limit")
+    changed = BalancerSettings(handshake_timeout=1.0)
+    assert without_effect(changed) == ("handshake_timeout",)
+    assert without_effect(changed, tls=True) == ()

@@ -152,3 +152,14 @@ def test_any_text_is_read_or_bad(text: str) -> None:
                 read(head + text)
             except BadAnswer:
                 continue
+
+
+def test_failed_handshakes_count_among_the_rejected_and_by_themselves() -> None:
+    text = (
+        "# pxname,svname,scur,stot,bin,bout,econ,dcon,-,ssl_failed_handshake,\n"
+        "amqp,FRONTEND,1,2,3,4,,5,-,7,\n"
+    )
+    found = read_stat(text)
+    assert (found.rejected, found.tls_rejected) == (12, 7)
+    both = found.closed() + found
+    assert (both.rejected, both.tls_rejected) == (24, 14)

@@ -26,7 +26,12 @@ def haproxy(tmp_path: Path, launcher: Launcher) -> HaproxyProcess:
         tmp_path / "haproxy",
         tmp_path / "haproxy.log",
         launcher,
-        lambda descriptors: (f"# {list(descriptors)}\n", "policy p2c\n"),
+        lambda listening: {
+            "haproxy.cfg": f"# {list(listening.plain)} {list(listening.tls)}\n",
+            "policy.map": "policy p2c\n",
+            "secret.pem": b"secret",
+            "link.pem": tmp_path / "there.pem",
+        },
     )
 
 
@@ -76,11 +81,29 @@ async def test_it_inherits_the_port_and_has_private_files(
     launch = launcher.launches[0]
     assert launch.arguments == ("/usr/sbin/haproxy", "-db", "-f", "haproxy.cfg")
     config = tmp_path / "haproxy" / "haproxy.cfg"
-    assert config.read_text() == f"# {list(launch.descriptors)}\n"
-    assert [path.stat().st_mode & 0o777 for path in (config.parent, config)] == [0o700, 0o600]
+    assert config.read_text() == f"# {list(launch.descriptors)} []\n"
+    assert (config.parent / "link.pem").readlink() == tmp_path / "there.pem"
+    private = (config.parent, config, config.parent / "secret.pem")
+    assert [path.stat().st_mode & 0o777 for path in private] == [0o700, 0o600, 0o600]
     await haproxy.close()
     assert not config.parent.exists()
     assert launcher.running.returncode == -15
+
+
+async def test_a_port_with_tls_and_one_without(haproxy: HaproxyProcess, launcher: Launcher) -> None:
+    """Each any free one; which is which goes by their descriptors."""
+    first = await haproxy.bind(LOOPBACK, 0, tls=True)
+    second = await haproxy.bind(LOOPBACK, 0)
+    assert first != second
+    await haproxy.start()
+    tls, plain = launcher.launches[0].descriptors
+    config = launcher.launches[0].folder / "haproxy.cfg"
+    assert config.read_text() == f"# [{plain}] [{tls}]\n"
+    with socket.socket(fileno=socket.dup(tls)) as one:
+        assert one.getsockname() == first
+    with socket.create_server((LOOPBACK, 0)) as taken, pytest.raises(OSError, match="in use"):
+        await haproxy.bind(LOOPBACK, taken.getsockname()[1])
+    await haproxy.close()
 
 
 async def test_it_is_killed_if_it_does_not_end(haproxy: HaproxyProcess, launcher: Launcher) -> None:

@@ -44,6 +44,19 @@ async def test_commands_go_together_as_far_as_they_fit(tmp_path: Path) -> None:
     assert ";".join(said).split(";") == commands
 
 
+async def test_a_payload_has_no_empty_line_but_the_last(tmp_path: Path) -> None:
+    got = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        got.append(await reader.readuntil(b"\n\n"))
+        writer.write(b"Success!\n")
+        writer.close()
+
+    async with await asyncio.start_unix_server(serve, tmp_path / "s"):
+        said = await RuntimeApi(tmp_path / "s").give("set ssl cert a.pem", b"one\n\n \r\ntwo")
+    assert (got, said) == ([b"set ssl cert a.pem <<\none\ntwo\n\n"], "Success!\n")
+
+
 async def test_a_second_line_cannot_be_smuggled_in(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="two lines"):
         await RuntimeApi(tmp_path / "s").tell(["set server a/b weight 1\nquit"])

@@ -75,6 +75,18 @@ def test_a_node_that_speaks_tls_only_or_nothing() -> None:
     assert amqp_place(A, [], known()).why_not == "has no listener for amqp"
 
 
+def test_with_tls_the_other_listener_counts() -> None:
+    """And nobody is spoken to without TLS where it was asked for."""
+    both = [*listens(), *listens(protocol="amqp/ssl", port=5671)]
+    assert amqp_place(A, both, known(tls=True)) == Place("a.example", 5671)
+    assert amqp_place(A, both, known()) == Place("a.example", 5672)
+    plain = amqp_place(A, listens(), known(tls=True))
+    assert plain.why_not.startswith("has no listener for amqp with TLS, only for amqp without")
+    assert "links = false" in plain.why_not
+    given = known(given={A: ("10.0.0.7", 35671)}, tls=True)
+    assert amqp_place(A, [], given) == Place("10.0.0.7", 35671)
+
+
 def test_warreners_own_balancer_is_no_node() -> None:
     own = known(here=True, own=(5672,))
     assert "Warrener's own balancer" in amqp_place(A, listens("127.0.0.1"), own).why_not

@@ -13,7 +13,8 @@ from aiohttp import web
 @dataclass
 class Theirs:
     """``running`` by name; ``ports`` of the management servers, by the node behind each.
-    ``members`` overrides who a node says is there; ``amqp`` where a node listens."""
+    ``members`` overrides who a node says is there; ``amqp`` where a node listens for
+    ``protocol``."""
 
     running: dict[str, bool] = field(default_factory=lambda: {"n1@localhost": True})
     tags: Any = ("administrator",)
@@ -26,6 +27,7 @@ class Theirs:
     asked: list[tuple[str, str]] = field(default_factory=list)
     ports: dict[str, int] = field(default_factory=dict)
     tells_management: bool = True
+    protocol: str = "amqp"
 
     @asynccontextmanager
     async def serving(self, *nodes: str) -> AsyncIterator[list[str]]:
@@ -94,7 +96,7 @@ class Theirs:
         if not self.running.get(name, True):
             return []
         ip, port = self.amqp.get(name, ("127.0.0.1", 5000 + int(name[1:2])))
-        found = [{"node": name, "protocol": "amqp", "ip_address": ip, "port": port}]
+        found = [{"node": name, "protocol": self.protocol, "ip_address": ip, "port": port}]
         if name in self.ports and self.tells_management:
             http = {"protocol": "http", "ip_address": "127.0.0.1", "port": self.ports[name]}
             found.append({"node": name, **http})
