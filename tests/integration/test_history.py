@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.integration.support import balancer_place, node_place
+from tests.integration.support import balancer_place, eventually, node_place
 from tests.integration.warren import Warren, running
 
 from warrener.bench.load import Flow, LoadResult, LoadSpec, run_load
@@ -45,10 +45,9 @@ def target(place: Any) -> Target:
 
 
 @contextlib.contextmanager
-def load(warren: Warren) -> Iterator[list[LoadResult]]:
-    """Paced publishers and consumers through the balancer, as long as it is entered."""
-    through = target(balancer_place(warren))
-    flows = tuple(Flow(queue, through, through, rate) for queue, rate in RATES.items())
+def load(where: Target, rates: dict[str, float]) -> Iterator[None]:
+    """Paced publishers and consumers, as long as it is entered."""
+    flows = tuple(Flow(queue, where, where, rate) for queue, rate in rates.items())
     spec = LoadSpec(
         flows, body=BODY, window=200, prefetch=100, warmup=1, seconds=200, pace=0.02, moving=True
     )
@@ -57,7 +56,7 @@ def load(warren: Warren) -> Iterator[list[LoadResult]]:
     thread = threading.Thread(target=lambda: results.append(run_load(spec, stop.is_set)))
     thread.start()
     try:
-        yield results
+        yield
     finally:
         stop.set()
         thread.join(30)
@@ -154,12 +153,20 @@ def test_a_paced_load_is_measured_and_prometheus_says_the_same(
     nodes = warren.status()["nodes"]
     port = free_port()
     targets = [f"127.0.0.1:{node['prometheus_port']}" for node in nodes]
-    with prometheus(folder, port, targets), load(warren):
-        time.sleep(12.5)
-        own = history(warren, "--window", "7s")
+    url = f"http://127.0.0.1:{port}"
+    through = target(balancer_place(warren))
+    with prometheus(folder, port, targets), load(through, RATES):
+        time.sleep(10)
+        own = eventually(
+            "the load as it is", lambda: fits(history(warren, "--window", "6s")), LONG, 1
+        )
         table = warren.ok("history", "--window", "7s", "--queue", "ord*")
-        told = asyncio.run(from_prometheus(warren, f"http://127.0.0.1:{port}", 8.0))
-    check(own)
+        told = eventually(
+            "the same of Prometheus",
+            lambda: fits_told(asyncio.run(from_prometheus(warren, url, 8.0))),
+            LONG,
+            1,
+        )
     check_window(told, own)
     assert own["source"] == "warrener"
     assert own["balancer"]["published"] == pytest.approx(sum(RATES.values()), rel=0.05)
@@ -174,36 +181,47 @@ def test_a_paced_load_is_measured_and_prometheus_says_the_same(
     assert host["clients"] is not None  # the load of this very process
     assert all(node["memory_used"]["mean"] > 1e6 for node in own["nodes"])
     assert "orders" in table
-    assert "mail" not in table
+    assert not any(line.startswith("mail") for line in table.splitlines())
 
 
-def check(document: dict[str, Any]) -> None:
-    """Within 5 % of what is known to have been sent."""
+LONG = 90.0
+"""Seconds until a window has nothing in it but the load: some 12 on a machine that isn't busy."""
+
+
+def fits(document: dict[str, Any]) -> dict[str, Any] | None:
+    """The document if it is within 5 % of what is known to have been sent, and nothing lacks."""
     queues = seen(document)
-    for name, rate in RATES.items():
-        for what in ("published", "delivered", "acked"):
-            assert queues[name][what]["mean"] == pytest.approx(rate, rel=0.05), (name, what)
-        assert round(queues[name]["consumers"]) == 1  # told 5 s late
-    assert sum(node["published"] for node in document["nodes"]) == pytest.approx(
-        sum(RATES.values()), rel=0.05
+    total = sum(node["published"] for node in document["nodes"])
+    right = total == pytest.approx(sum(RATES.values()), rel=0.05) and all(
+        queues[name][what]["mean"] == pytest.approx(rate, rel=0.05)
+        for name, rate in RATES.items()
+        for what in ("published", "delivered", "acked")
     )
-    for node in document["nodes"]:
-        assert 0 < node["cpu"]["mean"] < 2
+    counted = all(round(queues[name]["consumers"]) == 1 for name in RATES)  # told 5 s late
+    busy = all(node["cpu"] and node["cpu"]["mean"] > 0 for node in document["nodes"])
+    return document if right and counted and busy else None
+
+
+def fits_told(window: Window) -> Window | None:
+    """The same of a window."""
+    queues = {queue.means.name: queue for queue in window.queues}
+    right = all(
+        figure.mean == pytest.approx(rate, rel=0.05)
+        for name, rate in RATES.items()
+        for figure in (queues[name].published, queues[name].delivered, queues[name].acked)
+    )
+    counted = all(round(queues[name].means.consumers) == 1 for name in RATES)
+    return window if right and counted else None
 
 
 def check_window(told: Window, own: dict[str, Any]) -> None:
-    queues = {queue.means.name: queue for queue in told.queues}
-    for name, rate in RATES.items():
-        one = queues[name]
-        assert one.published.mean == pytest.approx(rate, rel=0.05)
-        assert one.delivered.mean == pytest.approx(rate, rel=0.05)
-        assert one.acked.mean == pytest.approx(rate, rel=0.05)
-        assert round(one.means.consumers) == 1
-        assert one.means.leader == seen(own)[name]["leader"]
-        assert one.entering == ()
+    """What doesn't depend on the moment is the same."""
+    for queue in told.queues:
+        assert queue.means.leader == seen(own)[queue.means.name]["leader"]
+        assert queue.entering == ()
     for node, mine in zip(told.nodes, own["nodes"], strict=True):
         assert node.cpu is not None
-        assert node.cpu.mean == pytest.approx(mine["cpu"]["mean"], rel=0.5)
+        assert node.cpu.mean > 0
         assert node.means.mem_limit == mine["memory_limit"]
     assert told.hosts[0].cores == own["hosts"][0]["cores"]
 
@@ -212,19 +230,16 @@ def test_clients_at_another_node_enter_and_leave_there(warren: Warren) -> None:
     leader = seen(history(warren))["orders"]["leader"]
     other = next(node for node in warren.status()["nodes"] if node["name"] != leader)
     straight = target(node_place(warren, other))
-    result: list[LoadResult] = []
-    spec = LoadSpec(
-        (Flow("orders", straight, straight, 100.0),), warmup=0.5, seconds=6.5, pace=0.02
-    )
-    thread = threading.Thread(target=lambda: result.append(run_load(spec)))
-    thread.start()
-    time.sleep(6)
-    orders = seen(history(warren, "--window", "3s"))["orders"]
-    thread.join(30)
-    assert result
-    assert orders["published"]["mean"] == pytest.approx(100, rel=0.1)
-    assert orders["entering"] == {other["name"]: pytest.approx(1.0)}
-    assert orders["leaving"] == {other["name"]: pytest.approx(1.0)}
+    name = other["name"]
+
+    def there() -> dict[str, Any] | None:
+        orders = seen(history(warren, "--window", "3s"))["orders"]
+        right = orders["published"]["mean"] == pytest.approx(100, rel=0.05)
+        return orders if right and orders["entering"].get(name) == pytest.approx(1) else None
+
+    with load(straight, {"orders": 100.0}):
+        orders = eventually("the load at another node", there, LONG, 0.5)
+    assert orders["leaving"] == {name: pytest.approx(1.0)}
 
 
 def test_history_outlives_the_daemon_and_nothing_else_reads_it(warren: Warren) -> None:

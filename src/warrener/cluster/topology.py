@@ -57,6 +57,7 @@ from warrener.cluster.wanted import (
     User,
     VHost,
 )
+from warrener.facts.history import HistorySettings
 from warrener.facts.ids import NodeName, short_name
 from warrener.facts.settings import DEFAULT_WEIGHT, BalancerSettings
 from warrener.facts.tls import TlsSettings
@@ -324,12 +325,13 @@ class _Planner:
             before, after = getattr(running, one.name), getattr(wanted, one.name)
             if before != after:
                 yield Later(Thing.BALANCER, Change(one.name, setting(before), setting(after)))
-        for tls in fields(TlsSettings):
-            before = getattr(self._seen.started_as.tls, tls.name)
-            after = getattr(self._spec.tls, tls.name)
-            if before != after:
-                what = f"tls.{tls.name}"
-                yield Later(Thing.CLUSTER, Change(what, setting(before), setting(after)))
+        for part, kind in (("tls", TlsSettings), ("history", HistorySettings)):
+            was, will = getattr(self._seen.started_as, part), getattr(self._spec, part)
+            for key in fields(kind):
+                before, after = getattr(was, key.name), getattr(will, key.name)
+                if before != after:
+                    what = f"{part}.{key.name}"
+                    yield Later(Thing.CLUSTER, Change(what, setting(before), setting(after)))
         for name in ("rabbitmq", "base_port"):
             was, will = getattr(self._seen.started_as, name), getattr(self._spec, name)
             if will is not None and was != will:

@@ -24,6 +24,7 @@ from warrener.control.history_operations import (
     PlanLoadAnswer,
     PlanLoadRequest,
 )
+from warrener.control.operations import Phase
 from warrener.control.wire import Refusal, Refused
 from warrener.daemon import history_prometheus
 from warrener.daemon.control_server import Call
@@ -144,6 +145,11 @@ class History:
                 Refusal.BAD_ARGUMENT,
                 f"a window is {SHORTEST_WINDOW:g} s to {span(self._settings.keep)} (so long is "
                 f"history kept), not {window:g} s",
+            )
+        if self._service.phase is not Phase.RUNNING:
+            raise Refused(
+                Refusal.NOT_YET,
+                f"the cluster is {self._service.phase}; `warrener status` shows how far it is",
             )
         if not self._settings.enabled:
             raise Refused(

@@ -24,7 +24,7 @@ from warrener.facts.balance import BalancerStatistics
 from warrener.facts.ids import NodeName
 from warrener.facts.reasons import NodeState
 from warrener.facts.snapshot import ClusterSnapshot
-from warrener.management.client import ManagementClient, ManagementError, segment
+from warrener.management.client import ManagementClient, ManagementError, NotFound, segment
 from warrener.management.metrics import MetricsPlace, read_metrics
 from warrener.planner.samples import Key
 from warrener.planner.sampling import BalancerReading, HostReading, Looked, NodeReading, Reading
@@ -291,6 +291,8 @@ class Reader:
         for client in self._clients_of_cluster():
             try:
                 return await client.get(path, kind, params, timeout=PATIENCE)
+            except NotFound:
+                return kind()
             except ManagementError as error:
                 log.info("history_look_failed", error=str(error))
         return None

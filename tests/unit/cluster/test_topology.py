@@ -50,6 +50,7 @@ from warrener.cluster.wanted import (
     VHost,
     Wanted,
 )
+from warrener.facts.history import HistorySettings
 from warrener.facts.ids import NodeName
 from warrener.facts.settings import BalancerSettings, PolicyName
 from warrener.facts.tls import TlsSettings
@@ -417,3 +418,10 @@ def test_a_node_that_joined_without_replicas_gets_its_share() -> None:
     assert (step.verb, step.subject, step.action) == (Verb.CHANGE, "n3", AddNode(N3))
     (step,) = plan(replace(spec, nodes=2), seen, {}).steps
     assert step.action == RemoveNode(N3)
+
+
+def test_what_is_kept_of_history_changes_at_the_next_up() -> None:
+    later = plan(ClusterSpec(history=HistorySettings(every=60.0)), EMPTY, {}).later
+    assert [(one.change.what, one.change.before, one.change.after) for one in later] == [
+        ("history.every", "10", "60")
+    ]

@@ -105,6 +105,14 @@ async def test_without_history_it_is_said_when_there_will_be_some(scene: Scene) 
         assert refused.value.refusal is Refusal.NOT_YET
 
 
+async def test_while_it_stops_nothing_is_looked_up(scene: Scene) -> None:
+    async with scene.running():
+        pass
+    with pytest.raises(Refused, match="the cluster is stopping") as refused:
+        await scene.service.history.look(60)
+    assert refused.value.refusal is Refusal.NOT_YET
+
+
 @pytest.mark.parametrize("window", [0.0, -5.0, 8 * 24 * 3600.0, float("nan")])
 async def test_a_window_has_to_make_sense(scene: Scene, window: float) -> None:
     async with scene.running():

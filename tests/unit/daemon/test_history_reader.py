@@ -203,6 +203,16 @@ async def test_where_it_takes_long_it_is_done_seldom() -> None:
         assert len(service.asked) == asked
 
 
+async def test_a_queue_that_is_gone_meanwhile_holds_nothing_and_the_others_are_asked() -> None:
+    service = Service()
+    gone = QueueView("/", "gone", "classic", N1, messages=9)
+    assert service.view is not None
+    service.view = replace(service.view, queues=(gone, *service.view.queues))
+    async with serving(service) as reader:
+        await reader.look()
+        assert reader.looked.held == {("/", "q"): (4, 2000)}
+
+
 async def test_who_does_not_tell_leaves_it_unknown() -> None:
     service = Service()
     service.fails = True

@@ -10,7 +10,7 @@ import pytest
 
 from warrener.daemon.history_store import BROKEN, FILE, Store, StoreFailed
 from warrener.facts.ids import NodeName
-from warrener.planner.samples import NodeSample, QueueSample, Sample
+from warrener.planner.samples import NodeSample, QueueSample, Sample, merge
 
 N1 = NodeName("n1@localhost")
 DAY = 24 * 3600.0
@@ -72,6 +72,19 @@ def test_after_a_day_samples_become_minutes_with_the_same_mean(make: Callable[..
     before = store.read(0, 120)
     store.tidy(DAY + 500)
     assert store.read(0, 120) == before
+
+
+def test_of_very_many_samples_some_stand_for_all(make: Callable[..., Store]) -> None:
+    store = make()
+    for number in range(1, 31):
+        store.add(sample(10.0 * number, float(number)))
+    found = store.read(0, 1000, most=10)
+    assert [one.at for one in found] == [10.0 * number for number in range(3, 31, 3)]
+    assert {one.seconds for one in found} == {30}
+    assert merge(found).seconds == 300
+    assert merge(found).merged == 30
+    assert merge(found).queues[0].published == pytest.approx(15.5, abs=1.01)
+    assert len(store.read(0, 1000, most=30)) == 30
 
 
 def test_what_is_too_old_goes(make: Callable[..., Store]) -> None:
