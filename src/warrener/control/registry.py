@@ -12,6 +12,7 @@ from warrener.control import (
     describe_operations,
     node_operations,
     operations,
+    plan_operations,
     tls_operations,
     upgrade_operations,
 )
@@ -26,6 +27,7 @@ _MODULES: Final = (
     backup_operations,
     count_operations,
     tls_operations,
+    plan_operations,
 )
 
 OPERATIONS: Final[Mapping[str, Operation[msgspec.Struct, msgspec.Struct]]] = {

@@ -28,10 +28,12 @@ from warrener.control.operations import (
     StatusRequest,
     UrlAnswer,
 )
+from warrener.control.plan_operations import ROOM
 from warrener.control.state_folder import StateFolder
 from warrener.daemon import report
+from warrener.daemon.calibrating import Calibrating
 from warrener.daemon.configuring import Configuring
-from warrener.daemon.control_server import ControlServer
+from warrener.daemon.control_server import ControlServer, Handler
 from warrener.daemon.counting import Counting
 from warrener.daemon.describe import Describe
 from warrener.daemon.errors import DaemonError, Interrupted
@@ -134,7 +136,11 @@ class Service:
             upgrading,
             self._tls,
         )
-        table = {**handlers.table(), LEADERS_SPREAD.name: Counting(self, self._works).spread}
+        table: dict[str, Handler] = {
+            **handlers.table(),
+            LEADERS_SPREAD.name: Counting(self, self._works).spread,
+            ROOM.name: Calibrating(self, self._works, folder).lend,
+        }
         self._control = ControlServer(
             folder.socket, guarded(table, lambda: self.cluster.capabilities)
         )

@@ -30,13 +30,15 @@ async def read_metrics(
     timeout: float = DEFAULT_TIMEOUT,
     max_answer: int = MAX_ANSWER,
     verify: Verify | None = None,
+    path: str = "/metrics/detailed",
 ) -> bytes:
-    """The text of some families of metrics, from ``base_url`` (such as ``http://127.0.0.1:15692``).
+    """The text of some families of metrics, from ``base_url`` (such as ``http://127.0.0.1:15692``);
+    what ``/metrics`` has, such as the Erlang VM's, has no families to choose.
 
     Raises a ManagementError: Unreachable, TimedOut, NotFound (no such endpoint: the plugin
     rabbitmq_prometheus of RabbitMQ before 3.10), TooLong or BadAnswer.
     """
-    url = f"{base_url}/metrics/detailed"
+    url = base_url + path
     query = urlencode([("family", family) for family in families])
     try:
         async with (
