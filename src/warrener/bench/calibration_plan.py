@@ -18,7 +18,7 @@ from typing import Final
 
 from warrener.planner.costs import QueueType
 
-PACE: Final = 0.2
+PACE: Final = 0.3
 """Of the limit."""
 
 IDLE: Final = 2.5
@@ -29,9 +29,9 @@ WARM_UP: Final = 0.4
 SETTLE: Final = 0.2
 """Seconds between two measurements, for the nodes to put things away."""
 
-AROUND: Final = 0.9 + WARM_UP + SETTLE
+AROUND: Final = 0.6 + WARM_UP + SETTLE
 """Seconds a measurement takes beside its window: Python's start, connecting, and draining at its
-end, on two cores that the cluster uses as well."""
+end, on two cores that the cluster uses as well (measured: 1.0 in all)."""
 
 PREPARATION: Final = 3.0
 """Seconds to make the virtual host and its queues and to clear them away."""
@@ -111,6 +111,11 @@ def window(seconds: float, measurements: int) -> float:
             f"--types, --body or a longer --seconds"
         )
     return min(each, LONGEST)
+
+
+def shortened(window: float, seconds: float, measurements: int) -> float:
+    """The window of each, if so many seconds are left for so many; never under ``SHORTEST``."""
+    return max(SHORTEST, min(window, seconds / measurements - AROUND))
 
 
 def duration(window: float, measurements: int) -> float:

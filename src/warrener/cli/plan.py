@@ -258,6 +258,8 @@ def _run(spec: "CalibrateSpec", on_line: "Callable[[CalibrateLine], None]") -> "
                 on_line(last)
     if last.error:
         raise CliError(last.error, last.code)
+    if last.progress is not None:
+        raise CliError("the process that measures ended before it was done")
     return last
 
 

@@ -21,7 +21,7 @@ class CalibrateSpec(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 90.0
     types: list[str] = []
     nodes: list[str] = []
-    bodies: list[int] = [100, 4096]
+    bodies: list[int]
     dry_run: bool = False
 
 

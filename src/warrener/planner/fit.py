@@ -9,12 +9,11 @@ run: publish-only tells PUBLISH from DELIVER, the followers' nodes tell REPLICAT
 connected to another node tell ENTER and LEAVE. ``passive`` takes a history of a cluster at work,
 whatever it did, and says where that can't tell.
 
-What is solved: weighted least squares over non-negative costs (Lawson and Hanson 1974, ch. 23, in
-``scipy.optimize.nnls``), one type of queue after the other. A weight is 1 over the square of a
-row's standard deviation: ``SPREAD`` of its value, and ``GRAIN``. Standard errors are those of
-ordinary least squares over the costs that aren't zero; the scale is what is left over, but at
-least what the weights say. That the CPU a message costs falls as load rises is left over as well:
-it is in the errors.
+``least_squares`` solves it, one type of queue after the other.
+
+The CPU that a message costs falls as load rises, as more go at once (two to five times from a fifth
+of the limit to the limit). One figure can't be right for both, and a plan asks for what happens
+near the limit: costs are those at saturation. Paced runs are compared with them (``LOAD_MATTERS``).
 
 How costs are booked, where it could be done in other ways:
 
@@ -32,20 +31,10 @@ from itertools import groupby
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from warrener.facts.ids import NodeName
 from warrener.planner.costs import Act, Calibration, Cost, Limit, QueueType
-
-SPREAD: Final = 0.05
-"""Of a measurement: repeated runs of the same on an idle machine lie so far apart."""
-
-GRAIN: Final = 0.01
-"""CPU s: the kernel's tick, in which the CPU time of a process is told."""
-
-IDLE_NOISE: Final = 0.02
-"""Cores: by so much a node's background work differs from one stretch to the next."""
+from warrener.planner.least_squares import Row, Solved, solve
 
 LARGE_ERROR: Final = 0.15
 """From here on an error is warned of."""
@@ -56,14 +45,8 @@ USED_UP: Final = 0.9
 LEADER_OFF: Final = 0.25
 LOAD_MATTERS: Final = 1.3
 
-SINGULAR: Final = 1e-3
-"""Smallest over largest singular value, columns scaled to length 1: below it, what is measured
-can't tell the columns apart. At 5 % noise, an error is then far above the value anyway."""
-
 ROWS_FOR_EACH: Final = 5
 """Rows of a history for each unknown, or it is called too short."""
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,81 +118,6 @@ class Sample:
     rates: Mapping[NodeName, Mapping[QueueType, Mapping[Act, float]]]
 
 
-# ------------------------------------------------------------------------------------ solving
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One measurement: ``value`` is the sum of ``terms``, give or take ``deviation``."""
-
-    terms: Mapping[str, float]
-    value: float
-    deviation: float
-
-
-@dataclass(frozen=True, slots=True)
-class Solved:
-    """Values by name, their covariance, and groups of names that can't be told apart."""
-
-    names: tuple[str, ...]
-    values: Floats
-    covariance: Floats
-    together: tuple[frozenset[str], ...]
-
-    def value(self, name: str) -> float:
-        return float(self.values[self.names.index(name)])
-
-    def told(self, name: str) -> bool:
-        """Whether it has a value of its own."""
-        return not any(name in group for group in self.together)
-
-    def error(self, parts: Mapping[str, float]) -> float:
-        """Standard error of a sum of values, each times a number."""
-        vector = np.array([parts.get(name, 0.0) for name in self.names])
-        return float(np.sqrt(max(0.0, vector @ self.covariance @ vector)))
-
-
-def solve(rows: Sequence[Row]) -> Solved:
-    """Weighted least squares over values from 0 up. A name that no row has is no unknown."""
-    names = tuple(dict.fromkeys(name for row in rows for name, x in row.terms.items() if x))
-    if not names:
-        return Solved((), np.zeros(0), np.zeros((0, 0)), ())
-    weights = np.array([1 / row.deviation for row in rows])
-    matrix = np.array([[row.terms.get(name, 0.0) for name in names] for row in rows])
-    matrix *= weights[:, np.newaxis]
-    target = weights * np.array([row.value for row in rows])
-    lengths = np.linalg.norm(matrix, axis=0)
-    scaled = matrix / lengths
-    found, residual = nnls(scaled, target)
-    active = np.flatnonzero(found > 0)
-    freedom = len(rows) - len(active)
-    scale = max(1.0, residual**2 / freedom) if freedom > 0 else 1.0
-    covariance = np.zeros((len(names), len(names)))
-    part = scaled[:, active]
-    covariance[np.ix_(active, active)] = scale * np.linalg.pinv(part.T @ part)
-    return Solved(
-        names, found / lengths, covariance / np.outer(lengths, lengths), _together(scaled, names)
-    )
-
-
-def _together(scaled: Floats, names: Sequence[str]) -> tuple[frozenset[str], ...]:
-    """Groups of columns of which each can stand for the others."""
-    _, singular, directions = np.linalg.svd(scaled, full_matrices=True)
-    singular = np.concatenate([singular, np.zeros(len(names) - len(singular))])
-    groups: list[set[str]] = []
-    for size, direction in zip(singular, directions, strict=True):
-        if size >= SINGULAR * singular[0]:
-            continue
-        group = {name for name, part in zip(names, direction, strict=True) if abs(part) > 0.1}
-        touching = [other for other in groups if other & group]
-        groups = [other for other in groups if not other & group] + [group.union(*touching)]
-    return tuple(frozenset(group) for group in groups)
-
-
-def _deviation(value: float, seconds: float) -> float:
-    return float(np.hypot(SPREAD * value, GRAIN + IDLE_NOISE * seconds))
-
-
 # ---------------------------------------------------------------------------- a calibration run
 
 
@@ -231,8 +139,9 @@ def fit(
         of_kind = [run for run in runs if run.type is kind and run.balancer is None]
         if not of_kind:
             continue
-        solved = solve(list(_rows(of_kind, idle)))
         bodies = sorted({run.body for run in of_kind})
+        saturated = [run for run in of_kind if run.saturated]
+        solved = solve(list(_rows(saturated, idle, sized=len(bodies) > 1)))
         costs[kind] = _costs(solved, bodies, f"{kind} queues", told)
         remote = any(run.consumer not in (None, run.leader) for run in of_kind)
         if kind is QueueType.STREAM and remote:
@@ -257,7 +166,7 @@ def fit(
     )
 
 
-def _rows(runs: Iterable[Run], idle: Mapping[NodeName, float]) -> Iterable[Row]:
+def _rows(runs: Iterable[Run], idle: Mapping[NodeName, float], *, sized: bool) -> Iterable[Row]:
     for run in runs:
         for node, used in run.cpu.items():
             if node == run.leader and not run.local and run.type is not QueueType.STREAM:
@@ -270,18 +179,19 @@ def _rows(runs: Iterable[Run], idle: Mapping[NodeName, float]) -> Iterable[Row]:
             value = used - idle.get(node, 0.0) * run.seconds
             terms: dict[str, float] = {}
             for act, messages in acts.items():
-                terms |= _terms(act, messages, run.body)
-            yield Row(terms, value, _deviation(value, run.seconds))
+                terms |= _terms(act, messages, run.body, sized=sized)
+            yield Row(terms, value, run.seconds)
 
 
-def _terms(act: str, messages: float, body: int) -> dict[str, float]:
-    return {f"{act} base": messages, f"{act} per_byte": messages * body}
+def _terms(act: str, messages: float, body: int, *, sized: bool) -> dict[str, float]:
+    """``sized``: bodies of several sizes were measured. With one, base and bytes are one figure."""
+    terms = {f"{act} base": messages}
+    return {**terms, f"{act} per_byte": messages * body} if sized else terms
 
 
 def _costs(
     solved: Solved, bodies: Sequence[int], whose: str, told: list[str]
 ) -> Mapping[Act, Cost]:
-    """With one size of body, base and bytes are one figure, and it is all in the base."""
     found: dict[Act, Cost] = {}
     unsure, nothing, apart = [], [], []
     for act in Act:
@@ -306,11 +216,8 @@ def _costs(
 
 def _cost(solved: Solved, act: str, bodies: Sequence[int]) -> tuple[Cost, bool]:
     """And whether another act could stand for it."""
-    one_size = len(bodies) == 1
     base = solved.value(f"{act} base")
     per_byte = solved.value(f"{act} per_byte")
-    if one_size:
-        base, per_byte = base + per_byte * bodies[0], 0.0
     mine = {f"{act} base", f"{act} per_byte"}
     apart = any(group & mine and not group <= mine for group in solved.together)
     errors = [0.0]
@@ -391,38 +298,38 @@ def _of_load(runs: Sequence[Run], idle: Mapping[NodeName, float]) -> list[str]:
         return []
     return [
         f"{runs[0].type} queues: at a low rate a message costs up to {max(ratios):.1f} times what "
-        f"it does at the limit, where many go at once; the figures lie between"
+        f"it does at the limit, where many go at once; the figures are those at the limit"
     ]
 
 
 def _client(runs: Iterable[Run], told: list[str]) -> Mapping[Act, Cost]:
+    counted = [
+        (run, run.client)
+        for run in runs
+        if run.client is not None and run.balancer is None and run.saturated
+    ]
+    bodies = sorted({run.body for run, _ in counted})
+    sized = len(bodies) > 1
     rows = []
-    bodies = set()
-    for run in runs:
-        if run.client is None or run.balancer is not None:
-            continue
-        bodies.add(run.body)
-        terms = _terms(Act.PUBLISH, run.published, run.body)
+    for run, used in counted:
+        terms = _terms(Act.PUBLISH, run.published, run.body, sized=sized)
         if run.consumer is not None:
-            terms |= _terms(Act.DELIVER, run.delivered, run.body)
-        # No idle part in it, but its loop turns at a low rate as well.
-        rows.append(Row(terms, run.client, _deviation(run.client, run.seconds)))
-    return _costs(solve(rows), sorted(bodies), "clients", told) if rows else {}
+            terms |= _terms(Act.DELIVER, run.delivered, run.body, sized=sized)
+        rows.append(Row(terms, used, run.seconds))
+    return _costs(solve(rows), bodies, "clients", told) if rows else {}
 
 
 def _balancer(runs: Iterable[Run], idle: float, told: list[str]) -> Cost | None:
-    rows = []
-    bodies = set()
-    for run in runs:
-        if run.balancer is None:
-            continue
-        bodies.add(run.body)
-        value = run.balancer - idle * run.seconds
-        terms = _terms("passes", run.published + run.delivered, run.body)
-        rows.append(Row(terms, value, _deviation(value, run.seconds)))
-    if not rows:
+    through = [(run, run.balancer - idle * run.seconds) for run in runs if run.balancer is not None]
+    if not through:
         return None
-    cost, _ = _cost(solve(rows), "passes", sorted(bodies))
+    bodies = sorted({run.body for run, _ in through})
+    rows = []
+    for run, used in through:
+        passed = run.published + run.delivered
+        terms = _terms("passes", passed, run.body, sized=len(bodies) > 1)
+        rows.append(Row(terms, used, run.seconds))
+    cost, _ = _cost(solve(rows), "passes", bodies)
     if cost.error > LARGE_ERROR:
         told.append(f"the balancer: not measured well: ±{cost.error:.0%}")
     return cost
@@ -437,17 +344,11 @@ def passive(samples: Sequence[Sample], *, around: Surroundings) -> Calibration:
     rows = []
     for sample in samples:
         for node, cores in sample.cpu.items():
-            terms = {f"idle {node}": 1.0}
+            terms = {f"idle {node}": sample.seconds}
             for kind, acts in sample.rates.get(node, {}).items():
-                terms |= {f"{kind} {act}": rate for act, rate in acts.items() if rate > 0}
-            # By the cores' mean over the interval: the longer it is, the less its grain matters.
-            rows.append(
-                Row(
-                    terms,
-                    cores,
-                    _deviation(cores * sample.seconds, sample.seconds) / sample.seconds,
-                )
-            )
+                for act, rate in acts.items():
+                    terms[f"{kind} {act}"] = rate * sample.seconds
+            rows.append(Row(terms, cores * sample.seconds, sample.seconds))
     solved = solve(rows)
     told: list[str] = []
     if len(rows) < ROWS_FOR_EACH * len(solved.names):
