@@ -71,42 +71,43 @@ def calibrating(warren: Warren, *options: str) -> subprocess.Popen[str]:
 
 
 def test_what_a_run_measures(warren: Warren) -> None:
-    options = ("--types", "classic,quorum", "--body", "100,4096", "--seconds", "36")
+    options = ("--body", "100", "--seconds", "32")
     plan = json.loads(warren.ok("plan", "calibrate", *options, "--dry-run", "--json"))
-    assert len(plan["steps"]) == 22
-    assert plan["seconds"] <= 36.5
+    assert len(plan["steps"]) == 16
+    assert plan["seconds"] <= 32.5
     assert not (warren.state / FILE).exists()
     assert left_over(warren) == []
 
     began = time.monotonic()
     done = warren.run("plan", "calibrate", *options, "--yes", "--json")
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - began < 2 * 36  # a machine that others use as well
-    assert "classic 100 B, as much as goes (1 of 22)" in done.stderr
+    assert time.monotonic() - began < 2.5 * 32  # a machine that others use as well
+    assert "classic 100 B, as much as goes (1 of 16)" in done.stderr
     document = json.loads(done.stdout)
     assert document["schema"] == 1
     found = read_calibration(warren.state)
     assert found is not None
-    assert document["calibration"]["costs"].keys() == {"classic", "quorum"}
+    assert document["calibration"]["costs"].keys() == {"classic", "quorum", "stream"}
     assert left_over(warren) == []
     assert not (warren.state / "calibrating.json").exists()
 
-    def total(kind: QueueType, body: int) -> float:
+    def total(kind: QueueType) -> float:
         """CPU of a message that is published and consumed at its leader's node, all nodes."""
         costs = found.costs[kind]
-        followers = 2 * costs[Act.REPLICATE].at(body) if Act.REPLICATE in costs else 0.0
-        return costs[Act.PUBLISH].at(body) + costs[Act.DELIVER].at(body) + followers
+        followers = 2 * costs[Act.REPLICATE].base if Act.REPLICATE in costs else 0.0
+        return costs[Act.PUBLISH].base + costs[Act.DELIVER].base + followers
 
-    for body in (100, 4096):
-        classic, quorum = total(QueueType.CLASSIC, body), total(QueueType.QUORUM, body)
-        assert 2e-6 < classic < 1e-3
-        assert classic < quorum < 5e-3
+    assert 2e-6 < total(QueueType.CLASSIC) < 1e-3
+    assert total(QueueType.CLASSIC) < total(QueueType.QUORUM) < 5e-3
+    assert 2e-6 < total(QueueType.STREAM) < 1e-3
     assert set(found.costs[QueueType.CLASSIC]) == set(Act) - {Act.REPLICATE}
     assert set(found.costs[QueueType.QUORUM]) == set(Act)
-    assert found.costs[QueueType.QUORUM][Act.REPLICATE].at(100) > 2e-6
-    assert found.costs[QueueType.CLASSIC][Act.ENTER].at(4096) > 2e-6
-    for kind in (QueueType.CLASSIC, QueueType.QUORUM):
-        assert [limit.body for limit in found.limits[kind]] == [100, 4096]
+    assert found.costs[QueueType.QUORUM][Act.REPLICATE].base > 2e-6
+    assert found.costs[QueueType.STREAM][Act.LEAVE].base == 0.0  # read at the consumer's node
+    assert set(found.costs[QueueType.STREAM]) == set(Act)
+    for kind in QueueType:
+        assert found.costs[kind][Act.ENTER].base > 2e-6
+        assert [limit.body for limit in found.limits[kind]] == [100]
         assert all(200 < limit.rate < 1_000_000 for limit in found.limits[kind])
     assert set(found.idle) == {f"n{number}@localhost" for number in (1, 2, 3)}
     assert all(0 <= cores < 1 for cores in found.idle.values())
@@ -119,18 +120,6 @@ def test_what_a_run_measures(warren: Warren) -> None:
     shown = warren.ok("plan", "calibration")
     assert "replicate, each follower" in shown
     assert "LIMIT OF ONE QUEUE" in shown
-
-
-def test_streams_are_measured_through_a_second_node(warren: Warren) -> None:
-    options = ("--types", "stream", "--body", "100", "--seconds", "13", "--nodes", "n2,n3")
-    assert warren.run("plan", "calibrate", *options, "--yes").returncode == 0
-    found = read_calibration(warren.state)
-    assert found is not None
-    costs = found.costs[QueueType.STREAM]
-    assert costs[Act.PUBLISH].base > 1e-6
-    assert costs[Act.ENTER].base > 1e-6
-    assert costs[Act.LEAVE].base == 0.0
-    assert left_over(warren) == []
 
 
 def test_ctrl_c_leaves_nothing(warren: Warren) -> None:
@@ -172,8 +161,8 @@ def test_a_cluster_in_use_isnt_loaded_unasked(warren: Warren) -> None:
     assert left_over(warren) == []
 
 
-def test_a_nodes_own_word_for_its_cpu_is_the_kernels(warren: Warren) -> None:
-    """What attached and remote nodes are measured by."""
+def test_a_nodes_own_word_for_its_cpu_is_its_user_time(warren: Warren) -> None:
+    """What attached and remote nodes are measured by; it leaves out what the kernel does."""
     (node, *_) = warren.status()["nodes"]
     url = f"http://127.0.0.1:{node['prometheus_port']}"
     source = NodeSource(NodeName(node["name"]), None, url)
@@ -182,10 +171,10 @@ def test_a_nodes_own_word_for_its_cpu_is_the_kernels(warren: Warren) -> None:
         told = await ask(source)
         assert told.cores == os.cpu_count()
         times = psutil.Process(node["pid"]).cpu_times()
-        return told.runtime, times.user + times.system
+        return told.runtime, times.user
 
     told, kernel = asyncio.run(both())
-    assert told == pytest.approx(kernel, rel=0.15)
+    assert told == pytest.approx(kernel, rel=0.15, abs=0.3)
 
 
 def mistakes() -> list[tuple[tuple[str, ...], str]]:

@@ -162,6 +162,16 @@ def calibrate(spec: CalibrateSpec, say: Say) -> Calibration:
         blind = [short_name(name) for name in bench.nodes if name not in idle.nodes]
         if blind:
             warnings.append(f"the CPU time of {', '.join(blind)} can't be read")
+        by_metrics = [
+            short_name(source.name)
+            for source in bench.sources
+            if source.name in idle.nodes and source.process() is None
+        ]
+        if by_metrics:
+            warnings.append(
+                f"{', '.join(by_metrics)}: by the nodes' own metrics, which leave out what the "
+                f"kernel does for them: a fifth to a half comes on top"
+            )
         if idle.others > OTHERS:
             warnings.append(
                 f"other processes used {idle.others:.1f} of this machine's "

@@ -89,20 +89,24 @@ def calibrate(
       warrener plan calibrate --types classic,quorum --seconds 40 --yes
       warrener plan calibrate --body 1000,20000 --json
     """
+    from warrener.control.client import Client
     from warrener.control.plan_process import CalibrateSpec
 
+    bodies = _sizes(body)
     folder = folder_of(context, state)
+    with Client.connect(folder):
+        pass  # somebody is there; if not, that is told as everywhere
     spec = CalibrateSpec(
         state=str(folder.path),
         seconds=seconds,
         types=_words(types),
         nodes=_words(nodes),
-        bodies=_sizes(body),
+        bodies=bodies,
         dry_run=True,
     )
-    in_use = _in_use(folder)
     planned = _run(spec, lambda line: None).plan
     assert planned is not None, "a dry run answers with a plan"
+    in_use = _in_use(folder)
     if dry_run:
         _show_plan(planned, in_use, as_json=as_json)
         return

@@ -1,6 +1,7 @@
 """What a calibration measures, and that it keeps to its time."""
 
-import pytest
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,7 +31,7 @@ def test_each_type_and_size_is_measured_in_every_shape() -> None:
 
 def test_a_paced_step_follows_the_limit_that_it_goes_by() -> None:
     planned = steps(ALL, (100,), 3)
-    for before, step in zip(planned, planned[1:], strict=False):
+    for before, step in itertools.pairwise(planned):
         if step.shape is Shape.PACED:
             assert (before.shape, before.type, before.body) == (Shape.BOTH, step.type, step.body)
 

@@ -67,10 +67,13 @@ def names(rabbitmq: FakeManagement) -> set[str]:
     return {name for name in found if name.startswith(PREFIX)}
 
 
-async def until_gone(rabbitmq: FakeManagement) -> None:
-    async with asyncio.timeout(10):
-        while names(rabbitmq):
-            await asyncio.sleep(0.01)
+async def until_gone(scene: Scene, rabbitmq: FakeManagement) -> None:
+    """With its record, which goes last."""
+    for _ in range(1_000):
+        if not names(rabbitmq) and not (scene.folder.path / RECORD).exists():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"still there: {names(rabbitmq)}")
 
 
 async def test_a_room_is_lent_and_cleared_away(tmp_path: Path) -> None:
@@ -96,15 +99,14 @@ async def test_who_vanishes_leaves_nothing(tmp_path: Path) -> None:
     async with cluster(tmp_path) as (scene, rabbitmq):
         async with Asker(scene):
             assert names(rabbitmq)
-        await until_gone(rabbitmq)
+        await until_gone(scene, rabbitmq)
 
 
 async def test_the_room_is_gone_when_the_cluster_stops(tmp_path: Path) -> None:
-    async with cluster(tmp_path) as (scene, rabbitmq):
-        async with Asker(scene) as room:
-            scene.switch.turn()
-            await until_gone(rabbitmq)
-            assert room.vhost not in rabbitmq.vhosts
+    async with cluster(tmp_path) as (scene, rabbitmq), Asker(scene) as room:
+        scene.switch.turn()
+        await until_gone(scene, rabbitmq)
+        assert room.vhost not in rabbitmq.vhosts
 
 
 async def test_each_room_has_a_name_and_a_password_of_its_own(tmp_path: Path) -> None:
@@ -113,9 +115,7 @@ async def test_each_room_has_a_name_and_a_password_of_its_own(tmp_path: Path) ->
         for _ in range(2):
             async with Asker(scene) as room:
                 seen.append((room.vhost, room.password))
-            await until_gone(rabbitmq)
-            while (scene.folder.path / RECORD).exists():
-                await asyncio.sleep(0.01)
+            await until_gone(scene, rabbitmq)
         assert seen[0][0] != seen[1][0]
         assert seen[0][1] != seen[1][1]
 
@@ -148,12 +148,11 @@ async def test_nodes_that_take_no_clients_are_left_out(tmp_path: Path) -> None:
 
 
 async def test_one_room_at_a_time(tmp_path: Path) -> None:
-    async with cluster(tmp_path) as (scene, _):
-        async with Asker(scene):
-            with pytest.raises(Refused) as refused:
-                await ask(scene.folder, ops.ROOM, ops.RoomRequest())
-            assert refused.value.refusal is Refusal.BUSY
-            assert "the costs of messages are being measured already" in refused.value.message
+    async with cluster(tmp_path) as (scene, _), Asker(scene):
+        with pytest.raises(Refused) as refused:
+            await ask(scene.folder, ops.ROOM, ops.RoomRequest())
+        assert refused.value.refusal is Refusal.BUSY
+        assert "the costs of messages are being measured already" in refused.value.message
 
 
 async def test_who_may_not_make_one_is_told_what_it_takes(tmp_path: Path) -> None:
