@@ -32,8 +32,6 @@ app = typer.Typer(
 )
 
 INTERRUPTED: Final = 130
-CLEARED_WITHIN: Final = 90.0
-"""Seconds after Ctrl-C for the run to clear up; it takes one or two."""
 
 
 @app.callback()
@@ -167,16 +165,20 @@ def _in_use(folder: StateFolder) -> str:
     from warrener.control.client import Client
     from warrener.control.leaders_operations import LeadersShowRequest
     from warrener.control.operations import LEADERS_SHOW, STATUS, StatusRequest
+    from warrener.control.wire import Refused
 
     with Client.connect(folder) as client:
         status = client.call(STATUS, StatusRequest(queues=False))
         sessions = status.balancer.sessions if status.balancer else 0
-    with Client.connect(folder) as client:
-        shown = client.call(LEADERS_SHOW, LeadersShowRequest(1.0, 1))
-    rate = sum(node.published + node.delivered for node in shown.nodes)
     used = []
     if sessions:
         used.append(f"{sessions} client{'s are' if sessions > 1 else ' is'} connected")
+    try:
+        with Client.connect(folder) as client:
+            shown = client.call(LEADERS_SHOW, LeadersShowRequest(1.0, 1))
+    except Refused as refused:
+        return ", ".join([*used, f"what goes through its queues isn't known: {refused.message}"])
+    rate = sum(node.published + node.delivered for node in shown.nodes)
     if rate >= 1:
         used.append(f"{rate:,.0f} messages a second go through its queues")
     return ", ".join(used)
@@ -254,12 +256,14 @@ def _run(spec: "CalibrateSpec", on_line: "Callable[[CalibrateLine], None]") -> "
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        with _interrupting(process):
+        with _interrupting(process) as interrupted:
             with process.stdin as spoken:
                 spoken.write(msgspec.json.encode(spec))
             for raw in _lines(process.stdout):
                 last = msgspec.json.decode(raw, type=CalibrateLine)
                 on_line(last)
+    if interrupted and last.code != INTERRUPTED and not last.calibration:
+        raise CliError("interrupted before it had begun", INTERRUPTED)
     if last.error:
         raise CliError(last.error, last.code)
     if last.progress is not None:
@@ -272,11 +276,13 @@ def _lines(stream: IO[bytes]) -> Iterator[bytes]:
 
 
 @contextlib.contextmanager
-def _interrupting(process: subprocess.Popen[bytes]) -> Iterator[None]:
+def _interrupting(process: subprocess.Popen[bytes]) -> Iterator[list[int]]:
     """The first Ctrl-C (or SIGTERM) is passed on, and what becomes of it is waited for; the second
-    ends only this process: the other one then still clears up."""
+    ends only this process: the other one then still clears up. Gives the signals that came."""
+    came: list[int] = []
 
     def pass_on(number: int, frame: object) -> None:
+        came.append(number)
         for one, was in before.items():
             signal.signal(one, was)
         process.send_signal(signal.SIGINT)
@@ -285,7 +291,7 @@ def _interrupting(process: subprocess.Popen[bytes]) -> Iterator[None]:
     for one in before:
         signal.signal(one, pass_on)
     try:
-        yield
+        yield came
     finally:
         for one, was in before.items():
             signal.signal(one, was)

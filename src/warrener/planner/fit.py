@@ -36,6 +36,15 @@ from warrener.facts.ids import NodeName
 from warrener.planner.costs import Act, Calibration, Cost, Limit, QueueType
 from warrener.planner.least_squares import Row, Solved, solve
 
+GRAIN: Final = 0.01
+"""CPU s: the kernel's tick, in which the CPU time of a process is told."""
+
+IDLE_NOISE: Final = 0.01
+"""Cores: nodes that had no part in a run used up to 0.013 more or less than without any load."""
+
+CLIENT_GRAIN: Final = 0.002
+"""CPU s: the generator reads its own time in microseconds; some of it is between two samples."""
+
 LARGE_ERROR: Final = 0.15
 """From here on an error is warned of."""
 
@@ -180,7 +189,11 @@ def _rows(runs: Iterable[Run], idle: Mapping[NodeName, float], *, sized: bool) -
             terms: dict[str, float] = {}
             for act, messages in acts.items():
                 terms |= _terms(act, messages, run.body, sized=sized)
-            yield Row(terms, value, run.seconds)
+            yield Row(terms, value, _noise(run.seconds))
+
+
+def _noise(seconds: float) -> float:
+    return GRAIN + IDLE_NOISE * seconds
 
 
 def _terms(act: str, messages: float, body: int, *, sized: bool) -> dict[str, float]:
@@ -315,7 +328,7 @@ def _client(runs: Iterable[Run], told: list[str]) -> Mapping[Act, Cost]:
         terms = _terms(Act.PUBLISH, run.published, run.body, sized=sized)
         if run.consumer is not None:
             terms |= _terms(Act.DELIVER, run.delivered, run.body, sized=sized)
-        rows.append(Row(terms, used, run.seconds))
+        rows.append(Row(terms, used, CLIENT_GRAIN))
     return _costs(solve(rows), bodies, "clients", told) if rows else {}
 
 
@@ -328,7 +341,7 @@ def _balancer(runs: Iterable[Run], idle: float, told: list[str]) -> Cost | None:
     for run, used in through:
         passed = run.published + run.delivered
         terms = _terms("passes", passed, run.body, sized=len(bodies) > 1)
-        rows.append(Row(terms, used, run.seconds))
+        rows.append(Row(terms, used, _noise(run.seconds)))
     cost, _ = _cost(solve(rows), "passes", bodies)
     if cost.error > LARGE_ERROR:
         told.append(f"the balancer: not measured well: ±{cost.error:.0%}")
@@ -348,7 +361,7 @@ def passive(samples: Sequence[Sample], *, around: Surroundings) -> Calibration:
             for kind, acts in sample.rates.get(node, {}).items():
                 for act, rate in acts.items():
                     terms[f"{kind} {act}"] = rate * sample.seconds
-            rows.append(Row(terms, cores * sample.seconds, sample.seconds))
+            rows.append(Row(terms, cores * sample.seconds, _noise(sample.seconds)))
     solved = solve(rows)
     told: list[str] = []
     if len(rows) < ROWS_FOR_EACH * len(solved.names):

@@ -2,7 +2,7 @@
 
 Weighted least squares over non-negative values (Lawson and Hanson 1974, ch. 23, in
 ``scipy.optimize.nnls``). A weight is 1 over the square of a measurement's standard deviation:
-``SPREAD`` of what is expected, and ``GRAIN`` and ``IDLE_NOISE``. Standard errors are those of
+``SPREAD`` of what is expected, and the noise that a row says it has. Standard errors are those of
 ordinary least squares over the values that aren't zero; their scale is what is left over, but at
 least what the weights say. What the measurements can't tell apart is found by the singular values
 of the matrix.
@@ -19,12 +19,6 @@ from scipy.optimize import nnls
 SPREAD: Final = 0.05
 """Of a measurement, as its standard deviation. What is left over may say more, never less."""
 
-GRAIN: Final = 0.01
-"""CPU s: the kernel's tick, in which the CPU time of a process is told."""
-
-IDLE_NOISE: Final = 0.02
-"""Cores: by so much a node's background work differs from one stretch to the next."""
-
 SINGULAR: Final = 1e-3
 """Smallest over largest singular value, columns scaled to length 1: below it, what is measured
 can't tell the columns apart. At 5 % noise, an error is then far above the value anyway."""
@@ -37,12 +31,12 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One measurement, over ``seconds``: ``value`` CPU seconds are the sum of ``terms``, each times
-    what it costs."""
+    """One measurement: ``value`` CPU seconds are the sum of ``terms``, each times what it costs.
+    ``noise``: standard deviation of what has nothing to do with them, s."""
 
     terms: Mapping[str, float]
     value: float
-    seconds: float
+    noise: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +73,10 @@ def solve(rows: Sequence[Row]) -> Solved:
         return Solved((), np.zeros(0), np.zeros((0, 0)), ())
     terms = np.array([[row.terms.get(name, 0.0) for name in names] for row in rows])
     values = np.array([row.value for row in rows])
-    lasted = np.array([row.seconds for row in rows])
+    noise = np.array([row.noise for row in rows])
     expected = values
     for _ in range(3):
-        weights = 1 / np.hypot(SPREAD * expected, GRAIN + IDLE_NOISE * lasted)
+        weights = 1 / np.hypot(SPREAD * expected, noise)
         matrix = terms * weights[:, np.newaxis]
         lengths = np.linalg.norm(matrix, axis=0)
         scaled = matrix / lengths

@@ -20,9 +20,10 @@ from warrener.control import plan_process
 from warrener.control.operation import ProgressLine
 from warrener.control.plan_process import CalibrateLine, CalibratePlan, CalibrateSpec
 from warrener.control.state_folder import StateFolder
+from warrener.control.wire import Refusal
 from warrener.facts.ids import NodeName
 from warrener.planner.calibration_file import encode_calibration, write_calibration
-from warrener.testing.scripted_daemon import answer, scripted_daemon
+from warrener.testing.scripted_daemon import answer, refusal, scripted_daemon
 
 N1 = NodeName("n1@localhost")
 PLANNED = CalibratePlan(
@@ -213,6 +214,27 @@ except KeyboardInterrupt:
         plan._run(spec, interrupt)
     assert error.value.exit_code == 130
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_ctrl_c_before_it_has_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = """
+import json, sys, time
+print('{"progress": {"subject": "calibration", "text": "x"}}', flush=True)
+time.sleep(30)
+"""
+    spec = child(tmp_path, monkeypatch, text)
+    with pytest.raises(CliError, match="interrupted") as error:
+        plan._run(spec, lambda line: os.kill(os.getpid(), signal.SIGINT))
+    assert error.value.exit_code == 130
+
+
+def test_where_nobody_tells_what_goes_through_it_is_asked(
+    run, folder: StateFolder, asked: list[CalibrateSpec]
+) -> None:
+    with scripted_daemon(folder, answer(STATUS), refusal(Refusal.FAILED, "no node answers")):
+        result = run("plan", "calibrate")
+    assert result.code == 1
+    assert "what goes through its queues isn't known: no node answers" in result.err
 
 
 def test_the_module_is_there() -> None:

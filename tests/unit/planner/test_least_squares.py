@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import lsq_linear
 
-from warrener.planner.least_squares import GRAIN, IDLE_NOISE, SPREAD, Row, solve
+from warrener.planner.least_squares import SPREAD, Row, solve
 
 
 def test_nothing_is_solved_out_of_nothing() -> None:
@@ -28,13 +28,13 @@ def test_no_other_values_fit_better(seed: int, unknowns: int, rows: int) -> None
     values = terms @ truth * (1 + 0.1 * noise.standard_normal(rows))
     found = solve(
         [
-            Row({f"x{n}": float(x) for n, x in enumerate(line)}, float(value), 1.0)
+            Row({f"x{n}": float(x) for n, x in enumerate(line)}, float(value), 0.03)
             for line, value in zip(terms, values, strict=True)
         ]
     )
     # One step more from what was found: it has settled if nothing changes by much.
     expected = terms @ found.values
-    weights = 1 / np.hypot(SPREAD * expected, GRAIN + IDLE_NOISE)
+    weights = 1 / np.hypot(SPREAD * expected, 0.03)
     other = lsq_linear(terms * weights[:, None], values * weights, bounds=(0, np.inf))
 
     def left(x: np.ndarray) -> float:
@@ -46,7 +46,7 @@ def test_no_other_values_fit_better(seed: int, unknowns: int, rows: int) -> None
 
 def test_what_is_too_low_by_chance_doesnt_weigh_more() -> None:
     """The mean of 0.9 and 1.1 is 1, though the smaller one has the smaller deviation."""
-    found = solve([Row({"a": 1.0}, 0.9e3, 1.0), Row({"a": 1.0}, 1.1e3, 1.0)])
+    found = solve([Row({"a": 1.0}, 0.9e3, 0.1), Row({"a": 1.0}, 1.1e3, 0.1)])
     assert found.value("a") == pytest.approx(1e3)
 
 
