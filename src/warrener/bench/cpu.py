@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
+import numpy as np
 import psutil
 
 from warrener.facts.ids import NodeName
@@ -29,8 +30,11 @@ ERLANG_VM: Final = "beam.smp"
 EVERY: Final = 0.05
 """Seconds between two looks at processes: 5 us each."""
 
-METRICS_EVERY: Final = 0.4
+METRICS_EVERY: Final = 0.25
 """Seconds between two looks at metrics, which cost the node some 10 ms of CPU each."""
+
+SPANNED: Final = 0.75
+"""Of a window, between the first and the last reading in it."""
 
 _RUNTIME: Final = b"erlang_vm_statistics_runtime_milliseconds"
 _CORES: Final = b"erlang_vm_logical_processors_available"
@@ -101,6 +105,20 @@ async def ask(source: NodeSource) -> Metered:
 _Series = list[tuple[float, float]]
 
 
+def used_between(series: Sequence[tuple[float, float]], start: float, end: float) -> float | None:
+    """What grew between two moments, by readings (when, how much so far) in order: by those in
+    between, if they span most of the time; else by those around it as well, as if it had grown
+    evenly from one to the next. None if they don't reach that far."""
+    inside = [one for one in series if start <= one[0] <= end]
+    if len(inside) >= 2 and inside[-1][0] - inside[0][0] >= SPANNED * (end - start):
+        (first_at, first), (last_at, last) = inside[0], inside[-1]
+        return (last - first) / (last_at - first_at) * (end - start)
+    if not series or series[0][0] > start or series[-1][0] < end:
+        return None
+    at, so_far = zip(*series, strict=True)
+    return float(np.interp(end, at, so_far) - np.interp(start, at, so_far))
+
+
 class Meter:
     """Reads all along inside the ``with``; asked afterwards. ``others``: processes by a name."""
 
@@ -142,13 +160,8 @@ class Meter:
             thread.join()
 
     def used(self, name: str, start: float, end: float) -> float | None:
-        """CPU s between two moments of the monotonic clock, by what was read in between; None if
-        too little was."""
-        inside = [one for one in self._series.get(name, ()) if start <= one[0] <= end]
-        if len(inside) < 2:
-            return None
-        (first_at, first), (last_at, last) = inside[0], inside[-1]
-        return (last - first) / (last_at - first_at) * (end - start)
+        """CPU s between two moments of the monotonic clock; None if too little was read."""
+        return used_between(self._series.get(name, ()), start, end)
 
     def busy(self, start: float, end: float) -> float:
         """The part of this machine's CPU that was in use, 0 to 1, by anybody."""
@@ -177,9 +190,13 @@ class Meter:
             asyncio.run(self._ask())
 
     async def _ask(self) -> None:
-        while not self._done.is_set():
+        """Once more after the end, so that there is a reading on either side of what is asked."""
+        last = False
+        while not last:
+            last = self._done.is_set()
             await asyncio.gather(*(self._ask_one(source) for source in self._asked))
-            await asyncio.sleep(METRICS_EVERY)
+            if not last:
+                await asyncio.sleep(METRICS_EVERY)
 
     async def _ask_one(self, source: NodeSource) -> None:
         before = time.monotonic()

@@ -153,7 +153,11 @@ def fit(
         solved = solve(list(_rows(saturated, idle, sized=len(bodies) > 1)))
         costs[kind] = _costs(solved, bodies, f"{kind} queues", told)
         remote = any(run.consumer not in (None, run.leader) for run in of_kind)
-        if kind is QueueType.STREAM and remote:
+        if not costs[kind]:
+            told.append(
+                f"{kind} queues: no costs, as no node's CPU could be read while they were measured"
+            )
+        elif kind is QueueType.STREAM and remote:
             costs[kind] = {**costs[kind], Act.LEAVE: Cost(0.0)}
         limits[kind] = _limits(of_kind)
         told += _of_leaders(of_kind, costs[kind], idle)

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from tests.unit.management.test_client import serving
 
-from warrener.bench.cpu import Meter, NodeSource, ask, parse
+from warrener.bench.cpu import Meter, NodeSource, ask, parse, used_between
 from warrener.facts.ids import NodeName
 from warrener.management.client import BadAnswer
 
@@ -51,6 +51,31 @@ def test_a_process_that_isnt_an_erlang_vm_is_no_node() -> None:
     assert NodeSource(N1, psutil.Process().pid, "").process() is None
     assert NodeSource(N1, 2**22 + 1, "").process() is None
     assert NodeSource(N1, None, "").process() is None
+
+
+EVENLY = [(at, 2 * at) for at in (0.0, 1.0, 2.0, 3.0, 4.0)]
+"""Two cores all along."""
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "used"),
+    [
+        (1.0, 3.0, 4.0),
+        (0.9, 3.1, 4.4),  # by the three in between
+        (1.4, 1.6, 0.4),  # nothing in between: by those around
+        (1.5, 3.4, 3.8),
+        (-0.5, 1.0, None),  # nobody knows what was before
+        (3.5, 4.5, None),
+        (0.0, 4.0, 8.0),
+    ],
+)
+def test_what_was_used_between_two_moments(start: float, end: float, used: float | None) -> None:
+    assert used_between(EVENLY, start, end) == (None if used is None else pytest.approx(used))
+
+
+def test_without_readings_nothing_is_known() -> None:
+    assert used_between([], 0.0, 1.0) is None
+    assert used_between([(0.5, 1.0)], 0.0, 1.0) is None
 
 
 def _burn() -> None:

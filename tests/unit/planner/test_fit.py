@@ -255,6 +255,13 @@ def test_the_balancer_pays_for_each_way() -> None:
     assert fitted(all_runs(QueueType.CLASSIC, CLASSIC)).balancer is None
 
 
+def test_where_no_cpu_was_read_there_are_no_costs_and_it_is_said() -> None:
+    run = Run(QueueType.STREAM, 100, N1, (N2, N3), N1, N2, 9_000, 9_000, 1.0, {}, client=0.01)
+    found = fitted([run])
+    assert found.costs == {QueueType.STREAM: {}}
+    assert any("stream queues: no costs, as no node's CPU" in one for one in found.warnings)
+
+
 def test_warnings_of_the_run_come_first() -> None:
     found = fit(
         all_runs(QueueType.CLASSIC, CLASSIC), idle=IDLE, around=AROUND, warnings=["n4 is drained"]
