@@ -13,5 +13,7 @@ once and sent in batches, what comes back counted by stepping over fixed-size fr
     job       one measurement as a process of its own: spec on stdin, result on stdout
     load, latency, setup_rate, idle   the four kinds of measurement
     wire, counting   AMQP for the generator
+    calibrate, calibration_plan, calibration_bench, cpu   `warrener plan calibrate`: the process,
+              its steps, the measurements, the CPU of those who take part
     figures, report  medians, paired ratios, the document, the table
 """

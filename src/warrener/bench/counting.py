@@ -48,17 +48,26 @@ class Deliveries:
 
     ``count`` is the number of complete messages, ``tag`` the last one's delivery tag. ``feed``
     takes bytes as they come, split anywhere. With ``on_body`` each body is passed on, which takes
-    the slow way for all.
+    the slow way for all. ``headers``: they differ from one message to the next, though not in their
+    size (a stream's offset), and aren't compared.
 
     Raises BrokerClosed when the broker closes or cancels, BenchError for what may not come.
     """
 
-    def __init__(self, body: int, on_body: Callable[[bytes], None] | None = None) -> None:
+    def __init__(
+        self,
+        body: int,
+        on_body: Callable[[bytes], None] | None = None,
+        *,
+        headers: bool = False,
+    ) -> None:
         self.count = 0
         self.tag = 0
         self.redelivered = 0
         self._body = body
         self._on_body = on_body
+        self._headers = headers
+        self._unlike = (0, 0)  # where deliveries differ from the sample, beside the tag
         self._kept = b""
         self._sample = b""  # the last delivery that was read frame by frame
         self._stride = 0
@@ -98,10 +107,12 @@ class Deliveries:
                     return pos
             first_tag = (self.tag + 1).to_bytes(8)
             sample = self._sample
+            unlike, like = self._unlike
             if not (
                 data.startswith(sample[:tag_at], pos)
                 and data.startswith(first_tag, pos + tag_at)
-                and data.startswith(sample[tag_at + 8 :], pos + tag_at + 8)
+                and data.startswith(sample[tag_at + 8 : unlike], pos + tag_at + 8)
+                and data.startswith(sample[like:], pos + like)
             ):
                 return pos
             self.count += n
@@ -153,6 +164,8 @@ class Deliveries:
         self._sample = sample
         self._stride = stride
         self._tag_at = _HEAD_SIZE + 4 + 1 + len(consumer_tag.encode())
+        properties = header + _BODY_SIZE_AT + _BODY_SIZE.size
+        self._unlike = (properties, body - 1) if self._headers else (stride, stride)
         columns = {
             0,  # types
             header,

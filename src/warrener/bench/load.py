@@ -77,6 +77,10 @@ class LoadSpec:
 
     ``moving``: leaders of the queues change during the run. A message may then be marked as
     redelivered that comes for the first time, so the counts only have to fit.
+
+    ``publish_only``: nobody consumes. ``streams``: the queues are, which can't be purged, and are
+    read from what is published from now on. ``sample_every``: s between two samples of the window
+    in the result, 0: none.
     """
 
     flows: tuple[Flow, ...]
@@ -89,6 +93,20 @@ class LoadSpec:
     connect_order: tuple[int, ...] = ()
     pace: float = 0.002
     moving: bool = False
+    publish_only: bool = False
+    streams: bool = False
+    sample_every: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LoadSample:
+    """So far: messages confirmed and delivered, CPU s that the generator has used. ``at``: s of the
+    machine's monotonic clock."""
+
+    at: float
+    cpu: float
+    published: int
+    delivered: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +121,7 @@ class LoadResult:
     redelivered: int
     seconds: float  # the window as it was
     cpu: float
+    samples: tuple[LoadSample, ...] = ()
 
 
 def in_connect_order(flows: int, order: Sequence[int]) -> Iterator[tuple[int, bool]]:
@@ -215,11 +234,12 @@ class _Consumer:
     def __init__(self, spec: LoadSpec, flow: Flow) -> None:
         wire = Wire(flow.consume, name=f"bench consumer of {flow.queue}")
         wire.call(BasicQos(0, spec.prefetch, False), BasicQosOk)
-        wire.call(QueuePurge(flow.queue), QueuePurgeOk)
+        if not spec.streams:
+            wire.call(QueuePurge(flow.queue), QueuePurgeOk)
         wire.call(BasicConsume(flow.queue, "bench"), BasicConsumeOk)
         self.peer = _Peer(wire)
         self._ack_every = max(1, spec.prefetch // 4)
-        self.deliveries = Deliveries(spec.body)
+        self.deliveries = Deliveries(spec.body, headers=spec.streams)
         self._acked = 0
 
     def receive(self, data: bytes) -> None:
@@ -239,14 +259,6 @@ class _Consumer:
         return self.deliveries.count
 
 
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    at: float
-    cpu: float
-    published: int
-    delivered: int
-
-
 class _Run:
     """All flows of one run, between connecting and closing."""
 
@@ -263,6 +275,8 @@ class _Run:
         flows = self.spec.flows
         for flow, consumes in in_connect_order(len(flows), self.spec.connect_order):
             end: _Publisher | _Consumer
+            if consumes and self.spec.publish_only:
+                continue
             if consumes:
                 end = self.consumers[flow] = _Consumer(self.spec, flows[flow])
             else:
@@ -342,8 +356,8 @@ class _Run:
         """Publishers, then consumers."""
         return [*self.publishers.values(), *self.consumers.values()]
 
-    def sample(self) -> _Sample:
-        return _Sample(
+    def sample(self) -> LoadSample:
+        return LoadSample(
             time.monotonic(),
             time.process_time(),
             sum(p.progress for p in self.publishers.values()),
@@ -355,7 +369,7 @@ class _Run:
         in one says nothing of another."""
         return all(
             publisher.published == publisher.progress
-            and publisher.published <= self.consumers[flow].progress
+            and (self.spec.publish_only or publisher.published <= self.consumers[flow].progress)
             for flow, publisher in self.publishers.items()
         )
 
@@ -399,14 +413,21 @@ def run_load(spec: LoadSpec, stop: Callable[[], bool] | None = None) -> LoadResu
                 )
         start = time.monotonic()
         run.until(_never, start + spec.warmup)
-        before = run.sample()
-        run.until(stop or _never, before.at + spec.seconds)
-        after = run.sample()
+        samples = [before := run.sample()]
+        end_at = before.at + spec.seconds
+        while spec.sample_every and samples[-1].at + 1.5 * spec.sample_every < end_at:
+            if stop is not None and stop():
+                break
+            run.until(stop or _never, samples[-1].at + spec.sample_every)
+            samples.append(run.sample())
+        run.until(stop or _never, end_at)
+        samples.append(after := run.sample())
         for publisher in run.publishers.values():
             publisher.stopped = True
         run.until(run.drained)
         for flow, publisher in run.publishers.items():
-            _check(publisher, run.consumers[flow], moving=spec.moving)
+            if not spec.publish_only:
+                _check(publisher, run.consumers[flow], moving=spec.moving)
         run.close()
     finally:
         run.drop()
@@ -416,13 +437,14 @@ def run_load(spec: LoadSpec, stop: Callable[[], bool] | None = None) -> LoadResu
     published_rate = (after.published - before.published) / seconds
     delivered_rate = (after.delivered - before.delivered) / seconds
     return LoadResult(
-        rate=min(published_rate, delivered_rate),
+        rate=published_rate if spec.publish_only else min(published_rate, delivered_rate),
         published_rate=published_rate,
         delivered_rate=delivered_rate,
         published=sum(p.published for p in run.publishers.values()),
         redelivered=sum(c.deliveries.redelivered for c in run.consumers.values()),
         seconds=seconds,
         cpu=(after.cpu - before.cpu) / seconds,
+        samples=tuple(samples) if spec.sample_every else (),
     )
 
 

@@ -5,6 +5,7 @@ Quorum queues, and classic ones on newer RabbitMQ, take it as ``x-queue-leader-l
 queues on 3.10 refuse that name (406) and know ``x-queue-master-locator``.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 from warrener.amqp.constants import ReplyCode
@@ -20,16 +21,24 @@ from warrener.bench.wire import BrokerClosed, Target, Wire
 _LOCATORS: Final = ("x-queue-leader-locator", "x-queue-master-locator")
 
 
-def declare(target: Target, queue: str, *, quorum: bool = False) -> None:
+def declare(
+    target: Target,
+    queue: str,
+    *,
+    quorum: bool = False,
+    kind: str = "",
+    others: Mapping[str, str | int] | None = None,
+) -> None:
     """Declare a durable queue led by the node at ``target``; one that is there is left as it is.
+    ``kind`` as RabbitMQ names it, if that isn't said by ``quorum``; ``others``: arguments.
 
     Raises BenchError with the broker's text.
     """
     if _exists(target, queue):
         return
-    kind = "quorum" if quorum else "classic"
+    kind = kind or ("quorum" if quorum else "classic")
     for locator in _LOCATORS:
-        arguments = {"x-queue-type": kind, locator: "client-local"}
+        arguments = {**(others or {}), "x-queue-type": kind, locator: "client-local"}
         try:
             with Wire(target, name="bench set-up") as wire:
                 method = QueueDeclare(queue, False, True, False, False, False, arguments)

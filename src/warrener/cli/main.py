@@ -23,6 +23,7 @@ from warrener.cli import (
     leaders,
     lifecycle,
     node_membership,
+    plan,
     tls,
     upgrade,
     words,
@@ -59,7 +60,7 @@ _PANELS: Final = {
         "list-configs",
         "set-config",
     ),
-    "Measure": ("bench",),
+    "Measure": ("plan", "bench"),
 }
 """Where `warrener --help` lists what, in this order."""
 
@@ -112,6 +113,7 @@ upgrade.register(app)
 app.add_typer(leaders.app, name="leaders")
 app.add_typer(config.app, name="config")
 app.add_typer(tls.app, name="tls")
+app.add_typer(plan.app, name="plan")
 config.register(app)
 backup.register(app)
 doctor.register(app)

@@ -13,6 +13,7 @@ from warrener.control import (
     history_operations,
     node_operations,
     operations,
+    plan_operations,
     tls_operations,
     upgrade_operations,
 )
@@ -28,6 +29,7 @@ _MODULES: Final = (
     count_operations,
     tls_operations,
     history_operations,
+    plan_operations,
 )
 
 OPERATIONS: Final[Mapping[str, Operation[msgspec.Struct, msgspec.Struct]]] = {

@@ -29,8 +29,10 @@ from warrener.control.operations import (
     StatusRequest,
     UrlAnswer,
 )
+from warrener.control.plan_operations import ROOM
 from warrener.control.state_folder import StateFolder
 from warrener.daemon import report
+from warrener.daemon.calibrating import Calibrating
 from warrener.daemon.configuring import Configuring
 from warrener.daemon.control_server import ControlServer, Handler
 from warrener.daemon.counting import Counting
@@ -142,6 +144,7 @@ class Service:
             LEADERS_SPREAD.name: Counting(self, self._works).spread,
             HISTORY.name: self.history.show,
             PLAN_LOAD.name: self.history.plan_load,
+            ROOM.name: Calibrating(self, self._works, folder).lend,
         }
         self._control = ControlServer(
             folder.socket, guarded(table, lambda: self.cluster.capabilities)

@@ -36,6 +36,7 @@ class Whole(StrEnum):
     DESCRIPTION = "the steps of a description"
     CERTIFICATES = "certificates"
     DEFINITIONS = "definitions"
+    COSTS = "the costs of messages"
 
 
 Key = NodeName | Whole

@@ -41,6 +41,7 @@ async def read_metrics(
     timeout: float = DEFAULT_TIMEOUT,
     max_answer: int = MAX_ANSWER,
     verify: Verify | None = None,
+    path: str = "/metrics/detailed",
 ) -> bytes:
     """The text of some families of metrics, from ``base_url`` (such as ``http://127.0.0.1:15692``);
     without families that of the node as a whole, summed over its queues and channels.

@@ -1,6 +1,8 @@
 """What a cluster can carry: measured costs and a measured load, put into the models.
 
     costs.py        what a message costs, by type of queue and by what is done with it
+    fit.py, least_squares.py   from what was measured to what a message costs
+    calibration_file.py        the calibration that a cluster's state folder keeps
     load.py         what goes through a cluster just now, and on which hosts
     resources.py    how busy every part is, and how much more of the same it takes
     limits.py       the same as a network, for max-flow and min-cut

@@ -119,6 +119,41 @@ def test_deliveries_that_may_not_come_are_errors(bad: bytes, said: str) -> None:
         Deliveries(BODY).feed(good + bad)
 
 
+def of_a_stream(tag: int, offset: int) -> bytes:
+    """A delivery with the header that a stream's have: where in the stream it is."""
+    table = b"\x0fx-stream-offsetl" + offset.to_bytes(8)
+    header = struct.pack(">HHQHI", 60, 0, BODY, 0x2000, len(table)) + table
+    return (
+        encode_method_frame(1, BasicDeliver("bench", tag, False, "", "q1"))
+        + encode_frame(2, 1, header)
+        + encode_frame(3, 1, b"w" * BODY)
+    )
+
+
+def test_headers_that_differ_are_passed_over_at_full_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = b"".join(of_a_stream(tag, 1_000 + 7 * tag) for tag in range(1, 1_001))
+    slow = []
+    step_one = Deliveries._step_one
+
+    def step(self: Deliveries, chunk: bytes, pos: int) -> int:
+        slow.append(pos)
+        return step_one(self, chunk, pos)
+
+    monkeypatch.setattr(Deliveries, "_step_one", step)
+    deliveries = Deliveries(BODY, headers=True)
+    for at in range(0, len(data), 5_000):
+        deliveries.feed(data[at : at + 5_000])
+    assert deliveries.count == 1_000
+    assert len(slow) < 30  # the first, and what is cut by the ends of chunks
+
+
+def test_a_changed_body_isnt_counted_where_headers_may_differ() -> None:
+    deliveries = Deliveries(BODY, headers=True)
+    deliveries.feed(of_a_stream(1, 5))
+    with pytest.raises(BenchError, match="0x1"):
+        deliveries.feed(of_a_stream(2, 6)[:-1] + b"\x01")
+
+
 ONE = delivery(9)
 HEADER_AT = len(ONE) - 20 - 22
 BODY_AT = len(ONE) - 20

@@ -80,7 +80,10 @@ class FakeManagement:
         elif request.method == "PUT":
             self._put(words, body)
         else:
-            self._delete(words)
+            try:
+                self._delete(words)
+            except KeyError:
+                return web.Response(status=404)
         if len(self.story) - 1 == self.hang_at:
             await self._hang()
         return web.Response(status=204)

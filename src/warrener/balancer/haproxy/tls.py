@@ -10,7 +10,7 @@ a key, and HAProxy knows them by names that never change:
     names.map         slot -> the name that the certificate of its node has to be for
 
 Three habits of HAProxy 2.6 that are worked around here, all measured
-(docs/decisions/0018-haproxy-with-tls.md):
+(docs/decisions/0020-haproxy-with-tls.md):
 
 - ``commit ssl ca-file`` reaches only servers that have a certificate of their own to show. So they
   are given one; RabbitMQ doesn't ask for it.

@@ -1,0 +1,186 @@
+"""`warrener plan show` and `plan what-if`: what the cluster carries, now and if things change."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from warrener.cli.common import (
+    BAD_INPUT,
+    CliError,
+    JsonOption,
+    StateOption,
+    folder_of,
+    out,
+    print_json,
+    with_state,
+)
+from warrener.cli.long import ask
+from warrener.control.state_folder import StateFolder
+
+if TYPE_CHECKING:
+    from warrener.planner.costs import Calibration
+    from warrener.planner.load import Load
+    from warrener.planner.outlook import Outlook
+
+WindowOption = Annotated[
+    str,
+    typer.Option("--window", metavar="TIME", help="How far back: 90s, 10m, 2h."),
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Makes them commands of the group."""
+    app.command("show")(show)
+    app.command("what-if")(what_if)
+
+
+def show(
+    context: typer.Context,
+    window: WindowOption = "5m",
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=0, help="How many queues at most.")
+    ] = 20,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how much this cluster can carry, and what breaks first.
+
+    Per node: messages a second through the queues it leads, cores that these
+    should cost by the calibration beside those it uses. Per queue: arrivals
+    (lambda), what it and its consumers get through (mu), how busy the busier of
+    the two is (rho), response time R and length L, predicted beside measured.
+    Then the part that breaks first, at how many times today's load, what helps,
+    and what is left without each node.
+
+    It goes by the history of the last minutes and by `warrener plan calibrate`,
+    which has to be run once.
+
+    Examples:
+
+      warrener plan show
+      warrener plan show --window 2h
+      warrener plan show --json | jq '{capacity, first, remedy}'
+    """
+    from warrener.cli.plan_document import document
+
+    folder = folder_of(context, state)
+    load, calibration, warnings = _known(folder, window)
+    outlook = _outlook(load, calibration)
+    told = document(outlook, warnings)
+    if as_json:
+        print_json(told)
+        return
+    from warrener.cli import render_plan
+
+    render_plan.show(out(), outlook, told, source=_source(calibration, window), limit=limit)
+
+
+def what_if(
+    context: typer.Context,
+    load: Annotated[
+        str, typer.Option("--load", metavar="xN", help="Times today's load: x2, 1.5, 150%.")
+    ] = "x1",
+    nodes: Annotated[
+        str, typer.Option("--nodes", metavar="+N", help="Nodes that are added.")
+    ] = "0",
+    kill: Annotated[
+        list[str] | None, typer.Option("--kill", metavar="NODE", help="A node that is gone.")
+    ] = None,
+    consumers: Annotated[
+        list[str] | None,
+        typer.Option("--consumers", metavar="QUEUE=N", help="billing=+3, billing=-1, billing=5."),
+    ] = None,
+    queue_type: Annotated[
+        list[str] | None,
+        typer.Option("--queue-type", metavar="QUEUE=TYPE", help="orders=quorum; *=classic."),
+    ] = None,
+    body: Annotated[
+        list[str] | None,
+        typer.Option("--body", metavar="[QUEUE=]SIZE", help="4KiB, or orders=4KiB."),
+    ] = None,
+    window: WindowOption = "5m",
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a change would do, before and after side by side. Nothing is changed.
+
+    Options that name a queue or a node can be given several times. A queue
+    outside of the default virtual host is named with it: shop/orders. Leaders
+    and replicas are spread anew where nodes are added; where one is gone its
+    quorum queues are led by others, and what nobody serves any more is named.
+
+    Examples:
+
+      warrener plan what-if --load x2
+      warrener plan what-if --load x2 --nodes +2
+      warrener plan what-if --kill n2
+      warrener plan what-if --consumers billing=+3 --queue-type orders=quorum --body 4KiB
+    """
+    from warrener.cli.plan_document import WhatIfDocument, document
+    from warrener.models.terms import WrongInput
+    from warrener.planner import question
+
+    folder = folder_of(context, state)
+    try:
+        asked = question.read(
+            load=load,
+            nodes=nodes,
+            kill=kill or (),
+            consumers=consumers or (),
+            queue_type=queue_type or (),
+            body=body or (),
+        )
+    except WrongInput as error:
+        raise CliError(str(error), BAD_INPUT) from None
+    if asked == question.WhatIf():
+        raise CliError("say what is to be different: --load, --nodes, --kill, ...", BAD_INPUT)
+    now, calibration, warnings = _known(folder, window)
+    same_host = len(now.hosts) == 1 and len(now.nodes) > 1
+    try:
+        then = question.asked(now, asked, same_host=same_host)
+        stopped = question.stopped(now, asked, same_host=same_host)
+    except WrongInput as error:
+        raise CliError(str(error), BAD_INPUT) from None
+    after = _outlook(then, calibration)
+    told = WhatIfDocument(
+        before=document(_outlook(now, calibration), warnings),
+        after=document(after, warnings),
+        stopped=stopped,
+    )
+    if as_json:
+        print_json(told)
+        return
+    from warrener.cli import render_plan
+
+    render_plan.what_if(out(), told, after)
+
+
+def _known(folder: StateFolder, window: str) -> "tuple[Load, Calibration, list[str]]":
+    """The load, what messages cost, and what is to be said of both."""
+    from warrener.cli.history import window_of
+    from warrener.control.history_operations import PLAN_LOAD, PlanLoadRequest
+    from warrener.planner.calibration_file import read_calibration
+    from warrener.planner.load_wire import from_wire
+
+    answer = ask(folder, PLAN_LOAD, PlanLoadRequest(window_of(window)))
+    calibration = read_calibration(folder.path)
+    if calibration is None:
+        command = with_state(folder, "warrener plan calibrate")
+        raise CliError(
+            f"nobody has measured what a message costs here; `{command}` does, in a minute and a "
+            f"half"
+        )
+    return from_wire(answer), calibration, [*answer.warnings, *calibration.warnings]
+
+
+def _outlook(load: "Load", calibration: "Calibration") -> "Outlook":
+    from warrener.planner.outlook import outlook
+
+    return outlook(load, calibration)
+
+
+def _source(calibration: "Calibration", window: str) -> str:
+    from datetime import datetime
+
+    taken = datetime.fromtimestamp(calibration.taken_at).astimezone()
+    return f"Load of the last {window}; what messages cost was measured on {taken:%Y-%m-%d %H:%M}"
