@@ -54,7 +54,7 @@ def show(
         if text := words.growth(queue):
             console.print(f"[red]{escape(queue.load.full_name)}[/] {escape(text)}", soft_wrap=True)
     for warning in told.warnings:
-        console.print(f"[yellow]Not in it:[/] {escape(warning)}", soft_wrap=True)
+        console.print(f"[yellow]Note:[/] {escape(warning)}", soft_wrap=True)
     console.print(f"[dim]{escape(source)}[/]", soft_wrap=True)
 
 
@@ -209,7 +209,7 @@ def what_if(console: Console, told: WhatIfDocument, outlook: Outlook) -> None:
         more = f" and {len(told.stopped) - 5} more" if len(told.stopped) > 5 else ""
         console.print(f"[red]Nobody serves any more:[/] {escape(names + more)}", soft_wrap=True)
     for warning in dict.fromkeys([*before.warnings, *after.warnings]):
-        console.print(f"[yellow]Not in it:[/] {escape(warning)}", soft_wrap=True)
+        console.print(f"[yellow]Note:[/] {escape(warning)}", soft_wrap=True)
 
 
 def _worst(one: OutlookDocument) -> str:

@@ -4,7 +4,8 @@ A message is published at one node, lies in a queue that a node leads, is copied
 the queue is replicated, and is delivered and acked. Each ``Act`` costs CPU on one node:
 
     PUBLISH    at the leader's node: taken from a publisher that is connected there, confirmed
-    DELIVER    at the leader's node: to a consumer that is connected there, acked
+    DELIVER    at the leader's node: to a consumer that is connected there, acked. Of a stream at
+               the consumer's own node, which reads its own replica
     REPLICATE  at the node of each follower, for a message that is published and acked
     ENTER      at the node where the publisher is connected, if that isn't the leader's: in addition
     LEAVE      the same for the consumer

@@ -129,6 +129,10 @@ class Window:
     warnings: tuple[str, ...] = ()
 
 
+OWN_VHOSTS: Final = ("warrener-calibration-", "warrener-bench")
+"""How virtual hosts begin that Warrener makes to measure in: their load isn't anybody's."""
+
+
 def look(samples: Sequence[Sample], *, window: float, now: float) -> Window:
     """The last ``window`` s before ``now``. ``NoHistory`` if no sample is in it."""
     since = now - window
@@ -170,10 +174,12 @@ def look(samples: Sequence[Sample], *, window: float, now: float) -> Window:
 
 
 def load(window: Window) -> Load:
-    """What the planner reckons with. Queues of a type that it doesn't know are left out, with a
-    warning."""
+    """What the planner reckons with: without what Warrener itself measured with, and queues of a
+    type that it doesn't know, these with a warning."""
     queues, strange = [], set()
     for one in window.queues:
+        if one.means.vhost.startswith(OWN_VHOSTS):
+            continue
         try:
             kind = QueueType(one.means.type)
         except ValueError:

@@ -155,7 +155,12 @@ def _at_nodes(
     if queue.leader is None or queue.leader not in running:
         return
     add(queue.leader, Act.PUBLISH, queue.published)
-    add(queue.leader, Act.DELIVER, queue.delivered)
+    elsewhere = 0.0
+    if queue.type is QueueType.STREAM:  # read where the consumer is, of that node's own replica
+        for node, part in queue.leaving:
+            add(node, Act.DELIVER, part * queue.delivered)
+            elsewhere += part
+    add(queue.leader, Act.DELIVER, max(0.0, 1 - elsewhere) * queue.delivered)
     if queue.type is not QueueType.CLASSIC:
         for member in queue.members:
             if member != queue.leader and member in running:

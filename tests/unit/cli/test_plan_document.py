@@ -75,7 +75,7 @@ def test_what_people_read() -> None:
         "grows by 340 messages/s, memory alarm in 47 min; 10 consumers more would keep up",
         "Without n3",
         "nobody serves logs then",
-        "Not in it: only 40 s of history",
+        "Note: only 40 s of history",
     ):
         assert words in text
     assert "inf" not in text

@@ -43,6 +43,15 @@ def test_what_comes_in_elsewhere_costs_both() -> None:
     assert more("n3") == pytest.approx(1_000 * 15 * US)
 
 
+def test_a_stream_is_read_where_the_consumer_is() -> None:
+    costs = {QueueType.STREAM: {Act.PUBLISH: Cost(30 * US), Act.DELIVER: Cost(20 * US)}}
+    one = queue("s", 1_000, type=QueueType.STREAM, leaving=((N2, 0.25),))
+    found = reckon(load(one), calibration(costs=costs))
+    by_node = {part.name: part.by_load for part in found.parts if part.kind is PartKind.NODE}
+    assert by_node["n1"] == pytest.approx(1_000 * (30 + 0.75 * 20) * US)
+    assert by_node["n2"] == pytest.approx(1_000 * 0.25 * 20 * US)
+
+
 def test_one_host_carries_everything_that_is_on_it() -> None:
     one = load(
         queue("jobs", 1_000),
