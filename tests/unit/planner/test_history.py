@@ -162,6 +162,14 @@ def test_the_load_of_the_planner() -> None:
     assert from_wire(to_wire(load)) == load
 
 
+def test_what_warrener_measured_with_is_nobodys_load() -> None:
+    own = QueueSample("warrener-calibration-1f", "q", "classic", N1, published=9_000.0)
+    samples = series(*[100] * 6, queues=(queue(100), own))
+    found = look(samples, window=60, now=NOW)
+    assert len(found.queues) == 2  # `warrener history` shows it
+    assert [one.full_name for one in history.load(found).queues] == ["jobs"]
+
+
 def test_a_data_plane_that_counts_bytes_only_is_taken_to_carry_everything() -> None:
     haproxy = BalancerSample("h", 1000, 1000, None, None, None)
     load = history.load(look(series(*[100] * 6, balancer=haproxy), window=60, now=NOW))

@@ -1,0 +1,82 @@
+"""`warrener plan show` and `what-if` against a scripted daemon, with a calibration that is kept."""
+
+import json
+
+import pytest
+from tests.unit.planner.scene import N2, calibration, load, queue
+
+from warrener.control.state_folder import StateFolder
+from warrener.planner.calibration_file import write_calibration
+from warrener.planner.load_wire import to_wire
+from warrener.testing.scripted_daemon import answer, scripted_daemon
+
+LOAD = load(
+    queue("jobs", 4_000),
+    queue("billing", 90, N2, vhost="shop", consumers=4, service_time=0.02),
+    warnings=("only 40 s of history",),
+)
+
+
+@pytest.fixture
+def calibrated(folder: StateFolder) -> StateFolder:
+    write_calibration(folder.path, calibration(warnings=("the machine was busy",)))
+    return folder
+
+
+def test_show(run, calibrated: StateFolder) -> None:
+    with scripted_daemon(calibrated, answer(to_wire(LOAD))) as requests:
+        result = run("plan", "show", "--window", "2m")
+    assert result.code == 0
+    assert json.loads(requests[0])["args"] == {"window": 120.0}
+    for words in (
+        "Carries 8,180 messages/s in today's proportions, 2.00 times what goes through now.",
+        "First to break: queue jobs, whose own limit is 8,000 messages/s.",
+        "Note: only 40 s of history",
+        "Note: the machine was busy",
+        "Load of the last 2m; what messages cost was measured on",
+    ):
+        assert words in result.out
+
+
+def test_json(run, calibrated: StateFolder) -> None:
+    with scripted_daemon(calibrated, answer(to_wire(LOAD)), answer(to_wire(LOAD))):
+        told = json.loads(run("plan", "show", "--json").out)
+        assert (told["published"], told["breaks_at"]) == (4_090, 2.0)
+        told = json.loads(run("plan", "what-if", "--load", "x2", "--json").out)
+    assert (told["before"]["breaks_at"], told["after"]["breaks_at"]) == (2.0, 1.0)
+
+
+def test_what_if(run, calibrated: StateFolder) -> None:
+    asked = ("--load", "x4", "--consumers", "shop/billing=+6", "--kill", "n3")
+    with scripted_daemon(calibrated, answer(to_wire(LOAD))):
+        result = run("plan", "what-if", *asked)
+    assert result.code == 0
+    lines = [" ".join(line.split()) for line in result.out.splitlines()]
+    assert "published/s 4,090 16,360" in lines
+    assert "breaks at 2.00 x 0.50 x" in lines
+    assert "jobs grows by 8,000 messages/s" in result.out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), "say what is to be different"),
+        (("--load", "twice"), "the load 'twice' isn't understood; say x2"),
+        (("--kill", "n9"), "there is no node n9; there are n1, n2, n3"),
+        (("--consumers", "bill=+3"), "there is no queue bill; there are jobs, shop/billing"),
+        (("--load", "x2", "--window", "soon"), "'soon' is no length of time"),
+    ],
+)
+def test_what_makes_no_sense_is_told(
+    run, calibrated: StateFolder, words: tuple[str, ...], told: str
+) -> None:
+    with scripted_daemon(calibrated, answer(to_wire(LOAD))):
+        result = run("plan", "what-if", *words)
+    assert (result.code, told in result.err) == (2, True), result.err
+
+
+def test_without_a_calibration(run, folder: StateFolder) -> None:
+    with scripted_daemon(folder, answer(to_wire(LOAD))):
+        result = run("plan", "show")
+    assert result.code == 1
+    assert "`warrener plan calibrate" in result.err
