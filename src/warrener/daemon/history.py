@@ -46,7 +46,8 @@ TIDY: Final = 60.0
 """Seconds from one thinning of the store to the next."""
 
 FIRST: Final = 2.0
-"""Seconds from the first reading to the first sample, so that there is something soon."""
+"""Seconds from the start to the first reading, and from there to the first sample: so there is
+something soon."""
 
 SHORTEST_WINDOW: Final = 1.0
 
@@ -76,6 +77,7 @@ class History:
         """Takes one sample after the other."""
         if not self._settings.enabled:
             return
+        await asyncio.sleep(FIRST)
         wait = FIRST
         while True:
             try:

@@ -141,7 +141,7 @@ CASES = {
     "unknown key at the top": (
         'nmae = "x"',
         [
-            "w.toml:1:1: nmae: unknown key; allowed: name, cluster, balancer, tls, "
+            "w.toml:1:1: nmae: unknown key; allowed: name, cluster, balancer, history, tls, "
             "node, ssh, attach, vhost, user, policy, operator_policy, queue, queues, config; "
             "did you mean 'name'?"
         ],
@@ -149,7 +149,7 @@ CASES = {
     "unknown table": (
         "\n[balancers]\nport = 1",
         [
-            "w.toml:2:2: balancers: unknown key; allowed: name, cluster, balancer, tls, "
+            "w.toml:2:2: balancers: unknown key; allowed: name, cluster, balancer, history, tls, "
             "node, ssh, attach, vhost, user, policy, operator_policy, queue, queues, config; "
             "did you mean 'balancer'?"
         ],
@@ -157,7 +157,7 @@ CASES = {
     "nothing near": (
         "zzz = 1",
         [
-            "w.toml:1:1: zzz: unknown key; allowed: name, cluster, balancer, tls, "
+            "w.toml:1:1: zzz: unknown key; allowed: name, cluster, balancer, history, tls, "
             "node, ssh, attach, vhost, user, policy, operator_policy, queue, queues, config"
         ],
     ),
