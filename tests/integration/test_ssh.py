@@ -266,7 +266,7 @@ def test_a_node_outlives_the_connection(warren: Warren, hosts: Lan, tmp_path: Pa
     assert "node.exited" not in kinds[kinds.index("host.unreachable") :]
 
 
-# -- hosts that aren't trusted, or don't trust us
+# -- hosts that aren't trusted, or don't trust us; a daemon that was killed
 
 
 def start_elsewhere(hosts: Lan, folder: Path, text: str) -> str:
@@ -299,6 +299,22 @@ def test_hosts_are_refused_with_what_is_wrong_on_each(hosts: Lan, tmp_path: Path
         assert f"n3 ({three.address}): doesn't let root in with the key" in told
     finally:
         hosts.trust(hosts.machines)
+
+
+def test_what_a_killed_daemon_left_on_the_hosts_is_stopped(
+    warren: Warren, hosts: Lan, file: Path
+) -> None:
+    wait_all_fit(warren)
+    pids = [row["pid"] for row in nodes_of(warren)]
+    os.kill(warren.status()["pid"], signal.SIGKILL)
+    eventually("the daemon is gone", lambda: warren.run("status").returncode == 3, 10)
+    for pid in pids:
+        os.kill(pid, 0)  # nodes live on
+    warren.ok("up", "-d", "-f", str(file))
+    rows = nodes_of(warren)
+    assert [row["state"] for row in rows] == ["running"] * 3
+    assert not set(pids) & {row["pid"] for row in rows}
+    assert "cluster.leftovers_stopped" in [one["kind"] for one in events(warren)]
 
 
 # -- hosts come and go
@@ -357,26 +373,15 @@ def members(warren: Warren) -> dict[str, set[str]]:
     return found
 
 
-# -- a daemon that was killed; TLS
+# -- TLS
 
 
-def test_what_a_killed_daemon_left_on_the_hosts_is_stopped_and_started_with_tls(
-    warren: Warren, hosts: Lan, tmp_path: Path
-) -> None:
+def test_the_same_hosts_with_tls(warren: Warren, hosts: Lan, tmp_path: Path) -> None:
     """Certificates are delivered with all else that a node reads; a rotation reaches the hosts."""
-    wait_all_fit(warren)
-    pids = [row["pid"] for row in nodes_of(warren)]
-    os.kill(warren.status()["pid"], signal.SIGKILL)
-    eventually("the daemon is gone", lambda: warren.run("status").returncode == 3, 10)
-    for pid in pids:
-        os.kill(pid, 0)  # nodes live on
     file = tmp_path / "tls.toml"
     file.write_text(hosts.description(more=NAMED) + "[tls]\nenabled = true\n")
+    warren.ok("down")
     warren.ok("up", "-d", "-f", str(file))
-    rows = nodes_of(warren)
-    assert [row["state"] for row in rows] == ["running"] * 3
-    assert not set(pids) & {row["pid"] for row in rows}
-    assert "cluster.leftovers_stopped" in [one["kind"] for one in events(warren)]
     wait_all_fit(warren)
     url = pika.URLParameters(warren.ok("url", "--pika").strip())
     with contextlib.closing(pika.BlockingConnection(url)) as one:
