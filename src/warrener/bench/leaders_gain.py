@@ -132,7 +132,7 @@ def _spec(stand: Stand, seconds: float, offered: float, *, moving: bool = False)
         )
         for number in range(QUEUES)
     )
-    return LoadSpec(flows, seconds=seconds, warmup=2.0, window=100, prefetch=100, moving=moving)
+    return LoadSpec(flows, seconds=seconds, warmup=3.0, window=1000, prefetch=500, moving=moving)
 
 
 def _load(stand: Stand, seconds: float, offered: float) -> LoadResult:
