@@ -5,7 +5,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest
 
-.PHONY: help up test test-fast lint bench bench-large clean setup setup-dev
+.PHONY: help up test test-fast lint bench bench-large validate-models clean setup setup-dev
 
 help:
 	@echo 'make up [ARGS="-d --nodes 3"]  set up what is missing, then start a cluster and its balancer'
@@ -14,6 +14,7 @@ help:
 	@echo 'make lint                      ruff, mypy, import-linter'
 	@echo 'make bench [ARGS=...]          Warrener, HAProxy and straight connections side by side'
 	@echo 'make bench-large               how long 5,000 queues take to declare, show, compare'
+	@echo 'make validate-models           the planner held against textbooks, simulations, and a real cluster'
 	@echo 'make clean                     remove what was built (never .warrener, which has your data)'
 
 up: setup
@@ -44,6 +45,11 @@ bench: setup
 bench-large: setup-dev
 	@tools/setup integration
 	WARRENER_LARGE=1 WARRENER_LARGE_QUORUM=1000 WARRENER_LARGE_ROUNDS=5 $(PYTEST) -s -q tests/integration/test_large.py
+
+validate-models: setup-dev
+	@tools/setup integration
+	$(PYTEST) -q tests/unit/models tests/unit/planner
+	$(BIN)/python -m warrener.bench.validate --json validation.json $(ARGS)
 
 clean:
 	rm -rf .venv .setup build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis \

@@ -20,10 +20,11 @@ from warrener.amqp.errors import ProtocolViolation
 from warrener.bench.idle import IdleResult, IdleSpec, run_idle
 from warrener.bench.latency import LatencyResult, LatencySpec, run_latency
 from warrener.bench.load import LoadResult, LoadSpec, run_load
+from warrener.bench.paced import PacedResult, PacedSpec, run_paced
 from warrener.bench.setup_rate import SetupResult, SetupSpec, run_setup
 from warrener.bench.wire import BenchError
 
-_R = TypeVar("_R", LoadResult, LatencyResult, SetupResult, IdleResult)
+_R = TypeVar("_R", LoadResult, LatencyResult, SetupResult, IdleResult, PacedResult)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ _KINDS: Final = {
     "latency": _Kind(LatencySpec, LatencyResult, run_latency),
     "setup": _Kind(SetupSpec, SetupResult, run_setup),
     "idle": _Kind(IdleSpec, IdleResult, run_idle),
+    "paced": _Kind(PacedSpec, PacedResult, run_paced),
 }
 
 
@@ -52,7 +54,10 @@ class _Answer(msgspec.Struct):
 
 
 def measure(
-    spec: LoadSpec | LatencySpec | SetupSpec | IdleSpec, result: type[_R], *, timeout: float
+    spec: LoadSpec | LatencySpec | SetupSpec | IdleSpec | PacedSpec,
+    result: type[_R],
+    *,
+    timeout: float,
 ) -> _R:
     """Carry ``spec`` out in a child process. ``timeout`` is in seconds.
 

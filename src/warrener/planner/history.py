@@ -129,7 +129,7 @@ class Window:
     warnings: tuple[str, ...] = ()
 
 
-OWN_VHOSTS: Final = ("warrener-calibration-", "warrener-bench")
+OWN_VHOSTS: Final = ("warrener-calibration-",)
 """How virtual hosts begin that Warrener makes to measure in: their load isn't anybody's."""
 
 

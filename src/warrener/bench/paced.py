@@ -1,0 +1,224 @@
+"""An open workload with consumers of known service time: what a model of queues is held against.
+
+Messages are due at random (exponential gaps, a Poisson stream), whatever became of the ones before.
+Consumers work on one message at a time, each for an exponential time of known mean, and ack it when
+it is done. A message's response time is from when it was due until it was acked. One thread does it
+all on one clock: the services are timers, so a hundred consumers cost no CPU while they "work".
+
+    BENCH_URL=... python -m warrener.bench.job    {"kind": "paced", "spec": {...}}
+"""
+
+import gc
+import heapq
+import random
+import selectors
+import struct
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+from warrener.amqp.frames import encode_frame
+from warrener.amqp.methods import (
+    BasicAck,
+    BasicConsume,
+    BasicConsumeOk,
+    BasicQos,
+    BasicQosOk,
+    ConfirmSelect,
+    ConfirmSelectOk,
+    QueuePurge,
+    QueuePurgeOk,
+    encode_method,
+)
+from warrener.bench.counting import Confirms, Deliveries
+from warrener.bench.load import encode_publish
+from warrener.bench.wire import CHANNEL, BenchError, Target, Wire
+
+_STAMP: Final = struct.Struct(">d")
+_STALL: Final = 60.0  # s for the last messages to be done
+
+
+@dataclass(frozen=True, slots=True)
+class PacedSpec:
+    """One run on one queue, which has to exist. ``rate`` in messages a second, ``service_time``
+    the mean in s, ``body`` in bytes. What is due after ``warmup`` s, for ``seconds`` s, counts."""
+
+    queue: str
+    target: Target
+    rate: float
+    consumers: int
+    service_time: float
+    prefetch: int = 1
+    body: int = 100
+    warmup: float = 5.0
+    seconds: float = 30.0
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PacedResult:
+    """Of the messages that count: their response times, s, in the order in which they were due, and
+    the mean service time that they had. ``rate``: what was published, in all."""
+
+    responses: tuple[float, ...]
+    service_time: float
+    rate: float
+    cpu: float  # the generator's own, in cores
+
+
+@dataclass(slots=True)
+class _Done:
+    due: float
+    response: float
+    service: float
+
+
+class _Consumer:
+    """Takes one message after the other, each for its time."""
+
+    def __init__(self, spec: PacedSpec, chance: random.Random, done: list[_Done]) -> None:
+        self.wire = Wire(spec.target, name=f"bench consumer of {spec.queue}")
+        self.wire.call(BasicQos(0, spec.prefetch, False), BasicQosOk)
+        self.wire.call(BasicConsume(spec.queue, "bench"), BasicConsumeOk)
+        self._deliveries = Deliveries(spec.body, self._take)
+        self._rate = 1.0 / spec.service_time
+        self._chance = chance
+        self._done = done
+        self._waiting: deque[float] = deque()  # when they were due
+        self._tag = 0
+        self._service = 0.0
+        self.ends = 0.0  # when it is done with its message; 0: it has none
+
+    def receive(self, data: bytes) -> None:
+        self._deliveries.feed(data)
+
+    def _take(self, body: bytes) -> None:
+        (due,) = _STAMP.unpack_from(body)
+        self._waiting.append(due)
+
+    def begin(self, now: float) -> bool:
+        """Whether it begins with the next message now."""
+        if self.ends or not self._waiting:
+            return False
+        self._service = self._chance.expovariate(self._rate)
+        self.ends = now + self._service
+        return True
+
+    def finish(self, now: float) -> None:
+        self._tag += 1
+        ack = encode_method(BasicAck(self._tag, False))
+        self.wire.sock.sendall(encode_frame(1, CHANNEL, ack))
+        due = self._waiting.popleft()
+        self._done.append(_Done(due, now - due, self._service))
+        self.ends = 0.0
+
+
+class _Publisher:
+    def __init__(self, spec: PacedSpec) -> None:
+        self.wire = Wire(spec.target, name=f"bench publisher of {spec.queue}")
+        self.wire.call(ConfirmSelect(), ConfirmSelectOk)
+        self.wire.call(QueuePurge(spec.queue), QueuePurgeOk)
+        self._frames = bytearray(encode_publish(spec.queue, b"w" * spec.body, persistent=False))
+        self._stamp_at = len(self._frames) - 1 - spec.body
+        self._confirms = Confirms()
+        self.published = 0
+
+    def publish(self, due: float) -> None:
+        _STAMP.pack_into(self._frames, self._stamp_at, due)
+        self.published += 1
+        self.wire.sock.sendall(self._frames)
+
+    def receive(self, data: bytes) -> None:
+        self._confirms.feed(data, self.published)
+
+
+def run_paced(spec: PacedSpec) -> PacedResult:
+    """Do one run; the queue is purged first and left empty. BenchError for anything that makes the
+    figure worthless."""
+    if spec.body < _STAMP.size:
+        raise BenchError(f"a body needs {_STAMP.size} bytes for its time stamp")
+    chance = random.Random(spec.seed)  # noqa: S311 - the same run again, not a secret
+    done: list[_Done] = []
+    publisher = _Publisher(spec)
+    consumers: list[_Consumer] = []
+    selector = selectors.SelectSelector()
+    gc.disable()
+    try:
+        selector.register(publisher.wire.sock, selectors.EVENT_READ, publisher)
+        for _ in range(spec.consumers):
+            consumers.append(_Consumer(spec, chance, done))
+            selector.register(consumers[-1].wire.sock, selectors.EVENT_READ, consumers[-1])
+        cpu = time.process_time()
+        start = time.monotonic()
+        _work(spec, publisher, consumers, selector, chance, start)
+        took = time.monotonic() - start
+        cpu = time.process_time() - cpu
+        for wire in (publisher.wire, *(consumer.wire for consumer in consumers)):
+            wire.close()
+    finally:
+        gc.enable()
+        selector.close()
+        for wire in (publisher.wire, *(consumer.wire for consumer in consumers)):
+            wire.sock.close()
+    return _result(
+        spec, done, publisher.published / (spec.warmup + spec.seconds), start, cpu / took
+    )
+
+
+def _work(
+    spec: PacedSpec,
+    publisher: _Publisher,
+    consumers: list[_Consumer],
+    selector: selectors.BaseSelector,
+    chance: random.Random,
+    start: float,
+) -> None:
+    """Until the last message is acked."""
+    closes = start + spec.warmup + spec.seconds
+    due = start + chance.expovariate(spec.rate)
+    busy: list[tuple[float, int]] = []  # when which consumer is done
+    acked = 0
+    while due < closes or acked < publisher.published:
+        now = time.monotonic()
+        if now > closes + _STALL:
+            raise BenchError(
+                f"{publisher.published} published, {acked} acked {_STALL:.0f} s after the last"
+            )
+        while busy and busy[0][0] <= now:
+            _, number = heapq.heappop(busy)
+            consumers[number].finish(now)
+            acked += 1
+            if consumers[number].begin(now):
+                heapq.heappush(busy, (consumers[number].ends, number))
+        while due <= now and due < closes:
+            publisher.publish(due)
+            due += chance.expovariate(spec.rate)
+        wakes = [due] if due < closes else []
+        wakes += [busy[0][0]] if busy else []
+        wait = max(0.0, min(wakes, default=now + 0.1) - time.monotonic())
+        for key, _ in selector.select(wait):
+            end: _Publisher | _Consumer = key.data
+            data = end.wire.sock.recv(65_536)
+            if not data:
+                raise BenchError(f"{end.wire.target.label} dropped the connection")
+            end.receive(data)
+        now = time.monotonic()
+        for number, consumer in enumerate(consumers):
+            if consumer.begin(now):
+                heapq.heappush(busy, (consumer.ends, number))
+
+
+def _result(
+    spec: PacedSpec, done: list[_Done], rate: float, start: float, cpu: float
+) -> PacedResult:
+    opens = start + spec.warmup
+    counted = sorted((one for one in done if one.due >= opens), key=lambda one: one.due)
+    if len(counted) < 100:
+        raise BenchError(f"only {len(counted)} messages counted; 100 are the least")
+    return PacedResult(
+        responses=tuple(one.response for one in counted),
+        service_time=sum(one.service for one in counted) / len(counted),
+        rate=rate,
+        cpu=cpu,
+    )
