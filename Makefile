@@ -49,7 +49,8 @@ bench-large: setup-dev
 validate-models: setup-dev
 	@tools/setup integration
 	$(PYTEST) -q tests/unit/models tests/unit/planner
-	$(BIN)/python -m warrener.bench.validate --json validation.json $(ARGS)
+	@mkdir -p bench-results
+	$(BIN)/python -m warrener.bench.validate --json bench-results/validation.json $(ARGS)
 
 clean:
 	rm -rf .venv .setup build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis \

@@ -15,9 +15,13 @@ from typing import Any
 import pika
 import psutil
 import pytest
+from tests.integration.support import balancer_place
 from tests.integration.warren import WARRENER, Warren, environment, running, warrener
 
 from warrener.bench.cpu import NodeSource, ask
+from warrener.bench.job import measure
+from warrener.bench.paced import PacedResult, PacedSpec
+from warrener.bench.wire import Target
 from warrener.control.client import Client
 from warrener.control.operations import URL, UrlRequest
 from warrener.control.state_folder import StateFolder
@@ -117,6 +121,44 @@ def test_what_a_run_measures(warren: Warren) -> None:
     shown = warren.ok("plan", "calibration")
     assert "replicate, each follower" in shown
     assert "LIMIT OF ONE QUEUE" in shown
+
+
+def test_a_load_is_looked_through(warren: Warren) -> None:
+    """With the calibration of the test before: consumers of known service time that are half busy,
+    one message at a time; what is predicted is what the load itself measured, roughly."""
+    place = balancer_place(warren)
+    with closing(pika.BlockingConnection(pika.URLParameters(place.url()))) as connection:
+        channel = connection.channel()
+        channel.queue_declare("paced", durable=True, arguments={"x-queue-type": "quorum"})
+    target = Target(place.host, place.port, place.user, place.password)
+    spec = PacedSpec("paced", target, 100, consumers=4, service_time=0.02, seconds=42.0)
+    result = measure(spec, PacedResult, timeout=120)
+    assert 90 < result.rate < 110
+    assert result.service_time == pytest.approx(0.02, rel=0.1)
+    response = sum(result.responses) / len(result.responses)
+    assert 0.02 < response < 0.2
+
+    told = json.loads(warren.ok("plan", "show", "--window", "38s", "--json"))
+    (queue,) = (one for one in told["queues"] if one["name"] == "paced")
+    print(f"R: measured {response:.4f} s, told {queue['response_time']} s")
+    assert queue["arrival_rate"] == pytest.approx(100, rel=0.2)
+    assert queue["consumers"] == 4
+    # RabbitMQ tells every 5 s how many are out, so this is by eight looks. How accurate it is:
+    # `make validate-models`.
+    assert 0.4 < queue["response_time"] / response < 2.5
+    assert {node["node"] for node in told["nodes"]} == {node["node"] for node in told["without"]}
+    assert told["first"]
+    assert told["breaks_at"] > 1
+    (slow,) = (one for one in told["parts"] if (one["kind"], one["name"]) == ("consumers", "paced"))
+    assert 0.2 < slow["utilisation"] < 0.95
+
+    asked = ("--load", "x10", "--consumers", "paced=+1", "--window", "40s", "--json")
+    what_if = json.loads(warren.ok("plan", "what-if", *asked))
+    (queue,) = (one for one in what_if["after"]["queues"] if one["name"] == "paced")
+    assert (queue["consumers"], queue["response_time"]) == (5, None)
+    assert queue["grows"] > 100
+    assert what_if["after"]["first"].startswith("the consumers of paced")
+    assert warren.run("plan", "what-if", "--kill", "n9").returncode == 2
 
 
 def test_an_attached_cluster_is_measured_by_its_nodes_word(warren: Warren, tmp_path: Path) -> None:

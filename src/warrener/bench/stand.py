@@ -184,7 +184,7 @@ def _look(state: Path) -> Stand:
                 weight=node["weight"],
                 version=node["version"],
                 erlang_version=node["erlang_version"],
-                pid=node["pid"],
+                pid=node.get("pid"),
             )
             for node in status["nodes"]
         ),

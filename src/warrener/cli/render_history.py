@@ -109,7 +109,7 @@ def _queues(console: Console, answer: HistoryAnswer) -> None:
 
 
 def _queue(queue: HistoryQueueLine) -> Sequence[str]:
-    prefetch = f" x {queue.prefetch}" if queue.prefetch else ""
+    prefetch = f" x {queue.prefetch}" if queue.prefetch > 0 else ""
     known = queue.body_from != "unknown"
     about = "~" if queue.body_from == "balancer" else ""
     return (

@@ -46,9 +46,9 @@ class HistoryNodeLine(msgspec.Struct, frozen=True, kw_only=True):
 
 class HistoryQueueLine(msgspec.Struct, frozen=True, kw_only=True):
     """One queue. ``body``: mean bytes, and ``body_from`` where that is from (held, balancer,
-    unknown). ``prefetch`` 0: no limit, or not known. ``service_time`` of a consumer, None with the
-    reason in ``service_from``. ``entering`` and ``leaving``: the part that comes and goes through
-    nodes that don't lead it. ``points`` of ``published``, over the window."""
+    unknown). ``prefetch`` 0: no limit, below: not known. ``service_time`` of a consumer, None with
+    the reason in ``service_from``. ``entering`` and ``leaving``: the part that comes and goes
+    through nodes that don't lead it. ``points`` of ``published``, over the window."""
 
     vhost: str
     name: str

@@ -32,6 +32,9 @@ from warrener.planner.sampling import BalancerReading, HostReading, Looked, Node
 SELDOM: Final = 60.0
 """Seconds from one look at consumers, sizes and clients to the next."""
 
+NEWS: Final = 10.0
+"""The same if a queue has consumers that weren't seen yet."""
+
 LIGHT: Final = 50
 """Times as long as it took until it is done again: 2 % of the time at most."""
 
@@ -88,6 +91,7 @@ class Reader:
         self._clients_here = False
         self.looked = Looked()
         self._look_at = -1.0
+        self._look_sooner = -1.0
 
     # -- each time
 
@@ -244,7 +248,8 @@ class Reader:
 
     async def look(self) -> None:
         """Consumers, sizes and clients, if it is time."""
-        if self._service.monotonic() < self._look_at:
+        now = self._service.monotonic()
+        if now < (self._look_sooner if self._has_news() else self._look_at):
             return
         began = self._service.monotonic()
         self.looked = Looked(await self._consumers(), await self._held())
@@ -252,6 +257,17 @@ class Reader:
             await self._find_clients()
         took = self._service.monotonic() - began
         self._look_at = began + max(SELDOM, LIGHT * took)
+        self._look_sooner = began + max(NEWS, LIGHT * took)
+
+    def _has_news(self) -> bool:
+        """Whether a queue has got its first consumers since."""
+        snapshot, seen = self._service.last_view(), self.looked.consumers
+        if snapshot is None or seen is None:
+            return False
+        return any(
+            queue.consumers > 0 and (queue.vhost, queue.name) not in seen
+            for queue in snapshot.queues
+        )
 
     async def _consumers(self) -> Mapping[Key, tuple[int, int]] | None:
         params = {"columns": "queue.name,queue.vhost,prefetch_count"}

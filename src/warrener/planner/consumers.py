@@ -40,6 +40,7 @@ class ServiceFrom(StrEnum):
     BUFFERED = "buffered"  # an M/M/1 in each client
     NO_TRAFFIC = "no_traffic"
     NO_CONSUMERS = "no_consumers"
+    UNKNOWN = "unknown"  # what the consumers may hold
     NO_ACKS = "no_acks"  # delivered without: nobody tells when a client is done
     STARVED = "starved"  # messages are there, consumers have room, and don't get them
 
@@ -62,13 +63,15 @@ def service_time(
     backlog: float,
 ) -> ServiceTime:
     """Rates in 1/s; ``consumers`` and ``unacked``: mean numbers; ``prefetch`` of each consumer, 0:
-    no limit; ``backlog``: the part of the time in which messages were ready."""
+    no limit, below: not known; ``backlog``: the part of the time in which messages were ready."""
     if delivered <= 0 and acked <= 0:
         return ServiceTime(None, ServiceFrom.NO_TRAFFIC)
     if consumers <= 0:
         return ServiceTime(None, ServiceFrom.NO_CONSUMERS)
     if acked <= 0 or unacked <= 0:
         return ServiceTime(None, ServiceFrom.NO_ACKS)
+    if prefetch < 0:
+        return ServiceTime(None, ServiceFrom.UNKNOWN)
     if backlog >= ALWAYS and prefetch > 0:
         if unacked >= FULL * consumers * prefetch:
             return ServiceTime(consumers / acked, ServiceFrom.SATURATED)
@@ -86,6 +89,7 @@ WORDS: Final = {
     ServiceFrom.BUFFERED: "by what waits in the clients' buffers, each taken as an M/M/1",
     ServiceFrom.NO_TRAFFIC: "nothing was delivered",
     ServiceFrom.NO_CONSUMERS: "it has no consumers",
+    ServiceFrom.UNKNOWN: "its consumers' prefetch isn't known yet",
     ServiceFrom.NO_ACKS: "nothing was acked, or nothing was seen unacked",
     ServiceFrom.STARVED: "messages are ready and its consumers have room for more, so something "
     "else holds them up",

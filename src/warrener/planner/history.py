@@ -336,7 +336,7 @@ def _queue_load(one: QueueHistory, kind: QueueType) -> QueueLoad:
         acked=queue.acked,
         body=one.body,
         consumers=round(queue.consumers),
-        prefetch=queue.prefetch,
+        prefetch=max(0, queue.prefetch),
         ready=queue.ready,
         unacked=queue.unacked,
         service_time=one.service.seconds,

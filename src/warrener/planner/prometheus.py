@@ -17,7 +17,7 @@ from typing import Final
 
 from warrener.facts.ids import NodeName
 from warrener.facts.snapshot import ClusterSnapshot, QueueView
-from warrener.planner.samples import HostSample, Key, NodeSample, QueueSample, Sample
+from warrener.planner.samples import UNKNOWN, HostSample, Key, NodeSample, QueueSample, Sample
 from warrener.planner.sampling import Looked
 
 FAMILIES: Final = (
@@ -224,7 +224,7 @@ def _queue(view: QueueView, table: _Table, at: float, looked: Looked) -> QueueSa
     key = (view.vhost, view.name)
     ready = table.sum("ready", at, key)
     size = table.sum("held_bytes", at, key)
-    _, prefetch = (looked.consumers or {}).get(key, (0, 0))
+    _, prefetch = (looked.consumers or {}).get(key, (0, UNKNOWN))
     return QueueSample(
         vhost=view.vhost,
         name=view.name,

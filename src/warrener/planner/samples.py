@@ -9,11 +9,16 @@ Units as everywhere in the planner: rates in 1/s, CPU in cores, sizes in bytes.
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from warrener.facts.ids import NodeName
 
 Key = tuple[str, str]
 """Of a queue: virtual host and name."""
+
+
+UNKNOWN: Final = -1
+"""A prefetch that nobody has told yet: consumers are looked at seldom."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,7 @@ class QueueSample:
     unacked: float = 0.0
     backlog: float = 0.0
     consumers: float = 0.0
-    prefetch: int = 0  # the smallest that one of its consumers has; 0: no limit, or not known
+    prefetch: int = UNKNOWN  # the smallest that one of its consumers has; 0: no limit
     held: float = 0.0
     held_bytes: float = 0.0
     entering: Mapping[NodeName, float] = field(default_factory=dict)

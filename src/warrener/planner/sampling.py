@@ -18,6 +18,7 @@ from warrener.facts.ids import NodeName
 from warrener.facts.leaders import QueueRates
 from warrener.facts.snapshot import ClusterSnapshot, QueueView
 from warrener.planner.samples import (
+    UNKNOWN,
     BalancerSample,
     HostSample,
     Key,
@@ -173,9 +174,9 @@ def _flows(before: Reading, after: Reading) -> tuple[Mapping[Key, _Flow], tuple[
 def _queue(view: QueueView, flow: _Flow | None, looked: Looked) -> QueueSample:
     flow = flow or _Flow()
     key = (view.vhost, view.name)
-    consumers, prefetch = view.consumers, 0
+    consumers, prefetch = view.consumers, UNKNOWN
     if looked.consumers is not None:
-        counted, prefetch = looked.consumers.get(key, (0, 0))
+        counted, prefetch = looked.consumers.get(key, (0, UNKNOWN))
         consumers = consumers or counted  # the view has none of them where there are many queues
     held, held_bytes = looked.held.get(key, (0, 0))
     return QueueSample(

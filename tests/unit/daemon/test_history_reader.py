@@ -1,6 +1,7 @@
 """What the history is read from, against nodes of which little is real: this very process is a
 node's, and a small HTTP server its metrics and its management API."""
 
+import dataclasses
 import os
 import socket
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from aiohttp import web
 from tests.unit.daemon.scene import N1, N2, FakeBalancer, FakeCluster, Node
 
-from warrener.daemon.history_reader import LIGHT, SELDOM, Reader
+from warrener.daemon.history_reader import LIGHT, NEWS, SELDOM, Reader
 from warrener.facts.capability import Capabilities
 from warrener.facts.leaders import QueueRates
 from warrener.facts.reasons import NodeState
@@ -184,6 +185,23 @@ async def test_consumers_and_sizes_are_looked_at_once_a_minute() -> None:
         service.clock += 2
         await reader.look()
         assert len(service.asked) == 2 * asked
+
+
+async def test_queues_that_come_to_have_consumers_are_looked_at_sooner() -> None:
+    service = Service()
+    async with serving(service) as reader:
+        await reader.look()
+        assert service.view is not None
+        fresh = QueueView("/", "fresh", "quorum", N1, consumers=2)
+        service.view = dataclasses.replace(service.view, queues=(*service.view.queues, fresh))
+        service.consumers += [{"queue": {"name": "fresh", "vhost": "/"}, "prefetch_count": 1}] * 2
+        for wait, looks in ((NEWS - 1, 0), (2, 1), (NEWS + 1, 1)):
+            service.clock += wait
+            await reader.look()
+            times = sum(one.startswith("/api/consumers") for one in service.asked)
+            assert times == 1 + looks, wait
+        assert reader.looked.consumers is not None
+        assert reader.looked.consumers["/", "fresh"] == (2, 1)
 
 
 async def test_where_it_takes_long_it_is_done_seldom() -> None:

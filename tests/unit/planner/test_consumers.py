@@ -69,6 +69,7 @@ def test_with_a_large_prefetch_each_client_is_an_mm1(rate: float, rho: float, se
         ({"acked": 0}, ServiceFrom.NO_ACKS),
         ({"unacked": 0}, ServiceFrom.NO_ACKS),
         ({"backlog": 1.0, "prefetch": 100, "unacked": 3}, ServiceFrom.STARVED),
+        ({"prefetch": -1}, ServiceFrom.UNKNOWN),
     ],
 )
 def test_what_cannot_be_told_says_why(changes: dict[str, float], why: ServiceFrom) -> None:
