@@ -1,4 +1,5 @@
-"""`warrener plan show` and `plan what-if`: what the cluster carries, now and if things change."""
+"""`warrener plan show`, `what-if` and `size`: what the cluster carries, now and if things change,
+and what another load would take."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from warrener.planner.costs import Calibration
     from warrener.planner.load import Load
     from warrener.planner.outlook import Outlook
+    from warrener.planner.sizing import Profile
 
 WindowOption = Annotated[
     str,
@@ -32,6 +34,7 @@ def add_to(app: typer.Typer) -> None:
     """Makes them commands of the group."""
     app.command("show")(show)
     app.command("what-if")(what_if)
+    app.command("size")(size)
 
 
 def show(
@@ -155,14 +158,106 @@ def what_if(
     render_plan.what_if(out(), told, after)
 
 
+def size(
+    context: typer.Context,
+    rate: Annotated[
+        float, typer.Option("--rate", metavar="N", help="Messages a second that come in.")
+    ],
+    body: Annotated[str, typer.Option("--body", metavar="SIZE", help="Of a message.")] = "1KiB",
+    profile: Annotated[
+        str,
+        typer.Option(
+            "--profile",
+            metavar="P",
+            help="orders: nothing lost. logs: throughput. realtime: latency.",
+        ),
+    ] = "orders",
+    p99: Annotated[
+        str | None,
+        typer.Option("--p99", metavar="TIME", help="99 of 100 are acked within it: 20ms."),
+    ] = None,
+    survive: Annotated[
+        int, typer.Option("--survive", metavar="N", help="Nodes that may be lost at once.")
+    ] = 1,
+    service_time: Annotated[
+        str | None,
+        typer.Option("--service-time", metavar="TIME", help="A consumer takes it for a message."),
+    ] = None,
+    round_trip: Annotated[
+        str, typer.Option("--round-trip", metavar="TIME", help="From a client and back.")
+    ] = "1ms",
+    cores: Annotated[
+        int | None,
+        typer.Option("--cores", metavar="N", help="Of a node's host.", show_default="as measured"),
+    ] = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a load takes: nodes, queues, consumers, prefetch, window of confirms.
+
+    It goes by what messages cost on the cluster that `warrener plan calibrate`
+    measured, on hosts like its own (or with --cores), one node each, and
+    leaves room: queues at 70 % of their limit, nodes at 70 %, at 85 % with as
+    many lost as may be.
+
+    Examples:
+
+      warrener plan size --rate 40000 --body 1KiB --profile orders --p99 20ms --survive 1
+      warrener plan size --rate 500 --service-time 30ms --p99 500ms
+      warrener plan size --rate 200000 --profile logs --cores 16 --json
+    """
+    from warrener.models.terms import WrongInput
+    from warrener.planner import question, sizing
+
+    folder = folder_of(context, state)
+    calibration = _calibration(folder)
+    try:
+        wanted = sizing.Wanted(
+            rate=rate,
+            body=question.size(body),
+            profile=_profile(profile),
+            p99=question.duration(p99) if p99 is not None else None,
+            survive=survive,
+            service_time=question.duration(service_time) if service_time is not None else None,
+            round_trip=question.duration(round_trip),
+            cores=cores,
+        )
+        answer = sizing.size(wanted, calibration)
+    except WrongInput as error:
+        raise CliError(str(error), BAD_INPUT) from None
+    if as_json:
+        print_json(answer)
+        return
+    from warrener.cli import render_plan
+
+    render_plan.size(out(), wanted, answer, calibration.warnings)
+
+
+def _profile(name: str) -> "Profile":
+    from warrener.planner.sizing import Profile
+
+    try:
+        return Profile(name)
+    except ValueError:
+        raise CliError(
+            f"there is no profile {name!r}; there are {', '.join(Profile)}", BAD_INPUT
+        ) from None
+
+
 def _known(folder: StateFolder, window: str) -> "tuple[Load, Calibration, list[str]]":
     """The load, what messages cost, and what is to be said of both."""
     from warrener.cli.history import window_of
     from warrener.control.history_operations import PLAN_LOAD, PlanLoadRequest
-    from warrener.planner.calibration_file import read_calibration
     from warrener.planner.load_wire import from_wire
 
     answer = ask(folder, PLAN_LOAD, PlanLoadRequest(window_of(window)))
+    calibration = _calibration(folder)
+    return from_wire(answer), calibration, [*answer.warnings, *calibration.warnings]
+
+
+def _calibration(folder: StateFolder) -> "Calibration":
+    from warrener.planner.calibration_file import read_calibration
+
     calibration = read_calibration(folder.path)
     if calibration is None:
         command = with_state(folder, "warrener plan calibrate")
@@ -170,7 +265,7 @@ def _known(folder: StateFolder, window: str) -> "tuple[Load, Calibration, list[s
             f"nobody has measured what a message costs here; `{command}` does, in a minute and a "
             f"half"
         )
-    return from_wire(answer), calibration, [*answer.warnings, *calibration.warnings]
+    return calibration
 
 
 def _outlook(load: "Load", calibration: "Calibration") -> "Outlook":

@@ -13,6 +13,7 @@ from warrener.cli.render_leaders import amount
 from warrener.facts.ids import short_name
 from warrener.planner import words
 from warrener.planner.outlook import Outlook
+from warrener.planner.sizing import Sizing, Wanted
 
 PARTS_SHOWN: Final = 6
 
@@ -210,6 +211,38 @@ def what_if(console: Console, told: WhatIfDocument, outlook: Outlook) -> None:
         console.print(f"[red]Nobody serves any more:[/] {escape(names + more)}", soft_wrap=True)
     for warning in dict.fromkeys([*before.warnings, *after.warnings]):
         console.print(f"[yellow]Note:[/] {escape(warning)}", soft_wrap=True)
+
+
+def size(console: Console, wanted: Wanted, answer: Sizing, warnings: Sequence[str]) -> None:
+    """What a load takes, a line each with its reason."""
+    table = new_table("", ">", "")
+    lost = f", {answer.busy_lost:.0%} with {wanted.survive} lost" if wanted.survive else ""
+    table.add_row("nodes", f"{answer.nodes}", f"the busiest {answer.busy:.0%} busy{lost}")
+    table.add_row(
+        "queues",
+        f"{answer.queues:,}",
+        f"{answer.type}, {answer.replicas} replica{'s' * (answer.replicas > 1)} each, "
+        f"{answer.queue_busy:.0%} of what one gets through",
+    )
+    if answer.consumers is not None:
+        table.add_row(
+            "consumers",
+            f"{answer.consumers * answer.queues:,}",
+            f"{answer.consumers} for each queue",
+        )
+    if answer.prefetch is not None:
+        table.add_row("prefetch", f"{answer.prefetch}", "so that none waits for its next message")
+    table.add_row(
+        "unconfirmed", f"{answer.window:,}", "messages for each queue, all its publishers together"
+    )
+    table.add_row("balancers", f"{answer.balancers}", "one process with one core each")
+    console.print(table)
+    if answer.p99 is not None:
+        console.print(f"99 of 100 messages are acked within {duration(answer.p99)}, as predicted.")
+    command = f"warrener init --profile {wanted.profile}"
+    console.print(f"`{command}` writes a description to begin with.", soft_wrap=True)
+    for note in (*answer.notes, *warnings):
+        console.print(f"[yellow]Note:[/] {escape(note)}", soft_wrap=True)
 
 
 def _worst(one: OutlookDocument) -> str:

@@ -23,6 +23,7 @@ _UNITS: Final = {
     "kib": 1024.0,
     "mib": 1024.0**2,
 }
+_TIMES: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)", re.IGNORECASE)
 _FACTOR: Final = re.compile(r"x?\s*(\d+(?:\.\d+)?)(%?)", re.IGNORECASE)
 _NUMBER: Final = re.compile(r"([+-]?)(\d+)")
@@ -78,6 +79,15 @@ def size(text: str) -> float:
     unit = _UNITS.get(match[2].lower()) if match is not None else None
     if match is None or unit is None:
         raise WrongInput(f"the size {text!r} isn't understood; say 100, 4KiB or 1.5MB")
+    return float(match[1]) * unit
+
+
+def duration(text: str) -> float:
+    """Seconds: ``20ms``, ``1.5s``, ``200us``."""
+    match = _SIZE.fullmatch(text.strip())
+    unit = _TIMES.get(match[2].lower()) if match is not None else None
+    if match is None or unit is None or float(match[1]) == 0:
+        raise WrongInput(f"the time {text!r} isn't understood; say 20ms, 1.5s or 200us")
     return float(match[1]) * unit
 
 

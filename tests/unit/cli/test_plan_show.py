@@ -75,6 +75,38 @@ def test_what_makes_no_sense_is_told(
     assert (result.code, told in result.err) == (2, True), result.err
 
 
+def test_size(run, calibrated: StateFolder) -> None:
+    asked = ("--rate", "2000", "--p99", "100ms", "--service-time", "5ms")
+    result = run("plan", "size", *asked)
+    assert result.code == 0
+    lines = [" ".join(line.split()) for line in result.out.splitlines()]
+    assert any(line.startswith("nodes 3 the busiest") for line in lines)
+    assert any(line.startswith("queues 3 quorum, 3 replicas each") for line in lines)
+    assert "99 of 100 messages are acked within" in result.out
+    assert "`warrener init --profile orders`" in result.out
+    assert "Note: the machine was busy" in result.out
+    told = json.loads(run("plan", "size", *asked, "--json").out)
+    assert (told["nodes"], told["type"], told["replicas"]) == (3, "quorum", 3)
+    assert told["consumers"] >= 4
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--rate", "-1"), "the rate is -1"),
+        (("--rate", "10", "--profile", "fast"), "there is no profile 'fast'; there are orders"),
+        (("--rate", "10", "--p99", "20"), "the time '20' isn't understood"),
+        (("--rate", "10", "--body", "big"), "the size 'big' isn't understood"),
+        (("--rate", "10", "--profile", "logs"), "`warrener plan calibrate --types stream` does"),
+    ],
+)
+def test_a_size_that_makes_no_sense(
+    run, calibrated: StateFolder, words: tuple[str, ...], told: str
+) -> None:
+    result = run("plan", "size", *words)
+    assert (result.code, told in " ".join(result.err.split())) == (2, True), result.err
+
+
 def test_without_a_calibration(run, folder: StateFolder) -> None:
     with scripted_daemon(folder, answer(to_wire(LOAD))):
         result = run("plan", "show")

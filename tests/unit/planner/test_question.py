@@ -34,6 +34,19 @@ def test_what_is_no_size(text: str) -> None:
         size(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "value"), [("20ms", 0.02), ("1.5 s", 1.5), ("200us", 0.0002), ("2MIN", 120)]
+)
+def test_a_time(text: str, value: float) -> None:
+    assert question.duration(text) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("text", ["", "20", "0ms", "-1s", "soon", "3 weeks"])
+def test_what_is_no_time(text: str) -> None:
+    with pytest.raises(WrongInput, match="isn't understood; say 20ms"):
+        question.duration(text)
+
+
 def test_everything_that_can_be_asked() -> None:
     found = read(
         load="x2",
