@@ -11,6 +11,7 @@ import msgspec
 from warrener.facts.ids import NodeName
 from warrener.models.terms import Outcome
 from warrener.planner import words
+from warrener.planner.advice import Advice, TypeLine
 from warrener.planner.outlook import Outlook, QueueOutlook
 from warrener.planner.resources import Part, PartKind
 
@@ -108,6 +109,14 @@ class WhatIfDocument(msgspec.Struct, frozen=True, kw_only=True):
     before: OutlookDocument
     after: OutlookDocument
     stopped: Sequence[str]
+
+
+class AdviceDocument(msgspec.Struct, frozen=True):
+    """What to change, urgent things first, and the types of queues side by side."""
+
+    pieces: Sequence[Advice]
+    types: Sequence[TypeLine]
+    warnings: Sequence[str]
 
 
 def document(outlook: Outlook, warnings: Sequence[str] = ()) -> OutlookDocument:

@@ -35,6 +35,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("show")(show)
     app.command("what-if")(what_if)
     app.command("size")(size)
+    app.command("advise")(advise)
 
 
 def show(
@@ -231,6 +232,59 @@ def size(
     from warrener.cli import render_plan
 
     render_plan.size(out(), wanted, answer, calibration.warnings)
+
+
+def advise(
+    context: typer.Context,
+    profile: Annotated[
+        str,
+        typer.Option(
+            "--profile",
+            metavar="P",
+            help="What the messages are for: orders (nothing lost), logs, realtime.",
+        ),
+    ] = "",
+    round_trip: Annotated[
+        str, typer.Option("--round-trip", metavar="TIME", help="From a client and back.")
+    ] = "1ms",
+    window: WindowOption = "5m",
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what to change, with the evidence, and the command that does it.
+
+    What breaks first, consumers that are missing, prefetches that starve
+    consumers or pile messages up behind one, leaders that are piled up, traffic
+    that takes a detour, a node that couldn't be spared, and (with --profile
+    orders) queues with one copy. Nothing is said that would bring less than a
+    tenth. Below, the types of queues side by side, by what messages cost here.
+
+    Examples:
+
+      warrener plan advise
+      warrener plan advise --profile orders --window 1h
+      warrener plan advise --json | jq '.pieces[] | {about, do, command}'
+    """
+    from warrener.models.terms import WrongInput
+    from warrener.planner import question
+    from warrener.planner.advice import advise as advice_of
+
+    wanted = _profile(profile) if profile else None
+    folder = folder_of(context, state)
+    try:
+        trip = question.duration(round_trip)
+    except WrongInput as error:
+        raise CliError(str(error), BAD_INPUT) from None
+    load, calibration, warnings = _known(folder, window)
+    advised = advice_of(load, calibration, wanted, trip)
+    if as_json:
+        from warrener.cli.plan_document import AdviceDocument
+
+        print_json(AdviceDocument(advised.pieces, advised.types, warnings))
+        return
+    from warrener.cli import render_plan
+
+    render_plan.advice(out(), advised, warnings)
 
 
 def _profile(name: str) -> "Profile":

@@ -12,6 +12,7 @@ from warrener.cli.render import new_table
 from warrener.cli.render_leaders import amount
 from warrener.facts.ids import short_name
 from warrener.planner import words
+from warrener.planner.advice import Advised
 from warrener.planner.outlook import Outlook
 from warrener.planner.sizing import Sizing, Wanted
 
@@ -243,6 +244,36 @@ def size(console: Console, wanted: Wanted, answer: Sizing, warnings: Sequence[st
     console.print(f"`{command}` writes a description to begin with.", soft_wrap=True)
     for note in (*answer.notes, *warnings):
         console.print(f"[yellow]Note:[/] {escape(note)}", soft_wrap=True)
+
+
+def advice(console: Console, advised: Advised, warnings: Sequence[str]) -> None:
+    """Each piece: what was found, what to do, what it brings."""
+    if not advised.pieces:
+        console.print("Nothing to change: no part is near its limit, and nothing is uneven.")
+    for number, piece in enumerate(advised.pieces, 1):
+        colour = "red" if piece.urgent else "yellow"
+        console.print(
+            f"[bold]{number}.[/] [{colour}]{escape(piece.subject)}[/]: {escape(piece.found)}.",
+            soft_wrap=True,
+        )
+        console.print(f"   [bold]Do:[/] {escape(piece.do)}.", soft_wrap=True)
+        console.print(f"   [bold]Brings:[/] {escape(piece.brings)}.", soft_wrap=True)
+        if piece.command:
+            console.print(f"   `{escape(piece.command)}`", soft_wrap=True)
+    console.print()
+    table = new_table("type", ">µs of CPU a message", ">one queue", "for", "without its node it")
+    for line in advised.types:
+        more = "≥ " if line.at_least else ""
+        table.add_row(
+            line.type,
+            "not measured" if line.cost is None else f"{line.cost * 1e6:,.0f}",
+            "-" if line.limit is None else f"{more}{amount(line.limit)}/s",
+            line.suits,
+            line.loses,
+        )
+    console.print(table)
+    for warning in warnings:
+        console.print(f"[yellow]Note:[/] {escape(warning)}", soft_wrap=True)
 
 
 def _worst(one: OutlookDocument) -> str:

@@ -9,6 +9,9 @@
     changes.py      another load, another cluster: what-if
     outlook.py      the whole answer: parts, queues, the first thing that breaks, N-1
     words.py        what it says, in words
+    question.py     what-if as it is typed
+    sizing.py       what another load would take
+    advice.py       what to change, with the evidence
 
 Pure: nothing here asks a cluster. Units everywhere: rates in 1/s, times in s, CPU in cores (one
 that is busy all the time is 1), sizes in bytes.

@@ -119,7 +119,7 @@ def size(wanted: Wanted, calibration: Calibration) -> Sizing:
     consumers = prefetch = p99 = None
     if wanted.service_time is not None and kind is not QueueType.STREAM:
         consumers, taken = _consumers(each, wanted.service_time, budget)
-        prefetch = _prefetch(wanted.service_time, wanted.round_trip)
+        prefetch = prefetch_for(wanted.service_time, wanted.round_trip)
         # Not exact: the two waits add up, their percentiles don't. It is on the safe side.
         p99 = station.percentile(P99) + taken.percentile(P99)
     elif wanted.service_time is None:
@@ -292,7 +292,9 @@ def _consumers(rate: float, service_time: float, budget: float | None) -> tuple[
     return found, taken
 
 
-def _prefetch(service_time: float, round_trip: float) -> int:
+def prefetch_for(service_time: float, round_trip: float) -> int:
+    """The least with which a consumer waits ``IDLE`` of its time for its next message. Times in
+    s."""
     stops = [Stop("consumer", service_time)]
     wanted = (1 - IDLE) / service_time
     found = _least(

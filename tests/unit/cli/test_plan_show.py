@@ -75,6 +75,30 @@ def test_what_makes_no_sense_is_told(
     assert (result.code, told in result.err) == (2, True), result.err
 
 
+def test_advise(run, calibrated: StateFolder) -> None:
+    busy = load(queue("jobs", 6_000), queue("billing", 540, N2, consumers=4, service_time=0.02))
+    with scripted_daemon(calibrated, answer(to_wire(busy)), answer(to_wire(busy))):
+        result = run("plan", "advise", "--profile", "orders")
+        told = json.loads(run("plan", "advise", "--json").out)
+    assert result.code == 0
+    first, *_ = result.out.splitlines()
+    assert first.startswith("1. billing: grows by 340 messages/s")
+    assert "Do: 10 consumers more." in result.out
+    assert "R of" in result.out
+    lines = [" ".join(line.split()) for line in result.out.splitlines()]
+    assert any(line.startswith("quorum 201 8,000/s orders") for line in lines)
+    assert any(line.startswith("stream not measured - logs") for line in lines)
+    assert told["pieces"][0]["urgent"] is True
+    assert {line["type"] for line in told["types"]} == {"classic", "quorum", "stream"}
+
+
+def test_advise_where_all_is_well(run, calibrated: StateFolder) -> None:
+    with scripted_daemon(calibrated, answer(to_wire(load(queue("jobs", 10))))):
+        assert run("plan", "advise").out.startswith("Nothing to change")
+    result = run("plan", "advise", "--profile", "fast")
+    assert (result.code, "there is no profile 'fast'" in result.err) == (2, True)
+
+
 def test_size(run, calibrated: StateFolder) -> None:
     asked = ("--rate", "2000", "--p99", "100ms", "--service-time", "5ms")
     result = run("plan", "size", *asked)
