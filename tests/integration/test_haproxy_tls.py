@@ -414,8 +414,16 @@ def test_a_haproxy_that_dies_comes_back_with_what_is_there(warren: Warren) -> No
     before = pid(warren)
     os.kill(before, signal.SIGKILL)
     eventually("there is another one", lambda: pid(warren) not in (before, 0), 20)
+
+    def shows_what_there_is() -> bool:
+        with contextlib.suppress(OSError):
+            told = listed(warren)["balancer certificate"]
+            return shown(balancer_place(warren).port) == told
+        return False
+
+    eventually("it shows the certificate that there is", shows_what_there_is, 20)
     assert psutil.Process(pid(warren)).name() == "haproxy"
-    assert shown(balancer_place(warren).port) == listed(warren)["balancer certificate"]
+    eventually("its nodes are fit", lambda: all(n["fit"] for n in warren.status()["nodes"]), 20)
     with connection(warren, ca(warren)) as made:
         assert isinstance(made, pika.BlockingConnection)
         assert made.is_open
