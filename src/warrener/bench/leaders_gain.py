@@ -26,6 +26,7 @@ from typing import Any, Final
 from warrener.bench.cores import limited
 from warrener.bench.job import measure
 from warrener.bench.load import Flow, LoadResult, LoadSpec
+from warrener.bench.say import say
 from warrener.bench.stand import Stand, temporary_stand
 from warrener.bench.topology import declare, delete
 from warrener.bench.wire import BenchError
@@ -58,15 +59,13 @@ def main() -> None:
         pids = {node.short: node.pid for node in stand.nodes if node.pid is not None}
         with limited(pids, options.node_cores):
             offered = options.offered * _capacity(stand, options.seconds)
-            _say(f"offered: {offered:,.0f} msg/s")
+            say(f"offered: {offered:,.0f} msg/s")
             samples, told = _run(stand, options.rounds, options.seconds, offered)
     by = {name: [s.rate for s in samples if s.placement == name] for name in ("count", "load")}
     for name, rates in by.items():
-        _say(
-            f"leaders even by {name}: median {statistics.median(rates):,.0f} msg/s of {len(rates)}"
-        )
+        say(f"leaders even by {name}: median {statistics.median(rates):,.0f} msg/s of {len(rates)}")
     ratios = sorted(after / before for before, after in zip(by["count"], by["load"], strict=True))
-    _say(
+    say(
         f"by load / by count: {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
     )
     if options.json is not None:
@@ -92,7 +91,7 @@ def _run(
     told = _balance(stand, seconds, offered)
     names = [node.name for node in stand.nodes]
     by_load = {queue: names.index(leader) for queue, leader in stand.leaders().items()}
-    _say(
+    say(
         f"balance: {told['moved']} of {QUEUES} leaders moved, the busiest node carried "
         f"{told['skew_before']:.2f} times the mean, then {told['skew_after']:.2f}"
     )
@@ -103,7 +102,7 @@ def _run(
             _place(stand, placement)
             rate = _load(stand, seconds, offered).rate
             samples.append(Sample(number + 1, name, rate))
-            _say(f"round {number + 1}: even by {name}: {rate:,.0f} msg/s")
+            say(f"round {number + 1}: even by {name}: {rate:,.0f} msg/s")
     return samples, told
 
 
@@ -165,11 +164,6 @@ def _balance(stand: Stand, seconds: float, offered: float) -> dict[str, Any]:
         raise BenchError("`warrener leaders balance` found nothing to move")
     assert isinstance(told, dict)
     return told
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ import psutil
 from warrener.bench.haproxy import find_haproxy, free_ports
 from warrener.bench.job import measure
 from warrener.bench.load import Flow, LoadResult, LoadSpec
+from warrener.bench.say import say
 from warrener.bench.stand import Stand, temporary_stand
 from warrener.bench.topology import declare
 from warrener.bench.wire import BenchError, Target, connect
@@ -59,9 +60,9 @@ def main() -> None:
                         used = (_cpu(pid) - before) / done.published * 1e6
                         samples.setdefault(name, []).append(done.rate)
                         cpu.setdefault(name, []).append(used)
-                        _say(f"round {number + 1}: {name}: {done.rate:,.0f} msg/s, {used:.1f} us")
+                        say(f"round {number + 1}: {name}: {done.rate:,.0f} msg/s, {used:.1f} us")
     for name, found in samples.items():
-        _say(
+        say(
             f"{name}: median {statistics.median(found):,.0f} msg/s of {len(found)}; "
             f"{statistics.median(cpu[name]):.1f} us of CPU a message in between"
         )
@@ -75,14 +76,14 @@ def _ratios(kind: str, samples: Mapping[str, list[float]]) -> None:
     mine = samples[f"{kind} tls warrener"]
     for path in ("direct", "haproxy", "warrener-plain-clients"):
         ratios = sorted(a / b for a, b in zip(mine, samples[f"{kind} tls {path}"], strict=True))
-        _say(
+        say(
             f"{kind}: warrener with TLS / {path}: {statistics.median(ratios):.2f} "
             f"({ratios[0]:.2f} to {ratios[-1]:.2f})"
         )
     for path in ("direct", "warrener"):
         with_tls = statistics.median(samples[f"{kind} tls {path}"])
         without = statistics.median(samples[f"{kind} plain {path}"])
-        _say(f"{kind}: {path} with TLS / the same without, medians: {with_tls / without:.2f}")
+        say(f"{kind}: {path} with TLS / the same without, medians: {with_tls / without:.2f}")
 
 
 def _turned(paths: dict[str, Target], number: int) -> dict[str, Target]:
@@ -182,11 +183,6 @@ def _until_it_serves(target: Target, process: "subprocess.Popen[bytes]") -> None
             time.sleep(0.05)
         else:
             return
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

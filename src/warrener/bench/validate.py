@@ -30,6 +30,7 @@ import psutil
 from warrener.bench.job import measure
 from warrener.bench.load import Flow, LoadResult, LoadSpec
 from warrener.bench.paced import PacedResult, PacedSpec
+from warrener.bench.say import say
 from warrener.bench.stand import VHOST, Stand, temporary_stand
 from warrener.bench.topology import declare
 from warrener.bench.wire import BenchError
@@ -94,11 +95,11 @@ def main() -> None:
         document = {"machine": _machine(), "warnings": calibration.warnings, "points": rows}
         options.json.write_text(json.dumps(document, indent=2) + "\n")
     for warning in calibration.warnings:
-        _say(f"calibration: {warning}")
+        say(f"calibration: {warning}")
 
 
 def _calibrate(stand: Stand, seconds: float) -> None:
-    _say("calibrates")
+    say("calibrates")
     words = ("--seconds", f"{seconds:g}", "--types", "classic,quorum", "--body", str(BODY))
     stand.command("plan", "calibrate", "--yes", *words, timeout=4 * seconds + 60)
 
@@ -147,7 +148,7 @@ def _at_level(stand: Stand, kind: str, level: float, seconds: float) -> list[Poi
         name = f"{what} of a {kind} queue at rho {level:g}"
         note = f"consumers told as {line['consumers_rate'] or 0:.0f}/s together"
         if predicted is None:
-            _say(f"{name}: no prediction ({note})")
+            say(f"{name}: no prediction ({note})")
             continue
         points.append(_point("response", name, unit, predicted, real, noise, note))
     return points
@@ -261,7 +262,7 @@ def _point(
     part: str, what: str, unit: str, predicted: float, measured: float, noise: float, note: str
 ) -> Point:
     point = Point(part, what, unit, predicted, measured, noise, note)
-    _say(
+    say(
         f"{what}: predicted {predicted:.4g}, measured {measured:.4g} {unit} (± {noise:.0%}): "
         f"{point.error:+.1%}; {note}"
     )
@@ -270,11 +271,6 @@ def _point(
 
 def _machine() -> dict[str, Any]:
     return {"cores": os.cpu_count(), "memory": psutil.virtual_memory().total}
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":
