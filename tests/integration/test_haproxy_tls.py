@@ -344,7 +344,8 @@ def warren(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warren]:
 
 
 def pid(warren: Warren) -> int:
-    return int(warren.status()["balancer"]["pid"])
+    """HAProxy's; 0 while there is none."""
+    return int(warren.status()["balancer"]["pid"] or 0)
 
 
 def test_clients_verify_it_and_work_and_nobody_else_does(warren: Warren) -> None:
