@@ -97,7 +97,11 @@ def test_three_five_and_three_nodes_under_load(warren: Warren, tmp_path: Path) -
         report_gap(load, "three, five, three", at)
         assert names(warren) == ["n1", "n3", "n4"]
         assert all(nodes == {"n1", "n3", "n4"} for nodes in members(warren, "ledger-").values())
-        assert replicas_of_stream(warren, name) == {"n1": 100, "n3": 100, "n4": 100}
+        eventually(
+            "the stream is whole on the nodes there are",
+            lambda: replicas_of_stream(warren, name) == {"n1": 100, "n3": 100, "n4": 100},
+            30,
+        )
     assert known(warren) == ["n1@localhost", "n3@localhost", "n4@localhost"]
     left = [path.name for path in (warren.state / "nodes").iterdir() if path.is_dir()]
     assert sorted(left) == ["n1", "n3", "n4"]
