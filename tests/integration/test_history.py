@@ -171,7 +171,8 @@ def test_a_paced_load_is_measured_and_prometheus_says_the_same(
     assert own["source"] == "warrener"
     assert own["balancer"]["published"] == pytest.approx(sum(RATES.values()), rel=0.05)
     orders = seen(own)["orders"]
-    assert orders["body_from"] == "balancer"
+    # By what lay in the queue if a message did when it was looked at, which is once a minute.
+    assert orders["body_from"] in ("balancer", "held")
     assert abs(orders["body"] - BODY) < 40
     assert orders["service_from"] == "buffered"
     assert orders["entering"] == orders["leaving"] == {}  # through the balancer: no detour
@@ -197,7 +198,9 @@ def fits(document: dict[str, Any]) -> dict[str, Any] | None:
         for name, rate in RATES.items()
         for what in ("published", "delivered", "acked")
     )
-    counted = all(round(queues[name]["consumers"]) == 1 for name in RATES)  # told 5 s late
+    counted = all(  # told 5 s late, and their prefetch when they are looked at
+        round(queues[name]["consumers"]) == 1 and queues[name]["prefetch"] >= 0 for name in RATES
+    )
     busy = all(node["cpu"] and node["cpu"]["mean"] > 0 for node in document["nodes"])
     return document if right and counted and busy else None
 
