@@ -351,12 +351,16 @@ class Upkeep:
 
     async def eval_somewhere(self, text: str, without: NodeName | None = None) -> str:
         """What RabbitMQ answers to a piece of Erlang on a node that runs, other than ``without``
-        if there is another one. Raises NotRunning or ToolFailed."""
+        if there is another one. Raises NotRunning or ToolFailed.
+
+        By RabbitMQ's tool, which takes a second for it: said the quick way, one step after the
+        other, a stream was left without its new replica in two of seven runs (3.10.8).
+        """
         able = [node for node in self._nodes.values() if self._answers(node)]
         able.sort(key=lambda node: node.name == without)
         if not able:
             raise NotRunning("no node runs")
-        return await self.evaluate_on(able[0], text)
+        return await self._tool(able[0], "rabbitmqctl", "-q", "eval", text)
 
     # -- tools
 
