@@ -134,7 +134,7 @@ def _consumers(found: Outlook) -> Iterator[Advice]:
         if not missing or queue.consumers is None:
             continue
         number = queue.load.consumers + missing
-        then = _with(queue, found, consumers=number)
+        then = _with(queue, found, number)
         yield Advice(
             About.CONSUMERS,
             queue.load.full_name,
@@ -168,7 +168,8 @@ def _prefetches(found: Outlook, round_trip: float) -> Iterator[Advice]:
                 f"each consumer does up to {1 / possible:.1f} times as much",
             )
         elif load.consumers > 1 and (load.prefetch == 0 or load.prefetch > 10 * wanted):
-            then = _with(queue, found, prefetch=wanted)
+            # With so few, nobody waits behind another for more than a message: taken as 1.
+            then = _with(queue, found, load.consumers, prefetch=1)
             now, later = queue.response_time, then.response_time
             if now is None or later is None or not math.isfinite(now) or now < later * (1 + WORTH):
                 continue
@@ -183,19 +184,14 @@ def _prefetches(found: Outlook, round_trip: float) -> Iterator[Advice]:
 
 
 def _with(
-    queue: QueueOutlook,
-    found: Outlook,
-    *,
-    consumers: int | None = None,
-    prefetch: int | None = None,
+    queue: QueueOutlook, found: Outlook, consumers: int, prefetch: int | None = None
 ) -> QueueOutlook:
-    """The same queue with other consumers, by the outlook's own reckoning. A prefetch just above 1
-    is taken as 1: nobody waits behind another then for more than a message."""
+    """The same queue with so many consumers (and another prefetch), by the outlook's reckoning."""
     load = queue.load
     changed = replace(
         load,
-        consumers=load.consumers if consumers is None else consumers,
-        prefetch=load.prefetch if prefetch is None else 1,
+        consumers=consumers,
+        prefetch=load.prefetch if prefetch is None else prefetch,
     )
     nothing = Calibration(0.0, 0.0, "", "", {}, {}, {}, {}, {})
     then = outlook(replace(found.load, queues=(changed,)), nothing).queues[0]

@@ -29,8 +29,10 @@ def network(load: Load, reckoned: Reckoned) -> Sequence[Edge]:
     if not carrying:
         return edges
 
+    parts = {(part.kind, part.name): part for part in reckoned.parts}
+
     def limited(kind: PartKind, name: str, flow: float) -> float:
-        part = reckoned.part(kind, name)
+        part = parts.get((kind, name))
         return flow * part.breaks_at if part is not None else math.inf
 
     total = sum(queue.published for queue in carrying)
