@@ -176,7 +176,7 @@ def test_an_attached_cluster_is_measured_by_its_nodes_word(warren: Warren, tmp_p
         found = read_calibration(attached.state)
     assert found is not None
     costs = found.costs[QueueType.STREAM]
-    assert set(costs) == set(Act)
+    assert set(costs) == set(Act), found.warnings
     assert 1e-6 < costs[Act.PUBLISH].base < 1e-3
     assert costs[Act.LEAVE].base == 0.0  # it is read at the consumer's node
     assert any("n1, n2, n3: by the nodes' own metrics" in one for one in found.warnings)

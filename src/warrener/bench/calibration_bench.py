@@ -50,7 +50,12 @@ SAMPLES: Final = 8
 """Of a window: how the rate varied."""
 
 LATE: Final = 1.5
-"""Times as long as it may take, on a machine that is busy, before the rest is left out."""
+LATE_BY: Final = 30.0
+"""Times as long as it may take, and seconds more, on a machine that is busy, before the rest is
+left out. Half a calibration is of little use, and a short one is late easily."""
+
+ATTEMPTS: Final = 2
+"""At a step that fails."""
 
 SPARE: Final = 30.0
 """Seconds a measurement may take beyond its window before it is given up."""
@@ -291,19 +296,23 @@ def run_all(
         if step.shape is Shape.PACED and not rate:
             continue  # its limit wasn't measured
         passed = time.monotonic() - began
-        if passed > LATE * seconds:
+        if passed > LATE * seconds + LATE_BY:
             late = f"{total - number + 1} of {total} measurements were left out: it took too long"
             failures.append(f"{late} on a machine as busy as this; a longer --seconds has them all")
             break
         say(ProgressLine(SUBJECT, step.told, count=number, total=total))
         paced = rate * PACE if step.shape is Shape.PACED else None
         each = shortened(bench.asked.window, seconds - passed, total - number + 1)
-        try:
-            run = _measure(bench, step, paced, members, each)
-        except BenchError as error:
-            failures.append(f"{step.told}: {error}")
-            say(ProgressLine(SUBJECT, f"{step.told}: {error}", failed=True))
-            run = None
+        run = None
+        for attempt in range(ATTEMPTS):
+            try:
+                run = _measure(bench, step, paced, members, each)
+                break
+            except BenchError as error:
+                if attempt == ATTEMPTS - 1:
+                    failures.append(f"{step.told}: {error}")
+                    say(ProgressLine(SUBJECT, f"{step.told}: {error}", failed=True))
+            time.sleep(SETTLE)
         if step.shape is Shape.BOTH:
             rate = min(run.published, run.delivered) / run.seconds if run else 0.0
         if run is not None:
