@@ -42,6 +42,7 @@ from warrener.daemon.event_log import EventLog
 from warrener.daemon.feed import Feed
 from warrener.daemon.following import Following
 from warrener.daemon.handlers import Handlers
+from warrener.daemon.healing import Healing
 from warrener.daemon.history import History
 from warrener.daemon.keeping import Keeping
 from warrener.daemon.leaders import Leaders
@@ -117,6 +118,7 @@ class Service:
         self._works = Works()
         self._following = Following(self)
         self._upkeep = Upkeep(self, self._works)
+        self._healing = Healing(self, self._works, self._upkeep)
         membership = Membership(self, self._works, self._upkeep)
         leaders = Leaders(self, self._works)
         self.spreading = Spreading(self, self._works, leaders)
@@ -168,7 +170,9 @@ class Service:
                 self._reporter.ready(status, url)
                 renewing = group.create_task(self._tls.renew_forever(), name="certificates")
                 sampling = group.create_task(self.history.run(), name="history")
+                healing = group.create_task(self._healing.run(), name="healing")
                 await self.switch.wait_asked()
+                healing.cancel()
                 observing.cancel()
                 renewing.cancel()
                 sampling.cancel()

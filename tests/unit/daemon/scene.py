@@ -29,6 +29,7 @@ from warrener.daemon.parts import MoveSink
 from warrener.daemon.service import Service
 from warrener.daemon.switch import Switch
 from warrener.facts.balance import Backend, BackendStatistics, BalancerStatistics, SessionStatistics
+from warrener.facts.booting import BootLook
 from warrener.facts.capability import EVERYTHING, Capabilities
 from warrener.facts.happenings import Progress
 from warrener.facts.history import HistorySettings
@@ -93,6 +94,7 @@ class FakeCluster:
         self.missing: tuple[NodeName, ...] = ()
         self.stuck: set[str] = set()  # queues that don't move
         self.installations: dict[NodeName, Path] = {}
+        self.boots: dict[NodeName, BootLook] = {}
         self.measure_with: Callable[[], Awaitable[None]] = self._at_once
         self.move_with: Callable[[Sequence[LeaderMove]], Awaitable[None]] = self._moves_at_once
 
@@ -230,6 +232,12 @@ class FakeCluster:
 
     def version(self) -> str:
         return "3.10.8"
+
+    async def boot_look(self, name: NodeName) -> BootLook:
+        if name not in self.boots:
+            raise DaemonError(f"{name} doesn't say")
+        self.story.append(f"{name} is asked about its boot")
+        return self.boots[name]
 
     async def stop_app(self, name: NodeName) -> None:
         self.story.append(f"RabbitMQ stops on {name}")
