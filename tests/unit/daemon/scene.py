@@ -37,7 +37,7 @@ from warrener.facts.ids import NodeName, SessionId
 from warrener.facts.leaders import LeaderMove, NotMoved, QueueRates, RateSample
 from warrener.facts.moves import ChannelStatistics, DrainResult, RebalanceResult
 from warrener.facts.reasons import NodeState, Unfit
-from warrener.facts.replicas import Position, ReplicaMove
+from warrener.facts.replicas import GOING, NO_REPLICA, Position, ReplicaMove
 from warrener.facts.settings import PolicyName
 from warrener.facts.snapshot import ClusterSnapshot, NodeView, QueueView
 from warrener.facts.tls import TlsSettings
@@ -80,6 +80,8 @@ class FakeCluster:
         self.membership_with: Callable[[], Awaitable[None]] = self._at_once
         self.positions_with: Callable[[], Awaitable[None]] = self._at_once
         self.refused_replicas: set[str] = set()
+        self.going_for: dict[str, int] = {}  # queues whose old replica goes after so many looks
+        self.vanishes: dict[str, int] = {}  # queues that lose a new replica, so often
         self.lags: list[int] = []  # of new replicas, at each look
         self.progress: Callable[[Progress], None] = lambda _: None
         self.rows = {name: Node(name) for name in (N1, N2)}
@@ -279,6 +281,10 @@ class FakeCluster:
     async def add_replicas(self, moves: Sequence[ReplicaMove]) -> dict[int, str]:
         self.story += [f"replica of {move.queue} on {move.to}" for move in moves]
         refused = {at: "no" for at, move in enumerate(moves) if move.queue in self.refused_replicas}
+        for at, move in enumerate(moves):
+            if self.going_for.get(move.queue, 0):
+                self.going_for[move.queue] -= 1
+                refused[at] = GOING
         self._members(moves, refused, lambda queue, move: (*queue.members, move.to))
         return refused
 
@@ -306,7 +312,19 @@ class FakeCluster:
     async def replica_positions(self, moves: Sequence[ReplicaMove]) -> list[Position]:
         await self.positions_with()
         lag = self.lags.pop(0) if self.lags else 0
-        return [Position(100, 100 - lag) for _ in moves]
+        held = {queue.name: queue.members for queue in self.queues}
+        return [
+            Position(100, 100 - lag if move.to in held[move.queue] else NO_REPLICA)
+            for move in moves
+        ]
+
+    def _vanish(self, queue: QueueView) -> QueueView:
+        """Without its newest member, if it is to vanish once more."""
+        left = self.vanishes.get(queue.name, 0)
+        if not left:
+            return queue
+        self.vanishes[queue.name] = left - 1
+        return replace(queue, members=queue.members[:-1])
 
     def unreachable(self) -> dict[NodeName, str]:
         return {}
@@ -315,6 +333,8 @@ class FakeCluster:
         self.looks += 1
         if self.look_error is not None:
             raise self.look_error
+        if whole and any(line.startswith("replica of") for line in self.story):
+            self.queues = tuple(self._vanish(queue) for queue in self.queues)
         nodes = tuple(
             NodeView(
                 name,
