@@ -121,16 +121,21 @@ class Membership:
         return msgspec.structs.replace(answer, leaders=spread, seconds=seconds)
 
     async def _looked_again(self, answer: _Answer, moving: ReplicaMoves) -> _Answer:
+        return msgspec.structs.replace(answer, **await self._found(answer, moving))
+
+    async def _found(
+        self, answer: AddNodeAnswer | RemoveNodeAnswer | ReplaceNodeAnswer, moving: ReplicaMoves
+    ) -> dict[str, Any]:
+        """What an answer has to say once its new replicas have been looked at again."""
         if isinstance(answer, RemoveNodeAnswer):
-            return await _thinned_by(answer, moving)
+            gone = (await moving.look_again())[1] if moving.added else {}
+            return {"thinned": [*answer.thinned, *gone]}
         view, gone = await moving.look_again()
-        stopped = isinstance(answer, AddNodeAnswer) and answer.stopped
         failed = answer.failed | gone
+        stopped = isinstance(answer, AddNodeAnswer) and answer.stopped
         if not failed and not stopped:
             self._service.cluster.spread(answer.node)
-        return msgspec.structs.replace(
-            answer, replicas=len(held_by(answer.node, view)), failed=failed
-        )
+        return {"replicas": len(held_by(answer.node, view)), "failed": failed}
 
     # -- as a part of something that has the whole cluster for itself already
 
@@ -331,13 +336,6 @@ class Membership:
             raise Refused(
                 Refusal.UNWISE, f"{states}: {why}; {mend} first. With --force I go on all the same"
             )
-
-
-async def _thinned_by(answer: RemoveNodeAnswer, moving: ReplicaMoves) -> RemoveNodeAnswer:
-    if not moving.added:
-        return answer
-    _, gone = await moving.look_again()
-    return msgspec.structs.replace(answer, thinned=[*answer.thinned, *gone])
 
 
 def _full_name(typed: str) -> NodeName:
