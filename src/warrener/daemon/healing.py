@@ -21,7 +21,7 @@ import structlog
 from warrener.control.operations import Phase, RestartRequest
 from warrener.control.wire import Refusal, Refused
 from warrener.daemon.errors import DaemonError
-from warrener.daemon.hung_boots import Case, Verdict, hangs, judge, patience
+from warrener.daemon.hung_boots import Case, Verdict, hangs, judge, pause
 from warrener.daemon.report import DrivenNode
 from warrener.daemon.upkeep import Upkeep
 from warrener.daemon.works import Works
@@ -59,11 +59,13 @@ class Healing:
         self._service = service
         self._works = works
         self._upkeep = upkeep
+        self._settings = service.cluster.spec.healing
         self._cases: dict[NodeName, Case] = {}
 
     async def run(self) -> None:
         """Looks for ever; cancelled, it ends, and what it has begun ends with ``works``."""
-        if self._service.cluster.capabilities.why_not(Can.RESTART_NODE):
+        theirs = self._service.cluster.capabilities.why_not(Can.RESTART_NODE)
+        if theirs or not self._settings.enabled:
             return
         while True:
             await asyncio.sleep(LOOK)
@@ -90,7 +92,9 @@ class Healing:
                 else before.left_down and row.state in _DOWN
             )
             now = self._service.monotonic()
-            self._cases[row.name], verdict = judge(before, hung=hung, now=now)
+            self._cases[row.name], verdict = judge(
+                before, hung=hung, now=now, patience=self._settings.patience
+            )
             where = seen.where if seen is not None else ""
             if verdict is Verdict.GIVE_UP:
                 self._give_up(row.name, before, where)
@@ -139,7 +143,7 @@ class Healing:
                 node,
                 Repair.BOOT_HANGS,
                 {
-                    "seconds": patience(case),
+                    "seconds": pause(case, self._settings.patience),
                     "where": where,
                     "why": f"its boot doesn't come to an end, although {others} serve and are "
                     f"connected with it; it is restarted",
@@ -156,10 +160,10 @@ class Healing:
                 self._cases[node] = case  # somebody was quicker: it doesn't count
                 return
             self._cases[node] = replace(self._cases[node], left_down=True)
-            pause = patience(self._cases[node])
+            again = pause(self._cases[node], self._settings.patience)
             detail: dict[str, str | int | float | bool] = {
                 "error": error.message,
-                "next": f"if it stays like this it is tried again in {pause:g} s",
+                "next": f"if it stays like this it is tried again in {again:g} s",
             }
             events.record(Event("node.repair_failed", node, Repair.BOOT_HANGS, detail))
             return

@@ -4,8 +4,8 @@ A boot may take its time: it waits for tables of nodes that aren't there yet, co
 queues. One wait never ends by itself (RabbitMQ 3.10.8 on Erlang 25 after a partition, docs/
 partitions.md): for Erlang's name service, although all others are there and connected. A healthy
 node does that in milliseconds; RabbitMQ's own remedy, where it works, comes after 20 s. So a node
-that waits for just this for ``PATIENCE``, at every look, is restarted, ``TRIES`` times at most with
-twice the patience each time, and then left to people.
+that waits for just this at every look, for a minute by default, is restarted, ``TRIES`` times at
+most with twice the patience each time, and then left to people.
 """
 
 from collections.abc import Collection
@@ -15,9 +15,6 @@ from typing import Final
 
 from warrener.facts.booting import BootLook, BootState, BootWait
 from warrener.facts.ids import NodeName
-
-PATIENCE: Final = 60.0
-"""Seconds before the first restart; 120 before the second, 240 before the third."""
 
 TRIES: Final = 3
 """A restart mended it in every run; where three don't, something else is wrong."""
@@ -61,12 +58,13 @@ def hangs(
     )
 
 
-def patience(case: Case) -> float:
-    """Seconds for which the node has to hang before something is done."""
-    return PATIENCE * float(2 ** len(case.restarts))
+def pause(case: Case, patience: float) -> float:
+    """Seconds for which the node has to hang before something is done: ``patience`` before the
+    first restart, twice as long before each further one."""
+    return patience * float(2 ** len(case.restarts))
 
 
-def judge(case: Case, *, hung: bool, now: float) -> tuple[Case, Verdict]:
+def judge(case: Case, *, hung: bool, now: float, patience: float) -> tuple[Case, Verdict]:
     """The case after one more look, and what is to be done. ``hung``: it hangs, or it is still down
     after a restart that failed."""
     case = replace(case, restarts=tuple(at for at in case.restarts if now - at < FORGOTTEN_AFTER))
@@ -74,7 +72,7 @@ def judge(case: Case, *, hung: bool, now: float) -> tuple[Case, Verdict]:
         return replace(case, since=None, left_down=False, given_up=False), Verdict.NOTHING
     since = now if case.since is None else case.since
     case = replace(case, since=since)
-    if case.given_up or now - since < patience(case):
+    if case.given_up or now - since < pause(case, patience):
         return case, Verdict.NOTHING
     if len(case.restarts) >= TRIES:
         return replace(case, given_up=True), Verdict.GIVE_UP

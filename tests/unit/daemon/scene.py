@@ -32,6 +32,7 @@ from warrener.facts.balance import Backend, BackendStatistics, BalancerStatistic
 from warrener.facts.booting import BootLook
 from warrener.facts.capability import EVERYTHING, Capabilities
 from warrener.facts.happenings import Progress
+from warrener.facts.healing import HealingSettings
 from warrener.facts.history import HistorySettings
 from warrener.facts.ids import NodeName, SessionId
 from warrener.facts.leaders import LeaderMove, NotMoved, QueueRates, RateSample
@@ -453,13 +454,21 @@ class FakeBalancer:
 class Scene:
     """A service of fakes; ``story`` is what happened in which order."""
 
-    def __init__(self, path: Path, *, history: HistorySettings | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        history: HistorySettings | None = None,
+        healing: HealingSettings | None = None,
+    ) -> None:
         self.story: list[str] = []
         self.folder = StateFolder(path / "state")
         self.folder.prepare()
         self.cluster = FakeCluster(self.story)
         if history is not None:
             self.cluster.spec = ClusterSpec(history=history)
+        if healing is not None:
+            self.cluster.spec = ClusterSpec(healing=healing)
         self.balancers: list[FakeBalancer] = []
         self.on_balancer: Callable[[FakeBalancer], None] = lambda _: None
         self.switch = Switch()

@@ -10,12 +10,14 @@ from warrener.control import operations as ops
 from warrener.daemon import healing, upkeep
 from warrener.daemon.errors import DaemonError
 from warrener.daemon.healing import Healing
-from warrener.daemon.hung_boots import PATIENCE, TRIES
+from warrener.daemon.hung_boots import TRIES
 from warrener.facts.booting import BootLook, BootState, BootWait
 from warrener.facts.capability import Can, Capabilities
+from warrener.facts.healing import HealingSettings
 from warrener.facts.ids import NodeName
 from warrener.facts.reasons import NodeState, Unfit
 
+PATIENCE = 60.0
 HUNG = BootLook(
     BootState.BOOTING, BootWait.NAMES, frozenset({N2, N3}), "rabbit_mnesia:init/0 > global:sync/0"
 )
@@ -212,5 +214,11 @@ async def test_a_node_that_was_stopped_by_hand_stays_stopped(scene: Scene) -> No
 
 async def test_a_cluster_that_somebody_else_runs_is_not_looked_at(scene: Scene) -> None:
     scene.cluster.capabilities = Capabilities(lacks={Can.RESTART_NODE: "it is theirs"})
+    async with scene.running():
+        await healing_of(scene).run()  # returns at once
+
+
+async def test_it_can_be_switched_off(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, healing=HealingSettings(enabled=False))
     async with scene.running():
         await healing_of(scene).run()  # returns at once

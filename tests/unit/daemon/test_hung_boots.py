@@ -6,7 +6,6 @@ import pytest
 
 from warrener.daemon.hung_boots import (
     FORGOTTEN_AFTER,
-    PATIENCE,
     TRIES,
     Case,
     Verdict,
@@ -18,6 +17,7 @@ from warrener.facts.ids import NodeName
 
 N1, N2, N3, N4, N5 = (NodeName(f"n{number}@h") for number in range(1, 6))
 HUNG = BootLook(BootState.BOOTING, BootWait.NAMES, frozenset({N2, N3}))
+PATIENCE = 60.0
 THREE = (N1, N2, N3)
 
 
@@ -51,7 +51,7 @@ def looks(case: Case, *, hung: bool, begin: float, end: float) -> tuple[Case, fl
     """A look every 5 s, until something is to be done: when, and the case then."""
     at = begin
     while at <= end:
-        case, verdict = judge(case, hung=hung, now=at)
+        case, verdict = judge(case, hung=hung, now=at, patience=PATIENCE)
         if verdict is not Verdict.NOTHING:
             return case, at
         at += 5
@@ -66,7 +66,7 @@ def test_it_is_restarted_after_a_minute() -> None:
 def test_one_look_at_which_it_does_not_hang_begins_it_anew() -> None:
     case, at = looks(Case(), hung=True, begin=0, end=PATIENCE - 5)
     assert at is None
-    case, _ = judge(case, hung=False, now=PATIENCE)
+    case, _ = judge(case, hung=False, now=PATIENCE, patience=PATIENCE)
     _, at = looks(case, hung=True, begin=PATIENCE + 5, end=1000)
     assert at == PATIENCE + 5 + PATIENCE
 
@@ -90,7 +90,7 @@ def test_each_restart_doubles_the_patience_and_after_three_it_is_given_up_once()
 def test_one_that_came_up_and_hangs_again_has_what_is_left_of_its_restarts() -> None:
     case, at = looks(Case(), hung=True, begin=0, end=1000)
     assert at is not None
-    case, _ = judge(case, hung=False, now=at + 20)
+    case, _ = judge(case, hung=False, now=at + 20, patience=PATIENCE)
     _, again = looks(case, hung=True, begin=100, end=1000)
     assert again == 100 + 2 * PATIENCE
 
