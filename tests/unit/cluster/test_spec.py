@@ -149,8 +149,8 @@ CASES = {
     "unknown table": (
         "\n[balancers]\nport = 1",
         [
-            "w.toml:2:2: balancers: unknown key; allowed: name, cluster, balancer, history, healing, "
-            "tls, node, ssh, attach, vhost, user, policy, operator_policy, queue, queues, config; "
+            "w.toml:2:2: balancers: unknown key; allowed: name, cluster, balancer, history, "
+            "healing, tls, node, ssh, attach, vhost, user, policy, operator_policy, queue, queues, config; "
             "did you mean 'balancer'?"
         ],
     ),
