@@ -150,8 +150,8 @@ CASES = {
         "\n[balancers]\nport = 1",
         [
             "w.toml:2:2: balancers: unknown key; allowed: name, cluster, balancer, history, "
-            "healing, tls, node, ssh, attach, vhost, user, policy, operator_policy, queue, queues, config; "
-            "did you mean 'balancer'?"
+            "healing, tls, node, ssh, attach, vhost, user, policy, operator_policy, queue, queues, "
+            "config; did you mean 'balancer'?"
         ],
     ),
     "nothing near": (
