@@ -153,7 +153,9 @@ class Healing:
         )
         began = self._service.monotonic()
         try:
-            answer = await self._upkeep.restart(RestartRequest(short_name(node)), _Nobody())
+            # Leaders stay: one thing less that moves in an incident (decision 16).
+            request = RestartRequest(short_name(node), balance=False)
+            answer = await self._upkeep.restart(request, _Nobody())
         except Refused as error:
             log.warning("repair_failed", node=node, error=error.message)
             if error.refusal is not Refusal.FAILED:
