@@ -70,7 +70,7 @@ def test_a_node_that_hangs_in_its_boot_is_restarted(warren: Warren) -> None:
     assert after["pid"] != before["pid"], "by a restart"
     (hangs,) = told(warren, "node.hangs")
     assert (hangs["subject"], hangs["reason"]) == ("n2@localhost", "boot_hangs")
-    assert hangs["detail"]["where"].endswith("global:sync/0")
+    assert hangs["detail"]["where"].endswith("rabbit_node_monitor:global_sync/0")
     assert "n1, n3 serve" in hangs["detail"]["why"]
     assert time.monotonic() - at > PATIENCE
 

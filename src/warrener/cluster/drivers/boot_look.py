@@ -2,8 +2,8 @@
 
 Asked of the Erlang VM, which answers also while RabbitMQ boots, has stopped or hangs. RabbitMQ runs
 its boot steps in the process that it registers as ``rabbit``; where that one is says what is waited
-for. Seen on 3.10.8 after a partition: ``rabbit_node_monitor:global_sync/0`` waits for ever for
-``global:sync/0``, which comes to an end only when this node's name service and each connected
+for. Seen on 3.10.8 after a partition: ``rabbit_node_monitor:global_sync/0`` waits for ever in a call
+of Erlang's name service (``global``), which is answered only when this node's and each connected
 node's have told one another what they know.
 """
 
@@ -34,7 +34,9 @@ LOOK: Final = r"""
 first; Erlang tells eight of them."""
 
 _TABLES: Final = re.compile(r"(rabbit_table|rabbit_khepri|mnesia\w*|khepri\w*):")
-_NAMES: Final = "global:sync/"
+_NAMES: Final = re.compile(r"global:sync/|rabbit_node_monitor:global_sync/")
+"""Either: Erlang drops a function that ends with a call of another one from the stack."""
+
 _SHOWN: Final = 3
 _ANSWER: Final = re.compile(r'<<((?:\s*"[A-Za-z0-9+/=]*")*)\s*>>')
 _PLUMBING: Final = re.compile(r"(gen|gen_server|proc_lib|lists):")
@@ -63,7 +65,7 @@ def parse(text: str) -> BootLook:
 def _waits(functions: Sequence[str]) -> BootWait:
     if any(_TABLES.match(function) for function in functions):
         return BootWait.TABLES
-    if any(function.startswith(_NAMES) for function in functions):
+    if any(_NAMES.match(function) for function in functions):
         return BootWait.NAMES
     return BootWait.OTHER
 

@@ -13,11 +13,14 @@ node n2@10.77.0.2
 node n3@10.77.0.3
 in gen:do_call/4
 in gen_server:call/3
-in global:sync/0
 in rabbit_node_monitor:global_sync/0
 in rabbit_mnesia:init/0
+in rabbit_boot_steps:-run_step/2-lc$^0/1-0-/2
 in rabbit_boot_steps:run_step/2
+in rabbit_boot_steps:-run_boot_steps/1-lc$^0/1-0-/1
+in rabbit_boot_steps:run_boot_steps/1
 """
+"""Of RabbitMQ 3.10.8 on Erlang 25.2.3, half a minute after a partition."""
 
 
 def printed(text: str, at: int = 1 << 20) -> str:
@@ -34,13 +37,15 @@ def test_a_boot_that_waits_for_names(at: int) -> None:
         BootState.BOOTING,
         BootWait.NAMES,
         frozenset({"n2@10.77.0.2", "n3@10.77.0.3"}),
-        "rabbit_mnesia:init/0 > rabbit_node_monitor:global_sync/0 > global:sync/0",
+        "rabbit_boot_steps:-run_step/2-lc$^0/1-0-/2 > rabbit_mnesia:init/0 > "
+        "rabbit_node_monitor:global_sync/0",
     )
 
 
 @pytest.mark.parametrize(
     ("functions", "waits"),
     [
+        (["gen:do_call/4", "global:sync/0", "rabbit_any:thing/0"], BootWait.NAMES),
         (["timer:sleep/1", "rabbit_table:wait/4", "rabbit_mnesia:init/0"], BootWait.TABLES),
         (["mnesia_controller:wait_for_tables/3"], BootWait.TABLES),
         # it asks for names on behalf of tables: that they come is what counts
