@@ -96,7 +96,7 @@ class ReplicaMoves:
         failed: dict[str, str] = {}
         for left in reversed(range(AGAIN + 1)):
             view = await must_look(self._service)
-            gone = self._gone(view)
+            gone = await self._gone(view)
             if not gone:
                 return view, {}
             failed = {
@@ -107,16 +107,24 @@ class ReplicaMoves:
                 failed = await self._once_more(gone) or failed
         return view, failed
 
-    def _gone(self, view: ClusterSnapshot) -> list[ReplicaMove]:
+    async def _gone(self, view: ClusterSnapshot) -> list[ReplicaMove]:
         """New replicas that aren't there any more; what became of queues that aren't either is
-        nobody's business."""
+        nobody's business. A stream's list of members can be late, or stay wrong (3.10.8, where its
+        coordinator's leader changed at the wrong moment), so its coordinator has the last word."""
         there = {(queue.vhost, queue.name): queue for queue in view.queues}
         found = []
         for (vhost, name, node), move in self._added.items():
             queue = there.get((vhost, name))
             if queue is not None and queue.type == move.type and node not in queue.members:
                 found.append(move)
-        return found
+        if not found:
+            return []
+        positions = await self._service.cluster.replica_positions(found)
+        return [
+            move
+            for move, position in zip(found, positions, strict=True)
+            if position.replica == NO_REPLICA
+        ]
 
     async def _once_more(self, gone: Sequence[ReplicaMove]) -> dict[str, str]:
         self._tell_vanished(gone)

@@ -82,6 +82,7 @@ class FakeCluster:
         self.positions_with: Callable[[], Awaitable[None]] = self._at_once
         self.refused_replicas: set[str] = set()
         self.going_for: dict[str, int] = {}  # queues whose old replica goes after so many looks
+        self.there_all_the_same: set[str] = set()  # queues whose list of members is wrong
         self.vanishes: dict[str, int] = {}  # queues that lose a new replica, so often
         self.lags: list[int] = []  # of new replicas, at each look
         self.progress: Callable[[Progress], None] = lambda _: None
@@ -315,7 +316,12 @@ class FakeCluster:
         lag = self.lags.pop(0) if self.lags else 0
         held = {queue.name: queue.members for queue in self.queues}
         return [
-            Position(100, 100 - lag if move.to in held[move.queue] else NO_REPLICA)
+            Position(
+                100,
+                100 - lag
+                if move.to in held[move.queue] or move.queue in self.there_all_the_same
+                else NO_REPLICA,
+            )
             for move in moves
         ]
 

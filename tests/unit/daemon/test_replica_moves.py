@@ -135,3 +135,14 @@ async def test_one_that_is_not_seen_while_it_should_catch_up_is_added_again(
         f"no replica of log on {N2}",
     ]
     assert "replica.vanished" in scene.kinds()
+
+
+async def test_one_that_is_only_not_listed_is_left_alone(scene: Scene, steps: Steps) -> None:
+    """Its queue's list of members is wrong, and who keeps the replicas says that it is there."""
+    moving = ReplicaMoves(scene.service, steps)
+    await moving.move([COMES])
+    scene.cluster.queues = (STREAM,)
+    scene.cluster.there_all_the_same = {"log"}
+    view, failed = await moving.look_again()
+    assert held_by(N3, view) == []
+    assert (failed, added(scene)) == ({}, 1)
