@@ -2,9 +2,9 @@
 
 Asked of the Erlang VM, which answers also while RabbitMQ boots, has stopped or hangs. RabbitMQ runs
 its boot steps in the process that it registers as ``rabbit``; where that one is says what is waited
-for. Seen on 3.10.8 after a partition: ``rabbit_node_monitor:global_sync/0`` waits for ever in a call
-of Erlang's name service (``global``), which is answered only when this node's and each connected
-node's have told one another what they know.
+for. Seen on 3.10.8 after a partition: ``rabbit_node_monitor:global_sync/0`` waits for ever in a
+call of Erlang's name service (``global``), which is answered only when this node's and each
+connected node's have told one another what they know.
 """
 
 import base64
