@@ -8,7 +8,8 @@ replica that is to go is deleted some time after it was said, again and again un
 answers, and possibly twice, where the coordinator has changed its leader meanwhile. So, of a node
 that gets a replica again which it has just lost,
 
-- ``add_replica`` answers ok and does nothing while the old one is still being deleted. This is
+- ``add_replica`` fails for a fraction of a second, as the stream's writer is started anew;
+- it answers ok and does nothing while the old one is still being deleted. This is
   asked for first, and waited for;
 - the second of two deletions takes the new replica away, some seconds later, whoever it was meant
   for.
@@ -21,12 +22,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from warrener.cluster.replicas import REPLICATED
+from warrener.cluster.replicas import REPLICATED, passes
 from warrener.control.wire import Refusal, Refused
 from warrener.daemon.steps import Steps
 from warrener.facts.happenings import Event
 from warrener.facts.ids import NodeName, short_name
-from warrener.facts.replicas import GOING, NO_REPLICA, Position, ReplicaMove
+from warrener.facts.replicas import NO_REPLICA, Position, ReplicaMove
 from warrener.facts.snapshot import ClusterSnapshot, QueueView
 from warrener.management.client import ManagementError
 
@@ -171,21 +172,21 @@ class ReplicaMoves:
     async def _ask_for(
         self, coming: Sequence[ReplicaMove], failed: dict[str, str], subject: str
     ) -> list[ReplicaMove]:
-        """Those that RabbitMQ has taken on; old replicas that are still on their way out are waited
-        for."""
+        """Those that RabbitMQ has taken on. What stands in the way and passes is waited for: an old
+        replica that is still on its way out, a queue that is busy with the change before."""
         deadline = self._service.monotonic() + GOING_TIMEOUT
         added: list[ReplicaMove] = []
         while coming:
             refused = await self._service.cluster.add_replicas(coming)
             added += [move for number, move in enumerate(coming) if number not in refused]
             late = self._service.monotonic() > deadline
-            waiting = [] if late else [n for n, why in refused.items() if why == GOING]
+            waiting = [] if late else [n for n, why in refused.items() if passes(why)]
             for number, why in refused.items():
                 if number not in waiting:
                     failed[told(coming[number])] = f"a replica on {coming[number].to}: {why}"
             coming = [coming[number] for number in waiting]
             if coming:
-                self._steps.say(subject, "waits for old replicas to go")
+                self._steps.say(subject, "waits until a replica can be added")
                 await asyncio.sleep(SYNC_LOOK)
         return added
 

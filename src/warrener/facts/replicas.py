@@ -7,7 +7,7 @@ from typing import Final
 from warrener.facts.ids import NodeName
 
 GOING: Final = "the old one is still being deleted"
-"""Why a replica isn't added on a node yet, where it can be said again."""
+"""Why a replica isn't added on a node yet."""
 
 
 NO_REPLICA: Final = -2
