@@ -172,7 +172,7 @@ def _workload(
 ) -> tuple[list[Run], Verdict]:
     offered = _offered(stand, workload, seconds)
     say(f"{workload.name}: {offered:,.0f} msg/s are offered")
-    told = _advice(stand, workload, offered)
+    told = _advice(stand, workload, offered, _order(seed, workload, 0))
     found = told["policies"]
     if found is None:
         raise BenchError(f"{workload.name}: no advice: {told['untried']}")
@@ -180,15 +180,25 @@ def _workload(
     say(f"{workload.name}: advised is {advised}: {found['found']}")
     runs = []
     for number in range(rounds):
-        chance = random.Random(f"{seed} {workload.name} {number}")  # noqa: S311  # an order, no secret
         policies = list(PolicyName)
-        chance.shuffle(policies)
-        order = list(range(2 * QUEUES))
-        chance.shuffle(order)
+        _chance(seed, workload, -1 - number).shuffle(policies)
+        order = _order(seed, workload, number + 1)
         for policy in policies:
             runs.append(_run(stand, workload, policy, told, offered, seconds, order, number + 1))
     _set(stand, PolicyName.ROUNDROBIN, {})
     return runs, _verdict(workload, advised, runs, offered, str(found["found"]))
+
+
+def _chance(seed: int, workload: Workload, number: int) -> random.Random:
+    return random.Random(f"{seed} {workload.name} {number}")  # noqa: S311  # an order, no secret
+
+
+def _order(seed: int, workload: Workload, number: int) -> list[int]:
+    """In which sessions come. As they are listed, round robin would put each queue's publisher
+    at a place that goes with its leader's."""
+    order = list(range(2 * QUEUES))
+    _chance(seed, workload, number).shuffle(order)
+    return order
 
 
 def _verdict(
@@ -290,14 +300,16 @@ def _offered(stand: Stand, workload: Workload, seconds: float) -> float:
     return SHARE * sum(workload.cores) / cost
 
 
-def _advice(stand: Stand, workload: Workload, offered: float) -> dict[str, Any]:
+def _advice(
+    stand: Stand, workload: Workload, offered: float, order: Sequence[int]
+) -> dict[str, Any]:
     """`warrener plan advise` while the load goes on under round robin."""
     lasts = _WINDOW + 12.0
     problems: list[Exception] = []
 
     def work() -> None:
         try:
-            _load(stand, workload, offered, lasts)
+            _load(stand, workload, offered, lasts, order)
         except BenchError as error:
             problems.append(error)
 
