@@ -180,6 +180,7 @@ def choose(
     for trial in range(trials):
         chances = _chances(sessions, work, follows, number, again, [seed, trial])
         homes: dict[tuple[PolicyName, bool], Numbers] = {}
+        served: dict[tuple[bytes, float], tuple[float, float, float, bool]] = {}
         for done, (policy, locality, present) in enumerate(tried):
             progress(trial * len(tried) + done, trials * len(tried))
             if (policy, present) not in homes:
@@ -189,9 +190,12 @@ def choose(
                     make_policy(policy, chance), weights, chances, work.nodes
                 )
             share = placed if locality else 0.0
-            runs[policy, locality, present].append(
-                _served(work, chances, homes[policy, present], share)
-            )
+            # Many policies place sessions alike, and where all goes to leaders homes don't matter.
+            matters = share < 1 or follows > 0
+            alike = (homes[policy, present].tobytes() if matters else b"", share)
+            if alike not in served:
+                served[alike] = _served(work, chances, homes[policy, present], share)
+            runs[policy, locality, present].append(served[alike])
     progress(trials * len(tried), trials * len(tried))
     return _advice(sessions, fit, runs, found, trials, seed)
 

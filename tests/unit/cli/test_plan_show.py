@@ -9,6 +9,7 @@ from tests.unit.planner.scene import N2, NODES, calibration, load, queue
 from warrener.control.balance_operations import PlanSessionsAnswer, SessionKindLine
 from warrener.control.state_folder import StateFolder
 from warrener.facts.settings import PolicyName
+from warrener.planner import policies
 from warrener.planner.calibration_file import write_calibration
 from warrener.planner.load_wire import to_wire
 from warrener.testing.scripted_daemon import answer, scripted_daemon
@@ -95,6 +96,14 @@ SESSIONS = PlanSessionsAnswer(
 )
 
 
+@pytest.fixture
+def short_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they say is tested elsewhere; a busy machine shall have the time."""
+    monkeypatch.setattr(policies, "MESSAGES", 8_000)
+    monkeypatch.setattr(policies, "REPETITIONS", (12, 12))
+
+
+@pytest.mark.usefixtures("short_trials")
 def test_advise(run, calibrated: StateFolder) -> None:
     busy = load(queue("jobs", 6_000), queue("billing", 540, N2, consumers=4, service_time=0.02))
     answers = (answer(to_wire(busy)), answer(SESSIONS))
@@ -114,6 +123,7 @@ def test_advise(run, calibrated: StateFolder) -> None:
     assert {line["type"] for line in told["types"]} == {"classic", "quorum", "stream"}
 
 
+@pytest.mark.usefixtures("short_trials")
 def test_advise_on_the_policy(run, calibrated: StateFolder) -> None:
     """All clients come from one address, which source hash sends to one node."""
     queues = [
