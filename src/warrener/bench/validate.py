@@ -180,7 +180,7 @@ def _loss(stand: Stand, calibration: Calibration, rounds: int) -> list[Point]:
     assert pid is not None, "a local stand"
     os.kill(pid, signal.SIGKILL)
     deadline = time.monotonic() + _KNOWN
-    while gone in stand.leaders().values():
+    while gone in [leader for name, leader in stand.leaders().items() if name in queues]:
         if time.monotonic() > deadline:
             raise BenchError(f"queues are still said to be led by {gone}")
         time.sleep(0.5)
