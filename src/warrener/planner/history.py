@@ -262,6 +262,8 @@ def _queue(
             prefetch=means.prefetch,
             unacked=means.unacked,
             backlog=means.backlog,
+            at_work=means.at_work,
+            worked=means.worked,
         ),
         points=_points(
             [(at, 0.0 if queue is None else queue.published) for at, queue in seen],

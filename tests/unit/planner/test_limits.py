@@ -20,7 +20,8 @@ def test_a_node_that_nothing_goes_through_is_no_edge() -> None:
     )
     edges = network(one, reckon(one, calibration()))
     assert {edge.target for edge in edges if edge.target.startswith("node ")} == {f"node {N1}"}
-    assert max_flow(edges, SOURCE, SINK).value == pytest.approx(outlook(one, calibration()).capacity)
+    flow = max_flow(edges, SOURCE, SINK)
+    assert flow.value == pytest.approx(outlook(one, calibration()).capacity)
 
 
 def test_without_traffic_there_is_no_network() -> None:
