@@ -85,7 +85,7 @@ async def asked(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> An
         assert own.balancer is not None
         answer = (await ask(scene.folder, HISTORY, HistoryRequest(60)))[0]
         (queue,) = (await history.look(60)).queues
-        assert (queue.means.at_work, queue.means.worked) == (0.5, 25)
+        assert (queue.means.at_work, queue.means.worked) == pytest.approx((0.5, 25))
         return answer
 
 
