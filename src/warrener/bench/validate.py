@@ -109,7 +109,11 @@ def main() -> None:
 
 
 def _levels(text: str) -> Mapping[float, float]:
-    return {float(level): LEVELS[float(level)] for level in text.split(",")}
+    levels = [float(level) for level in text.split(",")]
+    for level in levels:
+        if level not in LEVELS:
+            raise argparse.ArgumentTypeError(f"no level {level}")
+    return {level: LEVELS[level] for level in levels}
 
 
 def _calibrate(stand: Stand, seconds: float) -> None:
