@@ -30,7 +30,7 @@ def test_everything_unless_told() -> None:
     assert asked.types == tuple(QueueType)
     assert asked.nodes == tuple(NODES)
     assert asked.bodies == (100, 4096)
-    assert len(asked.steps) == 32
+    assert len(asked.steps) == 34
 
 
 def test_what_is_chosen() -> None:
