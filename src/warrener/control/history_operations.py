@@ -156,6 +156,7 @@ class LoadNodeLine(msgspec.Struct, frozen=True, kw_only=True):
     cpu: float | None
     mem_used: int
     mem_limit: int
+    cores: float | None = None
 
 
 class LoadHostLine(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ import structlog
 from warrener.cluster.leaders.measure import BIG
 from warrener.cluster.leaders.rates import FAMILIES, Counters, counters
 from warrener.daemon.parts import Balancer, Cluster
+from warrener.daemon.quota import quota_of
 from warrener.daemon.report import DrivenNode
 from warrener.facts.balance import BalancerStatistics
 from warrener.facts.ids import NodeName
@@ -187,6 +188,7 @@ class Reader:
                 mem_used=view.mem_used if view else 0,
                 mem_limit=view.mem_limit if view else 0,
                 sessions=sessions.get(node.name, 0),
+                cores=quota_of(pid) if pid else None,
             )
 
     def _hosts(

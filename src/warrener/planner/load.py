@@ -43,7 +43,8 @@ class QueueLoad:
 
 @dataclass(frozen=True, slots=True)
 class NodeLoad:
-    """One node. ``cpu``: cores it uses, None if nobody tells. Memory in bytes."""
+    """One node. ``cpu``: cores it uses, None if nobody tells. Memory in bytes. ``cores``: what its
+    process may use at most, None if all that its host has."""
 
     name: NodeName
     host: str
@@ -51,6 +52,7 @@ class NodeLoad:
     cpu: float | None = None
     mem_used: int = 0
     mem_limit: int = 0
+    cores: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

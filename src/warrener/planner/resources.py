@@ -208,10 +208,11 @@ def _of_nodes(
     for node in load.running():
         spent = by_node.get(node.name, _Sum())
         idle = calibration.idle.get(node.name, _mean_idle(calibration))
+        has = float(cores.get(node.host, 1))
         yield Part(
             PartKind.NODE,
             short_name(node.name),
-            float(cores.get(node.host, 1)),
+            has if node.cores is None else min(has, node.cores),
             idle,
             spent.cost,
             spent.error,

@@ -61,7 +61,8 @@ class QueueSample:
 
 @dataclass(frozen=True, slots=True)
 class NodeSample:
-    """One node. ``cpu``: cores it used; memory in bytes; None if nobody tells."""
+    """One node. ``cpu``: cores it used; memory in bytes; None if nobody tells. ``cores``: what its
+    process may use at most; None: all of its host's."""
 
     name: NodeName
     host: str
@@ -70,6 +71,7 @@ class NodeSample:
     mem_used: float | None = None
     mem_limit: float = 0.0
     sessions: float = 0.0
+    cores: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +239,7 @@ def _nodes(samples: Sequence[Sample], weights: Sequence[float]) -> Iterable[Node
             mem_used=_known((node.mem_used for node in nodes), share),
             mem_limit=last.mem_limit,
             sessions=_mean((node.sessions for node in nodes), share),
+            cores=last.cores,
         )
 
 

@@ -1,6 +1,7 @@
 """The whole answer: stations against the models by themselves, the cut against the first part."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from tests.unit.planner.scene import N1, N2, N3, NODES, calibration, load, queue
@@ -184,3 +185,17 @@ def test_consumers_that_are_missing() -> None:
     assert words.consumers_missing(one) == 1
     assert words.consumers_missing(one, 2) == 6
     assert words.consumers_missing(queue("billing", 100)) == 0
+
+
+def test_a_node_that_nothing_costs_anything_is_no_way_and_no_trouble() -> None:
+    """It leads no queue with traffic, keeps no copy, and no client comes through it."""
+    found = outlook(load(queue("q", 100, N1, type=QueueType.CLASSIC)), calibration())
+    assert found.flow is not None
+    assert found.flow.value > 0
+    one_host = replace(
+        load(queue("q", 100, N1, type=QueueType.CLASSIC)),
+        nodes=tuple(replace(node, host="h1") for node in load().nodes),
+    )
+    found = outlook(one_host, calibration())
+    assert found.flow is not None
+    assert math.isfinite(found.flow.value)
