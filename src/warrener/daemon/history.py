@@ -196,6 +196,15 @@ class History:
             )
         except history_prometheus.PrometheusFailed as error:
             raise Refused(Refusal.FAILED, str(error)) from None
+        found = [
+            replace(
+                sample,
+                nodes=tuple(
+                    replace(node, cores=self._reader.share(node.name)) for node in sample.nodes
+                ),
+            )
+            for sample in found
+        ]
         if not own:
             return found
         here = await self._in_thread(lambda: merge(own))

@@ -72,7 +72,8 @@ class Calibration:
     ``costs`` has what was measured, by type and act; ``limits`` of one queue of each type, one for
     each size of body; ``idle``: cores that a node without traffic uses; ``client``: what a message
     costs whoever publishes (PUBLISH) or consumes it (DELIVER), of the load generator; ``balancer``:
-    what a message costs the balancer, each way. ``warnings`` in words.
+    what a message costs the balancer, each way. ``warnings`` in words. ``shares``: cores of its
+    host's that a node might use, where not all.
     """
 
     taken_at: float
@@ -80,13 +81,23 @@ class Calibration:
     cluster: str
     version: str  # RabbitMQ's
     hosts: Mapping[NodeName, str]
-    cores: Mapping[str, int]  # of each host
+    cores: Mapping[str, float]  # of each host
     costs: Mapping[QueueType, Mapping[Act, Cost]]
     limits: Mapping[QueueType, tuple[Limit, ...]]
     idle: Mapping[NodeName, float]
     client: Mapping[Act, Cost] = field(default_factory=dict)
     balancer: Cost | None = None
     warnings: tuple[str, ...] = ()
+    shares: Mapping[NodeName, float] = field(default_factory=dict)
+
+    def node_cores(self) -> float | None:
+        """Those of the node that had least; None if nothing was told of any."""
+        shares = [
+            min(self.shares.get(node, self.cores[host]), self.cores[host])
+            for node, host in self.hosts.items()
+            if host in self.cores
+        ]
+        return min(shares or self.cores.values(), default=None)
 
     def cost(self, kind: QueueType, act: Act, body: float) -> float | None:
         """CPU seconds of one message at one node; None if it wasn't measured."""

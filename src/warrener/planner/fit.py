@@ -67,7 +67,8 @@ class Surroundings:
     cluster: str
     version: str
     hosts: Mapping[NodeName, str]
-    cores: Mapping[str, int]
+    cores: Mapping[str, float]
+    shares: Mapping[NodeName, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,8 @@ class Run:
     ``consumer``: the nodes where they are connected, no consumer: publish-only. ``cpu``, ``client``
     and ``balancer`` are CPU seconds; with ``balancer`` both went through it, and nodes say nothing.
     ``saturated``: as many messages as went, not a paced rate. ``busy``: the part of a host's CPU in
-    use, whoever used it. ``error``: standard error of the rate, as a part of it."""
+    use, whoever used it, and of a node's share where it has one. ``error``: standard error of the
+    rate, as a part of it."""
 
     type: QueueType
     body: int
@@ -176,6 +178,7 @@ def fit(
         client=_client(runs, told),
         balancer=_balancer(runs, balancer_idle, told),
         warnings=tuple(told),
+        shares=around.shares,
     )
 
 

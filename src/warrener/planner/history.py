@@ -199,6 +199,7 @@ def load(window: Window) -> Load:
                 cpu=node.means.cpu,
                 mem_used=round(node.means.mem_used or 0),
                 mem_limit=round(node.means.mem_limit),
+                cores=node.means.cores,
             )
             for node in window.nodes
         ),

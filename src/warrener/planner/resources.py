@@ -19,7 +19,7 @@ from enum import StrEnum
 from warrener.facts.ids import NodeName, short_name
 from warrener.models.terms import WrongInput
 from warrener.planner.costs import Act, Calibration, QueueType
-from warrener.planner.load import Load, QueueLoad
+from warrener.planner.load import Load, NodeLoad, QueueLoad
 
 BALANCER_CORES = 1.0
 """It is one process with one event loop (docs/decisions/0001)."""
@@ -203,18 +203,23 @@ def _of_hosts(
 def _of_nodes(
     load: Load, calibration: Calibration, by_node: Mapping[NodeName, _Sum]
 ) -> Iterable[Part]:
-    cores = {host.name: host.cores for host in load.hosts}
     for node in load.running():
         spent = by_node.get(node.name, _Sum())
         idle = calibration.idle.get(node.name, _mean_idle(calibration))
         yield Part(
             PartKind.NODE,
             short_name(node.name),
-            float(cores.get(node.host, 1)),
+            node_cores(node, load),
             idle,
             spent.cost,
             spent.error,
         )
+
+
+def node_cores(node: NodeLoad, load: Load) -> float:
+    """Those that it may use: its host's, or its share of them."""
+    cores = next((host.cores for host in load.hosts if host.name == node.host), 1.0)
+    return float(cores if node.cores is None else min(cores, node.cores))
 
 
 def _of_queues(load: Load, calibration: Calibration, unknown: dict[str, None]) -> Iterable[Part]:
@@ -254,9 +259,13 @@ def check(load: Load) -> None:
     """WrongInput, naming the value, for rates below 0, hosts that aren't there and the like."""
     hosts = {host.name for host in load.hosts}
     for host in load.hosts:
-        if host.cores < 1:
-            raise WrongInput(f"host {host.name} has {host.cores} cores; it has to be 1 or more")
+        if not host.cores > 0:
+            raise WrongInput(f"host {host.name} has {host.cores} cores; it has to be more than 0")
     for node in load.nodes:
+        if node.cores is not None and not node.cores > 0:
+            raise WrongInput(
+                f"node {node.name} may use {node.cores} cores; it has to be more than 0"
+            )
         if node.host not in hosts:
             raise WrongInput(f"node {node.name} is on host {node.host}, which isn't given")
     names = {node.name for node in load.nodes}
