@@ -12,6 +12,7 @@ from warrener.facts.ids import NodeName
 from warrener.models.terms import Outcome
 from warrener.planner import words
 from warrener.planner.advice import Advice, TypeLine
+from warrener.planner.costs import CostsFrom
 from warrener.planner.outlook import Outlook, QueueOutlook
 from warrener.planner.resources import Part, PartKind
 
@@ -101,6 +102,7 @@ class OutlookDocument(msgspec.Struct, frozen=True, kw_only=True):
     queues: Sequence[QueueLine]
     without: Sequence[LossLine]
     warnings: Sequence[str]
+    costs_from: CostsFrom
 
 
 class WhatIfDocument(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,7 +121,11 @@ class AdviceDocument(msgspec.Struct, frozen=True):
     warnings: Sequence[str]
 
 
-def document(outlook: Outlook, warnings: Sequence[str] = ()) -> OutlookDocument:
+def document(
+    outlook: Outlook,
+    warnings: Sequence[str] = (),
+    costs_from: CostsFrom = CostsFrom.MEASURED,
+) -> OutlookDocument:
     """The outlook as what is printed."""
     first = outlook.reckoned.first
     gains = {worth.edge[:2]: worth.gain for worth in outlook.worths}
@@ -154,7 +160,8 @@ def document(outlook: Outlook, warnings: Sequence[str] = ()) -> OutlookDocument:
             )
             for loss in outlook.losses
         ],
-        warnings=[*warnings, *(f"{what} wasn't measured" for what in outlook.reckoned.unknown)],
+        warnings=[*warnings, *(f"{what} isn't known" for what in outlook.reckoned.unknown)],
+        costs_from=costs_from,
     )
 
 

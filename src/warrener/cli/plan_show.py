@@ -13,9 +13,9 @@ from warrener.cli.common import (
     folder_of,
     out,
     print_json,
-    with_state,
 )
 from warrener.cli.long import ask
+from warrener.cli.plan_costs import CalibrationOption, CostsChoice, costs_of
 from warrener.control.state_folder import StateFolder
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def show(
     limit: Annotated[
         int, typer.Option("--limit", metavar="N", min=0, help="How many queues at most.")
     ] = 20,
+    calibration: CalibrationOption = CostsChoice.AUTO,
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -56,8 +57,9 @@ def show(
     Then the part that breaks first, at how many times today's load, what helps,
     and what is left without each node.
 
-    It goes by the history of the last minutes and by `warrener plan calibrate`,
-    which has to be run once.
+    It goes by the history of the last minutes and by `warrener plan calibrate`.
+    If that was never run, what messages cost is told by the history of the last
+    day, as far as that goes.
 
     Examples:
 
@@ -68,15 +70,15 @@ def show(
     from warrener.cli.plan_document import document
 
     folder = folder_of(context, state)
-    load, calibration, warnings = _known(folder, window)
-    outlook = _outlook(load, calibration)
-    told = document(outlook, warnings)
+    load, costs, warnings = _known(folder, window, calibration)
+    outlook = _outlook(load, costs)
+    told = document(outlook, warnings, costs.source)
     if as_json:
         print_json(told)
         return
     from warrener.cli import render_plan
 
-    render_plan.show(out(), outlook, told, source=_source(calibration, window), limit=limit)
+    render_plan.show(out(), outlook, told, source=_source(costs, window), limit=limit)
 
 
 def what_if(
@@ -103,6 +105,7 @@ def what_if(
         typer.Option("--body", metavar="[QUEUE=]SIZE", help="4KiB, or orders=4KiB."),
     ] = None,
     window: WindowOption = "5m",
+    calibration: CalibrationOption = CostsChoice.AUTO,
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -138,17 +141,17 @@ def what_if(
         raise CliError(str(error), BAD_INPUT) from None
     if asked == question.WhatIf():
         raise CliError("say what is to be different: --load, --nodes, --kill, ...", BAD_INPUT)
-    now, calibration, warnings = _known(folder, window)
+    now, costs, warnings = _known(folder, window, calibration)
     same_host = len(now.hosts) == 1 and len(now.nodes) > 1
     try:
         then = question.asked(now, asked, same_host=same_host)
         stopped = question.stopped(now, asked, same_host=same_host)
     except WrongInput as error:
         raise CliError(str(error), BAD_INPUT) from None
-    after = _outlook(then, calibration)
+    after = _outlook(then, costs)
     told = WhatIfDocument(
-        before=document(_outlook(now, calibration), warnings),
-        after=document(after, warnings),
+        before=document(_outlook(now, costs), warnings, costs.source),
+        after=document(after, warnings, costs.source),
         stopped=stopped,
     )
     if as_json:
@@ -211,7 +214,7 @@ def size(
     from warrener.planner import question, sizing
 
     folder = folder_of(context, state)
-    calibration = _calibration(folder)
+    calibration = costs_of(folder, CostsChoice.MEASURED)
     try:
         wanted = sizing.Wanted(
             rate=rate,
@@ -248,6 +251,7 @@ def advise(
         str, typer.Option("--round-trip", metavar="TIME", help="From a client and back.")
     ] = "1ms",
     window: WindowOption = "5m",
+    calibration: CalibrationOption = CostsChoice.AUTO,
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -275,8 +279,8 @@ def advise(
         trip = question.duration(round_trip)
     except WrongInput as error:
         raise CliError(str(error), BAD_INPUT) from None
-    load, calibration, warnings = _known(folder, window)
-    advised = advice_of(load, calibration, wanted, trip)
+    load, costs, warnings = _known(folder, window, calibration)
+    advised = advice_of(load, costs, wanted, trip)
     if as_json:
         from warrener.cli.plan_document import AdviceDocument
 
@@ -298,28 +302,17 @@ def _profile(name: str) -> "Profile":
         ) from None
 
 
-def _known(folder: StateFolder, window: str) -> "tuple[Load, Calibration, list[str]]":
+def _known(
+    folder: StateFolder, window: str, choice: CostsChoice = CostsChoice.AUTO
+) -> "tuple[Load, Calibration, list[str]]":
     """The load, what messages cost, and what is to be said of both."""
     from warrener.cli.history import window_of
     from warrener.control.history_operations import PLAN_LOAD, PlanLoadRequest
     from warrener.planner.load_wire import from_wire
 
     answer = ask(folder, PLAN_LOAD, PlanLoadRequest(window_of(window)))
-    calibration = _calibration(folder)
+    calibration = costs_of(folder, choice)
     return from_wire(answer), calibration, [*answer.warnings, *calibration.warnings]
-
-
-def _calibration(folder: StateFolder) -> "Calibration":
-    from warrener.planner.calibration_file import read_calibration
-
-    calibration = read_calibration(folder.path)
-    if calibration is None:
-        command = with_state(folder, "warrener plan calibrate")
-        raise CliError(
-            f"nobody has measured what a message costs here; `{command}` does, in a minute and a "
-            f"half"
-        )
-    return calibration
 
 
 def _outlook(load: "Load", calibration: "Calibration") -> "Outlook":
@@ -331,5 +324,9 @@ def _outlook(load: "Load", calibration: "Calibration") -> "Outlook":
 def _source(calibration: "Calibration", window: str) -> str:
     from datetime import datetime
 
+    from warrener.planner.costs import CostsFrom
+
+    if calibration.source is CostsFrom.HISTORY:
+        return f"Load of the last {window}; what messages cost by the history, not measured"
     taken = datetime.fromtimestamp(calibration.taken_at).astimezone()
     return f"Load of the last {window}; what messages cost was measured on {taken:%Y-%m-%d %H:%M}"

@@ -13,6 +13,7 @@ from warrener.control import (
     history_operations,
     node_operations,
     operations,
+    plan_history_operations,
     plan_operations,
     tls_operations,
     upgrade_operations,
@@ -30,6 +31,7 @@ _MODULES: Final = (
     tls_operations,
     history_operations,
     plan_operations,
+    plan_history_operations,
 )
 
 OPERATIONS: Final[Mapping[str, Operation[msgspec.Struct, msgspec.Struct]]] = {

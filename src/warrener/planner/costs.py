@@ -39,6 +39,13 @@ class Act(StrEnum):
     LEAVE = "leave"
 
 
+class CostsFrom(StrEnum):
+    """Where it is known from what messages cost."""
+
+    MEASURED = "measured"  # a calibration run
+    HISTORY = "history"  # what the cluster did anyway
+
+
 @dataclass(frozen=True, slots=True)
 class Cost:
     """CPU seconds a message: ``base`` + ``per_byte`` x bytes of its body. ``error`` is the standard
@@ -89,6 +96,7 @@ class Calibration:
     balancer: Cost | None = None
     warnings: tuple[str, ...] = ()
     shares: Mapping[NodeName, float] = field(default_factory=dict)
+    source: CostsFrom = CostsFrom.MEASURED
 
     def node_cores(self) -> float | None:
         """Those of the node that had least; None if nothing was told of any."""

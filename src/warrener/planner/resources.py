@@ -18,8 +18,9 @@ from enum import StrEnum
 
 from warrener.facts.ids import NodeName, short_name
 from warrener.models.terms import WrongInput
-from warrener.planner.costs import Act, Calibration, QueueType
+from warrener.planner.costs import Act, Calibration
 from warrener.planner.load import Load, NodeLoad, QueueLoad
+from warrener.planner.work import acts
 
 BALANCER_CORES = 1.0
 """It is one process with one event loop (docs/decisions/0001)."""
@@ -151,24 +152,8 @@ def _at_nodes(
         else:
             by_node[node].add(rate * cost.at(queue.body), cost.error)
 
-    running = {node.name for node in load.running()}
-    if queue.leader is None or queue.leader not in running:
-        return
-    add(queue.leader, Act.PUBLISH, queue.published)
-    elsewhere = 0.0
-    if queue.type is QueueType.STREAM:  # read where the consumer is, of that node's own replica
-        for node, part in queue.leaving:
-            add(node, Act.DELIVER, part * queue.delivered)
-            elsewhere += part
-    add(queue.leader, Act.DELIVER, max(0.0, 1 - elsewhere) * queue.delivered)
-    if queue.type is not QueueType.CLASSIC:
-        for member in queue.members:
-            if member != queue.leader and member in running:
-                add(member, Act.REPLICATE, queue.published)
-    for node, part in queue.entering:
-        add(node, Act.ENTER, part * queue.published)
-    for node, part in queue.leaving:
-        add(node, Act.LEAVE, part * queue.delivered)
+    for node, act, rate in acts(queue, {node.name for node in load.running()}):
+        add(node, act, rate)
 
 
 def _at_clients(queue: QueueLoad, calibration: Calibration, clients: _Sum) -> None:
