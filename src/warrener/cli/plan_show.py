@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from warrener.cli import plan_plot
 from warrener.cli.common import (
     BAD_INPUT,
     CliError,
@@ -14,8 +15,10 @@ from warrener.cli.common import (
     out,
     print_json,
 )
+from warrener.cli.history import window_of
 from warrener.cli.long import ask
 from warrener.cli.plan_costs import CalibrationOption, CostsChoice, costs_of
+from warrener.cli.plan_plot import PlotKindOption, PlotOption, plotting
 from warrener.control.state_folder import StateFolder
 
 if TYPE_CHECKING:
@@ -45,6 +48,8 @@ def show(
         int, typer.Option("--limit", metavar="N", min=0, help="How many queues at most.")
     ] = 20,
     calibration: CalibrationOption = CostsChoice.AUTO,
+    plot: PlotOption = None,
+    plot_kind: PlotKindOption = None,
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -65,13 +70,25 @@ def show(
 
       warrener plan show
       warrener plan show --window 2h
+      warrener plan show --plot plan.svg
       warrener plan show --json | jq '{capacity, first, remedy}'
     """
     from warrener.cli.plan_document import document
 
     folder = folder_of(context, state)
-    load, costs, warnings = _known(folder, window, calibration)
-    outlook = _outlook(load, costs)
+    with plotting(plot, plot_kind) as picture:
+        load, costs, warnings = _known(folder, window, calibration)
+        outlook = _outlook(load, costs)
+        if picture is not None:
+            plan_plot.outlooks(
+                picture,
+                folder,
+                costs,
+                outlook,
+                kind=plot_kind,
+                window=window_of(window),
+                title=f"{costs.cluster}: load of the last {window}",
+            )
     told = document(outlook, warnings, costs.source)
     if as_json:
         print_json(told)
@@ -106,6 +123,8 @@ def what_if(
     ] = None,
     window: WindowOption = "5m",
     calibration: CalibrationOption = CostsChoice.AUTO,
+    plot: PlotOption = None,
+    plot_kind: PlotKindOption = None,
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -120,7 +139,7 @@ def what_if(
 
       warrener plan what-if --load x2
       warrener plan what-if --load x2 --nodes +2
-      warrener plan what-if --kill n2
+      warrener plan what-if --kill n2 --plot without-n2.png --plot-kind flow
       warrener plan what-if --consumers billing=+3 --queue-type orders=quorum --body 4KiB
     """
     from warrener.cli.plan_document import WhatIfDocument, document
@@ -141,16 +160,29 @@ def what_if(
         raise CliError(str(error), BAD_INPUT) from None
     if asked == question.WhatIf():
         raise CliError("say what is to be different: --load, --nodes, --kill, ...", BAD_INPUT)
-    now, costs, warnings = _known(folder, window, calibration)
-    same_host = len(now.hosts) == 1 and len(now.nodes) > 1
-    try:
-        then = question.asked(now, asked, same_host=same_host)
-        stopped = question.stopped(now, asked, same_host=same_host)
-    except WrongInput as error:
-        raise CliError(str(error), BAD_INPUT) from None
-    after = _outlook(then, costs)
+    with plotting(plot, plot_kind) as picture:
+        now, costs, warnings = _known(folder, window, calibration)
+        same_host = len(now.hosts) == 1 and len(now.nodes) > 1
+        try:
+            then = question.asked(now, asked, same_host=same_host)
+            stopped = question.stopped(now, asked, same_host=same_host)
+        except WrongInput as error:
+            raise CliError(str(error), BAD_INPUT) from None
+        before, after = _outlook(now, costs), _outlook(then, costs)
+        if picture is not None:
+            plan_plot.outlooks(
+                picture,
+                folder,
+                costs,
+                before,
+                after,
+                kind=plot_kind,
+                window=window_of(window),
+                title=f"{costs.cluster}: what if {question.words(asked)}",
+                asked=asked.load,
+            )
     told = WhatIfDocument(
-        before=document(_outlook(now, costs), warnings, costs.source),
+        before=document(before, warnings, costs.source),
         after=document(after, warnings, costs.source),
         stopped=stopped,
     )
@@ -306,7 +338,6 @@ def _known(
     folder: StateFolder, window: str, choice: CostsChoice = CostsChoice.AUTO
 ) -> "tuple[Load, Calibration, list[str]]":
     """The load, what messages cost, and what is to be said of both."""
-    from warrener.cli.history import window_of
     from warrener.control.history_operations import PLAN_LOAD, PlanLoadRequest
     from warrener.planner.load_wire import from_wire
 
