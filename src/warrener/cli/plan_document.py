@@ -12,6 +12,7 @@ from warrener.facts.ids import NodeName
 from warrener.models.terms import Outcome
 from warrener.planner import words
 from warrener.planner.advice import Advice, TypeLine
+from warrener.planner.balancing import Balancing
 from warrener.planner.costs import CostsFrom
 from warrener.planner.outlook import Outlook, QueueOutlook
 from warrener.planner.resources import Part, PartKind
@@ -114,11 +115,13 @@ class WhatIfDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AdviceDocument(msgspec.Struct, frozen=True):
-    """What to change, urgent things first, and the types of queues side by side."""
+    """What to change, urgent things first, the types of queues side by side, and the balancer's
+    policies and weights."""
 
     pieces: Sequence[Advice]
     types: Sequence[TypeLine]
     warnings: Sequence[str]
+    balancing: Balancing
 
 
 def document(

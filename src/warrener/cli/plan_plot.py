@@ -13,8 +13,10 @@ from warrener.control.state_folder import StateFolder
 from warrener.plots.picture import Kind, NotDrawn, NotWritten, Picture, picture
 
 if TYPE_CHECKING:
+    from warrener.planner.balancing import Balancing
     from warrener.planner.costs import Calibration
     from warrener.planner.outlook import Outlook
+    from warrener.planner.policies import PolicyAdvice, PolicyLine
 
 PlotOption = Annotated[
     Path | None,
@@ -84,6 +86,38 @@ def outlooks(
         after = View(curves(then, calibration, keys, top=top, factor=asked), flow_map(then))
     made.save(figure_of(view, after, kind=kind or Kind.ALL, asked=asked, title=title))
     drawn(made)
+
+
+def policies(made: Picture, balanced: "Balancing", *, title: str) -> bool:
+    """Draws how policies did in simulation; False if they weren't tried."""
+    from warrener.plots.policies import PolicyRow, figure_of
+
+    tried = balanced.policies
+    if tried is None:
+        return False
+    lines = [*tried.lines, *([tried.other] if tried.other is not None else [])]
+    rows = [
+        PolicyRow(
+            name=f"{line.policy}{_locality(line, tried)}",
+            mean=line.response_time.value,
+            p99=line.p99.value,
+            low=line.response_time.low,
+            high=line.response_time.high,
+            chosen=line.now,
+            note="best" if line is tried.best else "as good" if line.equal else "",
+        )
+        for line in lines
+    ]
+    made.save(figure_of(rows, title=title))
+    drawn(made)
+    return True
+
+
+def _locality(line: "PolicyLine", tried: "PolicyAdvice") -> str:
+    """Where it is the other way than it is now."""
+    if line is not tried.other:
+        return ""
+    return ", locality" if line.locality else ", no locality"
 
 
 def drawn(made: Picture) -> None:

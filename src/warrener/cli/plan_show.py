@@ -1,7 +1,8 @@
 """`warrener plan show`, `what-if` and `size`: what the cluster carries, now and if things change,
 and what another load would take."""
 
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -22,10 +23,14 @@ from warrener.cli.plan_plot import PlotKindOption, PlotOption, plotting
 from warrener.control.state_folder import StateFolder
 
 if TYPE_CHECKING:
+    from warrener.planner.balancing import Balancing
     from warrener.planner.costs import Calibration
     from warrener.planner.load import Load
     from warrener.planner.outlook import Outlook
     from warrener.planner.sizing import Profile
+
+PATIENCE: Final = 1.0
+"""s of work that nothing is said of."""
 
 WindowOption = Annotated[
     str,
@@ -282,8 +287,15 @@ def advise(
     round_trip: Annotated[
         str, typer.Option("--round-trip", metavar="TIME", help="From a client and back.")
     ] = "1ms",
+    load: Annotated[
+        str, typer.Option("--load", metavar="xN", help="Times today's load: x2, 1.5, 150%.")
+    ] = "x1",
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", min=0, help="Of the trials of policies.")
+    ] = 1,
     window: WindowOption = "5m",
     calibration: CalibrationOption = CostsChoice.AUTO,
+    plot: PlotOption = None,
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -293,34 +305,90 @@ def advise(
     consumers or pile messages up behind one, leaders that are piled up, traffic
     that takes a detour, a node that couldn't be spared, and (with --profile
     orders) queues with one copy. Nothing is said that would bring less than a
-    tenth. Below, the types of queues side by side, by what messages cost here.
+    tenth. Below, the types of queues side by side, by what messages cost here;
+    the balancer's policies, each tried in simulation on the sessions that are
+    open, with how much they differ and whether chance explains it (--plot draws
+    them); and the
+    weights that fit what each node has left. The same --seed gives the same
+    figures.
 
     Examples:
 
       warrener plan advise
+      warrener plan advise --load x2
+      warrener plan advise --plot policies.svg
       warrener plan advise --profile orders --window 1h
       warrener plan advise --json | jq '.pieces[] | {about, do, command}'
     """
     from warrener.models.terms import WrongInput
-    from warrener.planner import question
+    from warrener.planner import changes, question
     from warrener.planner.advice import advise as advice_of
 
     wanted = _profile(profile) if profile else None
     folder = folder_of(context, state)
     try:
         trip = question.duration(round_trip)
+        times = question.factor(load)
     except WrongInput as error:
         raise CliError(str(error), BAD_INPUT) from None
-    load, costs, warnings = _known(folder, window, calibration)
-    advised = advice_of(load, costs, wanted, trip)
+    with plotting(plot) as picture:
+        now, costs, warnings = _known(folder, window, calibration)
+        scaled = changes.scaled(now, times)
+        advised = advice_of(scaled, costs, wanted, trip)
+        balanced = _balancing(folder, now, costs, window, times, seed)
+        told = picture is None
+        if picture is not None:
+            at = f" x {times:g}" if times != 1.0 else ""
+            title = f"{costs.cluster}: balancing policies, load of the last {window}{at}"
+            told = plan_plot.policies(picture, balanced, title=title)
+    pieces = sorted((*advised.pieces, *balanced.pieces), key=lambda piece: not piece.urgent)
+    warnings += [text for text in balanced.warnings if text not in warnings]
     if as_json:
         from warrener.cli.plan_document import AdviceDocument
 
-        print_json(AdviceDocument(advised.pieces, advised.types, warnings))
-        return
-    from warrener.cli import render_plan
+        print_json(AdviceDocument(pieces, advised.types, warnings, balanced))
+    else:
+        from warrener.cli import render_plan, render_policies
 
-    render_plan.advice(out(), advised, warnings)
+        advised = replace(advised, pieces=tuple(pieces))
+        render_plan.advice(out(), advised, ())
+        render_policies.balancing(out(), balanced)
+        render_plan.notes(out(), warnings)
+    if not told:
+        raise CliError(f"nothing was drawn, as there are no policies to draw: {balanced.untried}")
+
+
+def _balancing(
+    folder: StateFolder,
+    load: "Load",
+    calibration: "Calibration",
+    window: str,
+    times: float,
+    seed: int,
+) -> "Balancing":
+    """The policies tried on the sessions that are open, with progress if that takes its time."""
+    from time import monotonic
+
+    from warrener.cli.history import window_of
+    from warrener.cli.progress import ProgressView
+    from warrener.control.balance_operations import PLAN_SESSIONS, PlanSessionsRequest
+    from warrener.control.operations import ProgressLine
+    from warrener.planner import balancing, changes
+    from warrener.planner.load_wire import sessions_from_wire
+
+    answer = ask(folder, PLAN_SESSIONS, PlanSessionsRequest(window_of(window)))
+    sessions = changes.more_from_each(sessions_from_wire(answer, load), times)
+    began = monotonic()
+    with ProgressView(begin_with_first=True) as view:
+
+        def progress(done: int, total: int) -> None:
+            if monotonic() - began > PATIENCE:
+                text = "are tried in simulation"
+                view(ProgressLine("policies", text, done >= total, count=done, total=total))
+
+        return balancing.balancing(
+            changes.scaled(load, times), calibration, sessions, seed=seed, progress=progress
+        )
 
 
 def _profile(name: str) -> "Profile":

@@ -272,6 +272,11 @@ def advice(console: Console, advised: Advised, warnings: Sequence[str]) -> None:
             line.loses,
         )
     console.print(table)
+    notes(console, warnings)
+
+
+def notes(console: Console, warnings: Sequence[str]) -> None:
+    """What is to be said of all of it."""
     for warning in warnings:
         console.print(f"[yellow]Note:[/] {escape(warning)}", soft_wrap=True)
 

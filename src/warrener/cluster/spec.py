@@ -17,7 +17,7 @@ in ``facts.settings.BalancerSettings``) and nowhere else.
     policy = "leastconn"
     handshake_timeout = "10s"
     high_water = "512KiB"
-    weights = { n1 = 100, n2 = 50 }
+    weights = { n1 = 100, n2 = 50 }    # or "auto": they follow what nodes can carry
     locality = true
     outage_timeout = "30s"
     journal_limit = "16MiB"
@@ -77,6 +77,11 @@ __all__ = [
 ]
 
 ALWAYS_ON: Final = ("rabbitmq_management", "rabbitmq_prometheus")
+
+AUTO: Final = "auto"
+"""In place of a table of weights."""
+
+_NO_HISTORY: Final = "weights follow it, and `enabled = false` stands under [history]"
 
 _MAX_FILE: Final = 1024 * 1024  # a description of a cluster, not data
 
@@ -160,6 +165,13 @@ class ClusterSpec:
             raise SpecError(self.source or "--attach", [Mistake("", text)])
         return replace(self, attach=attach, tls=tls_file.beside_attach(self.tls))
 
+    def with_auto_weights(self) -> "ClusterSpec":
+        """The same with weights that follow what nodes can carry; SpecError if that can't be."""
+        if not self.history.enabled:
+            text = f"not without a history: {_NO_HISTORY}"
+            raise SpecError("--weights auto", [Mistake("", text)])
+        return replace(self, balancer=replace(self.balancer, weights={}, auto_weights=True))
+
     def with_data_plane(self, data_plane: DataPlane) -> "ClusterSpec":
         """The same with another data plane; SpecError if that can't be."""
         if self.attach is not None and data_plane is DataPlane.HAPROXY:
@@ -221,6 +233,7 @@ def parse_spec(
     mistakes += config_table.mistakes(document, where, release)
     mistakes += tls_file.mistakes(document, where, folder)
     mistakes += attach_file.mistakes(document, where)
+    document, auto = _without_auto(document)
     try:
         file = SpecFile.model_validate(document)
     except ValidationError as error:
@@ -228,7 +241,16 @@ def parse_spec(
         raise SpecError(source, mistakes) from None
     if mistakes:
         raise SpecError(source, mistakes)
-    return replace(_build(file, source, folder), text=text)
+    return replace(_build(file, source, folder, auto_weights=auto), text=text)
+
+
+def _without_auto(document: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """The document without ``weights = "auto"``, and whether it stood there."""
+    balancer = document.get("balancer")
+    if not isinstance(balancer, dict) or balancer.get("weights") != AUTO:
+        return document, False
+    rest = {key: value for key, value in balancer.items() if key != "weights"}
+    return {**document, "balancer": rest}, True
 
 
 def _syntax_mistake(error: tomllib.TOMLDecodeError, text: str) -> Mistake:
@@ -261,6 +283,11 @@ def _mistakes_between_keys(
         mistakes.append(
             Mistake(dotted(path), text, "false, or no such line", place=where.get(path))
         )
+    history = document.get("history")
+    if weights == AUTO and isinstance(history, dict) and history.get("enabled") is False:
+        path = ("balancer", "weights")
+        text = f'"auto" needs a history: {_NO_HISTORY}'
+        mistakes.append(Mistake(dotted(path), text, "a table of weights", place=where.get(path)))
     mistakes += _mistakes_in_parts(
         balancer,
         where,
@@ -329,7 +356,7 @@ def _full_name(given: str, names: Iterable[NodeName]) -> NodeName:
     return next((name for name in names if given in (name, short_name(name))), unknown)
 
 
-def _build(file: SpecFile, source: str, folder: Path) -> ClusterSpec:
+def _build(file: SpecFile, source: str, folder: Path, *, auto_weights: bool) -> ClusterSpec:
     settings = {key: value for key, value in file.balancer if key not in ("weights", "haproxy")}
     machines = hosts.hosts(file.node, file.ssh, folder)
     nodes = len(file.node) or file.cluster.nodes
@@ -350,7 +377,10 @@ def _build(file: SpecFile, source: str, folder: Path) -> ClusterSpec:
         plugins=tuple(dict.fromkeys((*ALWAYS_ON, *file.cluster.plugins))),
         base_port=file.cluster.base_port,
         balancer=BalancerSettings(
-            **settings, weights=weights, haproxy=_program(file.balancer.haproxy, folder)
+            **settings,
+            weights=weights,
+            auto_weights=auto_weights,
+            haproxy=_program(file.balancer.haproxy, folder),
         ),
         wanted=wanted(
             users=file.user,

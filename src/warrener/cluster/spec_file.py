@@ -185,7 +185,9 @@ class BalancerSection(Section):
         Annotated[
             int, Field(ge=0, le=MAX_WEIGHT, description=f"a whole number from 0 to {MAX_WEIGHT:,}")
         ],
-    ] = Field({}, description=f"a table of node names and weights from 0 to {MAX_WEIGHT:,}")
+    ] = Field(
+        {}, description=f'"auto", or a table of node names and weights from 0 to {MAX_WEIGHT:,}'
+    )
     handshake_timeout: _Duration = _time(_DEFAULTS.handshake_timeout, 0.5, 300)
     connect_timeout: _Duration = _time(_DEFAULTS.connect_timeout, 0.1, 60)
     link_heartbeat: Annotated[int, BeforeValidator(_seconds)] = Field(

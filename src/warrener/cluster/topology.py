@@ -39,6 +39,7 @@ from warrener.cluster.topology_steps import (
     PutUser,
     PutVHost,
     RemoveNode,
+    SetAutoWeights,
     SetBalancerPolicy,
     SetConfig,
     SetPlugins,
@@ -301,6 +302,15 @@ class _Planner:
                 Verb.CHANGE, Thing.BALANCER, "policy", (Change("policy", before, after),),
                 SetBalancerPolicy(after),
             )  # fmt: skip
+        auto = wanted.auto_weights
+        if auto != self._seen.auto_weights:
+            said = {False: "by hand", True: "auto"}
+            yield Step(
+                Verb.CHANGE, Thing.BALANCER, "weights",
+                (Change("weights", said[not auto], said[auto]),), SetAutoWeights(auto),
+            )  # fmt: skip
+        if auto:
+            return
         weights = {**self._seen.weights, **dict.fromkeys(self._coming, DEFAULT_WEIGHT)}
         for node, weight in weights.items():
             share = wanted.weights.get(node, DEFAULT_WEIGHT)
@@ -320,7 +330,9 @@ class _Planner:
     def _later(self) -> Iterator[Later]:
         wanted, running = self._spec.balancer, self._seen.started_as.balancer
         for one in fields(BalancerSettings):
-            if one.name in ("policy", "weights") or (one.name == "port" and not wanted.port):
+            if one.name in ("policy", "weights", "auto_weights") or (
+                one.name == "port" and not wanted.port
+            ):
                 continue
             before, after = getattr(running, one.name), getattr(wanted, one.name)
             if before != after:

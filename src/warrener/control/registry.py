@@ -7,6 +7,7 @@ import msgspec
 
 from warrener.control import (
     backup_operations,
+    balance_operations,
     config_operations,
     count_operations,
     describe_operations,
@@ -32,6 +33,7 @@ _MODULES: Final = (
     history_operations,
     plan_operations,
     plan_history_operations,
+    balance_operations,
 )
 
 OPERATIONS: Final[Mapping[str, Operation[msgspec.Struct, msgspec.Struct]]] = {

@@ -21,6 +21,7 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from warrener.cluster.passwords import GeneratedPasswords
+from warrener.control.balance_operations import AUTO_WEIGHTS, PLAN_SESSIONS
 from warrener.control.count_operations import LEADERS_SPREAD
 from warrener.control.history_operations import HISTORY, PLAN_LOAD
 from warrener.control.operations import (
@@ -33,6 +34,7 @@ from warrener.control.plan_operations import ROOM
 from warrener.control.state_folder import StateFolder
 from warrener.daemon import report
 from warrener.daemon.calibrating import Calibrating
+from warrener.daemon.census import Census
 from warrener.daemon.configuring import Configuring
 from warrener.daemon.control_server import ControlServer, Handler
 from warrener.daemon.counting import Counting
@@ -55,6 +57,7 @@ from warrener.daemon.switch import Switch
 from warrener.daemon.tls import Tls
 from warrener.daemon.upgrading import Upgrading
 from warrener.daemon.upkeep import Upkeep
+from warrener.daemon.weighing import Weighing
 from warrener.daemon.works import Works
 from warrener.facts.happenings import Event, Progress, ProgressSink
 from warrener.facts.ids import short_name
@@ -140,6 +143,8 @@ class Service:
             self._tls,
         )
         self.history = History(self)
+        self.weighing = Weighing(self)
+        self._census = Census(self)
         table: dict[str, Handler] = {
             **handlers.table(),
             LEADERS_SPREAD.name: Counting(self, self._works).spread,
@@ -147,6 +152,8 @@ class Service:
             PLAN_LOAD.name: self.history.plan_load,
             **PlanHistory(self, self.history).table(),
             ROOM.name: Calibrating(self, self._works, folder).lend,
+            PLAN_SESSIONS.name: self._census.plan_sessions,
+            AUTO_WEIGHTS.name: self.weighing.switch,
         }
         self._control = ControlServer(
             folder.socket, guarded(table, lambda: self.cluster.capabilities)
@@ -170,10 +177,11 @@ class Service:
                 self._reporter.ready(status, url)
                 renewing = group.create_task(self._tls.renew_forever(), name="certificates")
                 sampling = group.create_task(self.history.run(), name="history")
+                counting = group.create_task(self._census.run(), name="census")
+                weighing = group.create_task(self.weighing.run(), name="weights")
                 await self.switch.wait_asked()
-                observing.cancel()
-                renewing.cancel()
-                sampling.cancel()
+                for task in (observing, renewing, sampling, counting, weighing):
+                    task.cancel()
             except Exception as error:
                 failure = error
                 self._record_failure(error)
@@ -346,7 +354,7 @@ class Service:
         """What ``warrener status`` shows."""
         statistics = self.balancer.statistics() if self.balancer else None
         snapshot = self._observer.snapshot
-        return StatusAnswer(
+        answer = StatusAnswer(
             phase=self.phase,
             cluster=self._name,
             version=self._version,
@@ -360,6 +368,7 @@ class Service:
             management=self._observer.view(),
             driver=self.cluster.capabilities.driver,
         )
+        return self.weighing.told(answer)
 
     def url(self) -> UrlAnswer:
         """The URL through the balancer; only once the cluster has started."""

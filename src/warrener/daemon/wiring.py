@@ -75,12 +75,15 @@ def read_spec(
     nodes: int | None,
     data_plane: DataPlane | None = None,
     attach: Attach | None = None,
+    *,
+    auto_weights: bool = False,
 ) -> ClusterSpec:
     """The cluster that is wanted; ``DaemonError`` with every mistake and exit code 2."""
     try:
         spec = load_spec(file)
         spec = spec if attach is None else spec.with_attach(attach)
         spec = spec if data_plane is None else spec.with_data_plane(data_plane)
+        spec = spec.with_auto_weights() if auto_weights else spec
         return spec if nodes is None else spec.with_nodes(nodes)
     except SpecError as error:
         raise DaemonError(str(error), exit_code=BAD_INPUT) from error

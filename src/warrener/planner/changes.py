@@ -12,6 +12,7 @@ from warrener.facts.ids import NodeName
 from warrener.models.terms import WrongInput
 from warrener.planner.costs import QueueType
 from warrener.planner.load import HostLoad, Load, NodeLoad, QueueLoad
+from warrener.planner.sessions import Sessions
 
 REPLICAS = 3
 """Of a quorum queue or a stream, as RabbitMQ makes them."""
@@ -31,6 +32,12 @@ def scaled(load: Load, factor: float) -> Load:
         for queue in load.queues
     )
     return replace(load, queues=queues, through_balancer=load.through_balancer * factor)
+
+
+def more_from_each(sessions: Sessions, factor: float) -> Sessions:
+    """As many sessions, each of which does so many times as much."""
+    kinds = tuple(replace(kind, rate=kind.rate * factor) for kind in sessions.kinds)
+    return replace(sessions, kinds=kinds)
 
 
 def without_node(load: Load, name: NodeName) -> tuple[Load, tuple[str, ...]]:

@@ -4,7 +4,9 @@ nothing is left of a picture that comes to nothing."""
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
+from tests.unit.cli.test_plan_show import SESSIONS
 from tests.unit.planner.scene import N2, calibration, load, queue
 
 from warrener.control.plan_history_operations import PlanPointsAnswer, PointsLine
@@ -99,3 +101,30 @@ def test_nothing_is_drawn_if_nothing_is_known(run, calibrated: StateFolder, tmp_
         result = run("plan", "show", "--plot", "plan.svg")
     assert (result.code, "there is no history" in result.err) == (1, True)
     assert [path.name for path in tmp_path.iterdir()] == [".warrener"]
+
+
+def test_advise_draws_the_policies(run, calibrated: StateFolder, tmp_path: Path) -> None:
+    with scripted_daemon(calibrated, answer(to_wire(LOAD)), answer(SESSIONS)):
+        result = run("plan", "advise", "--plot", "policies.svg", "--load", "x1.5")
+    assert result.code == 0, result.err
+    drawn = (tmp_path / "policies.svg").read_text()
+    for words in (
+        "balancing policies, load of the last 5m x 1.5",
+        "roundrobin",
+        "weighted-leastconn",
+        "red: the policy in use",
+        "99th percentile",
+    ):
+        assert words in drawn
+
+
+def test_policies_that_were_not_tried_are_not_drawn_and_the_rest_is_said(
+    run, calibrated: StateFolder, tmp_path: Path
+) -> None:
+    nobody = msgspec.structs.replace(SESSIONS, kinds=())
+    with scripted_daemon(calibrated, answer(to_wire(LOAD)), answer(nobody)):
+        result = run("plan", "advise", "--plot", "policies.svg")
+    assert result.code == 1
+    assert "nothing was drawn, as there are no policies to draw: no client" in result.err
+    assert "Policies weren't tried" in result.out
+    assert not (tmp_path / "policies.svg").exists()

@@ -32,6 +32,7 @@ from warrener.cluster.topology_steps import (
     PutUser,
     PutVHost,
     RemoveNode,
+    SetAutoWeights,
     SetBalancerPolicy,
     SetConfig,
     SetPlugins,
@@ -181,7 +182,10 @@ def take(seen: Observed, action: Action) -> Observed:
             )
         case SetBalancerPolicy(policy):
             return replace(seen, balancer_policy=policy)
+        case SetAutoWeights(on):
+            return replace(seen, auto_weights=on)
         case SetWeight(node, weight):
+            assert not seen.auto_weights
             assert node in seen.nodes
             return replace(seen, weights={**seen.weights, node: weight})
     raise AssertionError(action)
@@ -252,6 +256,7 @@ def specs(draw: st.DrawFn) -> ClusterSpec:
         plugins=(*ALWAYS_ON, *draw(st.sets(st.sampled_from(["p", "q"])))),
         balancer=BalancerSettings(
             policy=draw(st.sampled_from(list(PolicyName))),
+            auto_weights=draw(st.booleans()),
             weights=draw(
                 st.dictionaries(
                     st.sampled_from([N1, NodeName("n4@localhost")]), st.integers(0, 1000)
@@ -424,4 +429,19 @@ def test_what_is_kept_of_history_changes_at_the_next_up() -> None:
     later = plan(ClusterSpec(history=HistorySettings(every=60.0)), EMPTY, {}).later
     assert [(one.change.what, one.change.before, one.change.after) for one in later] == [
         ("history.every", "10", "60")
+    ]
+
+
+def test_automatic_weights_are_one_step_and_no_single_ones() -> None:
+    auto = ClusterSpec(balancer=BalancerSettings(auto_weights=True))
+    seen = replace(EMPTY, weights={N1: 70, N2: 130, N3: 100})
+    steps = [step for step in plan(auto, seen, {}).steps if step.subject.startswith("weight")]
+    assert [(step.subject, step.changes[0].before, step.changes[0].after) for step in steps] == [
+        ("weights", "by hand", "auto")
+    ]
+    back = plan(ClusterSpec(), replace(seen, auto_weights=True), {}).steps
+    assert [step.subject for step in back if step.subject.startswith("weight")] == [
+        "weights",
+        "weight of n1",
+        "weight of n2",
     ]

@@ -341,6 +341,8 @@ class FakeBalancer:
         self.rebalance_with: Callable[[MoveSink], Awaitable[None]] = self._at_once
         self.rebalanced = RebalanceResult((), 0, 0, 1.0, 1.0, "", 0.0)
         self.open: tuple[SessionStatistics, ...] = ()
+        self.locality = False
+        self.opened = 9
         self.channels: tuple[ChannelStatistics, ...] = ()
 
     async def _at_once(self, on_progress: MoveSink) -> None:
@@ -407,9 +409,9 @@ class FakeBalancer:
 
     def statistics(self) -> BalancerStatistics:
         return BalancerStatistics(
-            host="127.0.0.1", port=self.address[1], policy=self.policy, locality=False, sessions=0,
-            sessions_total=9, sessions_ended=(), rejected_total=0, bytes_in=0, bytes_out=0,
-            published=0, delivered=0,
+            host="127.0.0.1", port=self.address[1], policy=self.policy, locality=self.locality,
+            sessions=0, sessions_total=self.opened, sessions_ended=(), rejected_total=0,
+            bytes_in=0, bytes_out=0, published=0, delivered=0,
             backends=tuple(
                 BackendStatistics(
                     name=name, host="127.0.0.1", port=5001, weight=weight,
