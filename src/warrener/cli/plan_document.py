@@ -13,6 +13,7 @@ from warrener.models.terms import Outcome
 from warrener.planner import words
 from warrener.planner.advice import Advice, TypeLine
 from warrener.planner.balancing import Balancing
+from warrener.planner.costs import CostsFrom
 from warrener.planner.outlook import Outlook, QueueOutlook
 from warrener.planner.resources import Part, PartKind
 
@@ -102,6 +103,7 @@ class OutlookDocument(msgspec.Struct, frozen=True, kw_only=True):
     queues: Sequence[QueueLine]
     without: Sequence[LossLine]
     warnings: Sequence[str]
+    costs_from: CostsFrom
 
 
 class WhatIfDocument(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,7 +124,11 @@ class AdviceDocument(msgspec.Struct, frozen=True):
     balancing: Balancing
 
 
-def document(outlook: Outlook, warnings: Sequence[str] = ()) -> OutlookDocument:
+def document(
+    outlook: Outlook,
+    warnings: Sequence[str] = (),
+    costs_from: CostsFrom = CostsFrom.MEASURED,
+) -> OutlookDocument:
     """The outlook as what is printed."""
     first = outlook.reckoned.first
     gains = {worth.edge[:2]: worth.gain for worth in outlook.worths}
@@ -157,7 +163,8 @@ def document(outlook: Outlook, warnings: Sequence[str] = ()) -> OutlookDocument:
             )
             for loss in outlook.losses
         ],
-        warnings=[*warnings, *(f"{what} wasn't measured" for what in outlook.reckoned.unknown)],
+        warnings=[*warnings, *(f"{what} isn't known" for what in outlook.reckoned.unknown)],
+        costs_from=costs_from,
     )
 
 

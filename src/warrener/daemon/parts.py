@@ -129,6 +129,9 @@ class Cluster(Protocol):
     def metrics_places(self) -> Sequence[MetricsPlace]:
         """Where each node's own metrics are; empty if they can't be asked."""
 
+    async def cpu_shares(self) -> Mapping[NodeName, float]:
+        """Cores that nodes may use of their hosts, where that is known."""
+
     async def measure_rates(self, seconds: float) -> RateSample:
         """What goes through the queues; ``DaemonError`` or ``ManagementError`` if nobody tells."""
 

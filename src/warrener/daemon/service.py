@@ -50,6 +50,7 @@ from warrener.daemon.leaders import Leaders
 from warrener.daemon.membership import Membership
 from warrener.daemon.observer import STALE_AFTER, Observer, is_news
 from warrener.daemon.parts import Balancer, BalancerFactory, Cluster, Reporter
+from warrener.daemon.plan_history import PlanHistory
 from warrener.daemon.possible import guarded
 from warrener.daemon.spreading import Spreading
 from warrener.daemon.switch import Switch
@@ -149,6 +150,7 @@ class Service:
             LEADERS_SPREAD.name: Counting(self, self._works).spread,
             HISTORY.name: self.history.show,
             PLAN_LOAD.name: self.history.plan_load,
+            **PlanHistory(self, self.history).table(),
             ROOM.name: Calibrating(self, self._works, folder).lend,
             PLAN_SESSIONS.name: self._census.plan_sessions,
             AUTO_WEIGHTS.name: self.weighing.switch,

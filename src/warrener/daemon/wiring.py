@@ -294,6 +294,9 @@ class Local:
     def metrics_places(self) -> Sequence[MetricsPlace]:
         return self._cluster.metrics_places()
 
+    async def cpu_shares(self) -> Mapping[NodeName, float]:
+        return await self._cluster.cpu_shares()
+
     async def measure_rates(self, seconds: float) -> RateSample:
         with _told():
             return await self._cluster.measure_rates(seconds)

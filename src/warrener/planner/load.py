@@ -43,8 +43,8 @@ class QueueLoad:
 
 @dataclass(frozen=True, slots=True)
 class NodeLoad:
-    """One node. ``cpu``: cores it uses, None if nobody tells. Memory in bytes. ``cores``: what its
-    process may use at most, None if all that its host has."""
+    """One node. ``cpu``: cores it uses, None if nobody tells; ``cores``: how many of its host's it
+    may use (a container's quota), None: all. Memory in bytes."""
 
     name: NodeName
     host: str
@@ -61,7 +61,7 @@ class HostLoad:
     client of this cluster."""
 
     name: str
-    cores: int
+    cores: float
     others: float = 0.0
 
 

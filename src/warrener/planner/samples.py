@@ -61,8 +61,8 @@ class QueueSample:
 
 @dataclass(frozen=True, slots=True)
 class NodeSample:
-    """One node. ``cpu``: cores it used; memory in bytes; None if nobody tells. ``cores``: what its
-    process may use at most; None: all of its host's."""
+    """One node. ``cpu``: cores it used; memory in bytes; None if nobody tells. ``cores``: how many
+    of its host's it may use, None: all."""
 
     name: NodeName
     host: str
@@ -76,11 +76,12 @@ class NodeSample:
 
 @dataclass(frozen=True, slots=True)
 class HostSample:
-    """A machine. ``others``: cores used by what isn't this cluster's, its clients included;
-    ``clients``: by clients that run there. None if nobody tells."""
+    """A machine, or what of it may be used here. ``others``: cores used by what isn't this
+    cluster's, its clients included; ``clients``: by clients that run there. None if nobody
+    tells."""
 
     name: str
-    cores: int
+    cores: float
     others: float | None = None
     clients: float | None = None
 

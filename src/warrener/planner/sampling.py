@@ -42,7 +42,7 @@ _NO_WORK: Final = ConsumerWork(0.0, 0)
 @dataclass(frozen=True, slots=True)
 class NodeReading:
     """One node. ``cpu``: seconds used so far by the process ``pid`` (0: as the node itself tells
-    it), None if nobody knows. ``cores``: its quota, None if it has none."""
+    it), None if nobody knows. ``cores``: how many of its host's it may use, None: all."""
 
     name: NodeName
     host: str
@@ -60,7 +60,7 @@ class HostReading:
     """A machine. CPU seconds so far: ``busy`` in all, ``ours`` and ``clients`` by process."""
 
     name: str
-    cores: int
+    cores: float
     busy: float | None = None
     ours: Mapping[int, float] = field(default_factory=dict)
     clients: Mapping[int, float] | None = None

@@ -96,6 +96,7 @@ class FakeCluster:
         self.queues: tuple[QueueView, ...] = (QueueView("/", "q", "quorum", N2),)
         self.alarmed: set[NodeName] = set()
         self.rates: dict[tuple[str, str], QueueRates] = {}
+        self.shares: dict[NodeName, float] = {}
         self.missing: tuple[NodeName, ...] = ()
         self.stuck: set[str] = set()  # queues that don't move
         self.installations: dict[NodeName, Path] = {}
@@ -160,6 +161,9 @@ class FakeCluster:
 
     def metrics_places(self) -> Sequence[MetricsPlace]:
         return ()
+
+    async def cpu_shares(self) -> dict[NodeName, float]:
+        return self.shares
 
     async def measure_rates(self, seconds: float) -> RateSample:
         self.story.append(f"measures for {seconds:g} s")

@@ -76,6 +76,16 @@ echo "$size"
     )
 
 
+def read_files(paths: Sequence[Path]) -> str:
+    """Prints the lines of small files, each after its file's number, and empty lines; what can't be
+    read is left out."""
+    commands = [
+        f"sed {quoted(f's/^/{number} /')} {quoted(path)} 2>/dev/null; echo\n"
+        for number, path in enumerate(paths)
+    ]
+    return script("".join(commands) + ":\n")
+
+
 def _command(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
     variables = (quoted(f"{name}={value}") for name, value in environment.items())
     return " ".join(["env", "-i", *variables, *map(quoted, arguments)])

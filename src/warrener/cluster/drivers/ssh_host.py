@@ -85,6 +85,18 @@ class SshHost:
         size, _, end = text.partition("\n")
         return int(size or 0), end
 
+    async def read(self, paths: Sequence[Path]) -> Mapping[Path, str]:
+        try:
+            text = await self._ask(host_scripts.read_files(paths))
+        except HostUnreachable:
+            return {}
+        lines: dict[Path, list[str]] = {}
+        for line in text.splitlines():
+            number, _, rest = line.partition(" ")
+            if number:
+                lines.setdefault(paths[int(number)], []).append(rest)
+        return {path: "\n".join(found) for path, found in lines.items()}
+
     # -- processes
 
     async def spawn(
