@@ -27,11 +27,11 @@ def nodes_of(warren: Warren) -> list[dict[str, Any]]:
     return rows
 
 
-def wait_all_fit(warren: Warren) -> None:
+def wait_all_fit(warren: Warren, within: float = 60) -> None:
     eventually(
         "all nodes are fit",
         lambda: all(row["fit"] and row["running"] for row in nodes_of(warren)),
-        60,
+        within,
         every=0.3,
     )
 

@@ -35,6 +35,10 @@ PARTITION = 30.0
 NAMED = 'name = "far"\n\n'
 """What every description of the cluster says."""
 
+HEALED = 200.0
+"""Seconds for a node that was cut off to be back, also where it hangs in its boot and is restarted
+after a minute; a restart has 120 s at most."""
+
 GO_ON = 10.0
 """Seconds after which everybody works again on the majority's side. What was measured was 4.6 to
 5.8, also at a load of fifteen per core (docs/partitions.md)."""
@@ -197,11 +201,14 @@ def test_a_node_is_made_anew_on_its_host(warren: Warren, hosts: Lan) -> None:
 # -- partitions
 
 
-@pytest.mark.parametrize("cut", ["from the nodes", "from the nodes and the balancer"])
-def test_a_node_is_cut_off(warren: Warren, hosts: Lan, tmp_path: Path, cut: str) -> None:
-    """Nothing confirmed is lost, everybody goes on within seconds, and the node pauses itself."""
+@pytest.mark.parametrize(
+    ("name", "cut"), [("n1", "from the nodes"), ("n3", "from the nodes and the balancer")]
+)
+def test_a_node_is_cut_off(warren: Warren, hosts: Lan, tmp_path: Path, name: str, cut: str) -> None:
+    """Nothing confirmed is lost, everybody goes on within seconds, the node pauses itself, and it
+    is back in the end: n1 (never n3) now and then hangs in its boot, and is restarted then."""
     wait_all_fit(warren)
-    victim = hosts.members[2]
+    victim = next(machine for machine in hosts.members if machine.name == name)
     others = [machine.address for machine in hosts.members if machine is not victim]
     from_balancer = cut.endswith("balancer")
     seen: list[tuple[float, str]] = []
@@ -221,8 +228,11 @@ def test_a_node_is_cut_off(warren: Warren, hosts: Lan, tmp_path: Path, cut: str)
             amqp = listens(victim, row_of(warren, victim)["amqp_port"])
         healed = time.monotonic()
         load.wait_flowing(60)
-        wait_all_fit(warren)
+        wait_all_fit(warren, HEALED)
         print(f"{cut}: all fit {time.monotonic() - healed:.1f} s after it ended")
+        repairs = [one["kind"] for one in events(warren) if one["reason"] == "boot_hangs"]
+        print(f"{cut}: {repairs or 'it did not hang'}")
+        assert len(repairs) <= 2, "once"
         for since, word in seen:
             print(f"{cut}: {since:.1f} s: {word}")
     assert gap <= GO_ON

@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from warrener.cluster.attach_file import AttachSection
+from warrener.cluster.healing_file import HealingSection
 from warrener.cluster.history_file import HistorySection
 from warrener.cluster.hosts import NodeDriver, NodeSection, SshSection
 from warrener.cluster.members import MAX_NODES
@@ -251,6 +252,9 @@ class SpecFile(Section):
     )
     history: HistorySection = Field(
         default_factory=lambda: HistorySection.model_validate({}), description="a table: [history]"
+    )
+    healing: HealingSection = Field(
+        default_factory=lambda: HealingSection.model_validate({}), description="a table: [healing]"
     )
     tls: TlsSection | None = Field(None, description="a table: [tls]")
     node: list[NodeSection] = Field(

@@ -58,6 +58,7 @@ from warrener.cluster.wanted import (
     User,
     VHost,
 )
+from warrener.facts.healing import HealingSettings
 from warrener.facts.history import HistorySettings
 from warrener.facts.ids import NodeName, short_name
 from warrener.facts.settings import DEFAULT_WEIGHT, BalancerSettings
@@ -337,7 +338,11 @@ class _Planner:
             before, after = getattr(running, one.name), getattr(wanted, one.name)
             if before != after:
                 yield Later(Thing.BALANCER, Change(one.name, setting(before), setting(after)))
-        for part, kind in (("tls", TlsSettings), ("history", HistorySettings)):
+        for part, kind in (
+            ("tls", TlsSettings),
+            ("history", HistorySettings),
+            ("healing", HealingSettings),
+        ):
             was, will = getattr(self._seen.started_as, part), getattr(self._spec, part)
             for key in fields(kind):
                 before, after = getattr(was, key.name), getattr(will, key.name)

@@ -33,6 +33,7 @@ from warrener.daemon.errors import BAD_INPUT, DaemonError
 from warrener.daemon.options import Options
 from warrener.daemon.report import DrivenNode
 from warrener.facts.balance import Backend
+from warrener.facts.booting import BootLook
 from warrener.facts.capability import Can, Capabilities
 from warrener.facts.happenings import EventSink, ProgressSink
 from warrener.facts.ids import NodeName
@@ -236,6 +237,9 @@ class Attached:
         return self._cluster.drained_nodes()
 
     async def restart_node(self, name: NodeName, timeout: float) -> None:
+        self._impossible(Can.RESTART_NODE)
+
+    async def boot_look(self, name: NodeName) -> BootLook:
         self._impossible(Can.RESTART_NODE)
 
     async def stop_app(self, name: NodeName) -> None:

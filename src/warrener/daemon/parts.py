@@ -14,6 +14,7 @@ from warrener.cluster.tls.rotation import Act
 from warrener.control.operations import StatusAnswer, UrlAnswer
 from warrener.daemon.report import DrivenNode
 from warrener.facts.balance import Backend, BalancerStatistics, ConsumerWork, SessionStatistics
+from warrener.facts.booting import BootLook
 from warrener.facts.capability import Capabilities
 from warrener.facts.happenings import Progress
 from warrener.facts.ids import NodeName, SessionId
@@ -92,6 +93,9 @@ class Cluster(Protocol):
 
     async def restart_node(self, name: NodeName, timeout: float) -> None:
         """Stops the node if it runs, starts it, waits until it serves. ``DaemonError``."""
+
+    async def boot_look(self, name: NodeName) -> BootLook:
+        """How far RabbitMQ is on a node whose process runs. ``DaemonError`` if it doesn't say."""
 
     async def stop_app(self, name: NodeName) -> None:
         """RabbitMQ stops on the node, whose process stays. ``DaemonError``."""

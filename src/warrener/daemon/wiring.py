@@ -41,6 +41,7 @@ from warrener.daemon.options import Options
 from warrener.daemon.parts import BalancerFactory
 from warrener.daemon.tls import balancer_tls, with_ports
 from warrener.facts.balance import Backend
+from warrener.facts.booting import BootLook
 from warrener.facts.capability import Capabilities
 from warrener.facts.data_plane import DataPlane
 from warrener.facts.happenings import EventSink, ProgressSink
@@ -247,6 +248,10 @@ class Local:
     async def restart_node(self, name: NodeName, timeout: float) -> None:
         with _told():
             await self._cluster.restart_node(name, timeout)
+
+    async def boot_look(self, name: NodeName) -> BootLook:
+        with _told():
+            return await self._cluster.boot_look(name)
 
     async def stop_app(self, name: NodeName) -> None:
         with _told():

@@ -364,16 +364,22 @@ class Upkeep:
 
     # -- tools
 
-    async def evaluate_on(self, node: Node, text: str) -> str:
+    async def evaluate_on(self, node: Node, text: str, timeout: float = TOOL_TIMEOUT) -> str:
         """The same of this node, whose Erlang VM has to run. Raises ToolFailed.
 
         What fails the quick way is said once more to RabbitMQ's tool, which tells why; all that is
         evaluated may be said twice.
         """
-        printed = await node.evaluate(text, TOOL_TIMEOUT)
+        printed = await node.evaluate(text, timeout)
         if printed is not None:
             return printed
-        return await self._tool(node, "rabbitmqctl", "-q", "eval", text)
+        return await self._tool(node, "rabbitmqctl", "-q", "eval", text, timeout=timeout)
+
+    async def ask(self, name: NodeName, text: str) -> str:
+        """The same of a node that may hang. Raises NotRunning or ToolFailed."""
+        node = self._nodes[name]
+        self._must_run(node)
+        return await self.evaluate_on(node, text, ASK_TIMEOUT)
 
     async def evaluate(self, node: Node, script: Path) -> str:
         """What Erlang expressions in a file come to, on a node that runs, as the tool prints it.
