@@ -204,8 +204,9 @@ class Upgrading:
         cluster = self._service.cluster
         if not Path(request.to).is_absolute():
             raise Refused(Refusal.BAD_ARGUMENT, f"{request.to} isn't an absolute path")
+        chosen = list(dict.fromkeys(nodes)) or [row.name for row in cluster.nodes()]
         try:
-            target = await asyncio.to_thread(cluster.look_at_installation, Path(request.to))
+            target = await cluster.look_at_installation(Path(request.to), chosen)
         except DaemonError as error:
             raise Refused(Refusal.BAD_ARGUMENT, error.message) from None
         view = await self._upkeep.look()
@@ -222,7 +223,6 @@ class Upgrading:
             found = checks(target, now, await _flags(client), await _mirrored(client))
         except ManagementError as error:
             raise Refused(Refusal.FAILED, f"the cluster can't be read: {error}") from None
-        chosen = list(dict.fromkeys(nodes)) or [row.name for row in cluster.nodes()]
         roots = {name: cluster.installation_of(name).root for name in chosen}
         leaders = [queue.leader for queue in view.queues]
         todo = [name for name in chosen if roots[name] != target.root]
@@ -327,7 +327,7 @@ class Upgrading:
             flags_enabled=enabled,
             mixed=len(set(versions.values())) > 1,
             described=cluster.spec.rabbitmq is not None
-            and cluster.spec.rabbitmq.resolve() == plan.target.root,
+            and plan.target.root in {cluster.spec.rabbitmq, cluster.spec.rabbitmq.resolve()},
             dry_run=dry_run,
         )
 

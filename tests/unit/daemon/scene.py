@@ -196,7 +196,7 @@ class FakeCluster:
 
     candidate = Candidate(Path("/opt/new"), "3.10.8", "25.2.3", (), ())
 
-    def look_at_installation(self, path: Path) -> Candidate:
+    async def look_at_installation(self, path: Path, names: Sequence[NodeName]) -> Candidate:
         if path != self.candidate.root:
             raise DaemonError(f"no RabbitMQ in {path}")
         return self.candidate
