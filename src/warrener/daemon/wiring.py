@@ -140,11 +140,12 @@ def _has_hosts(state: Path) -> bool:
     return record is not None and bool(record.hosts)
 
 
-def look_at_hosts(spec: ClusterSpec) -> "list[Seen]":
-    """What the hosts of a description are like, at once. Nothing is changed there but that the
-    cluster's folder is made."""
-    seen: list[Seen] = asyncio.run(_ssh("ssh_looks").look_around(spec.hosts, spec.rabbitmq))
-    return seen
+def look_at_hosts(spec: ClusterSpec) -> "tuple[list[Seen], list[str]]":
+    """What the hosts of a description are like, and what they should have in common and haven't.
+    Nothing is changed there but that the folder for clusters is made."""
+    looks = _ssh("ssh_looks")
+    seen: list[Seen] = asyncio.run(looks.look_around(spec.hosts, spec.rabbitmq))
+    return seen, looks.common(seen)
 
 
 def _ssh(module: str) -> ModuleType:

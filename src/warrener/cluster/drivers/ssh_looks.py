@@ -35,6 +35,20 @@ class Seen:
     installable: Sequence[str] = ()
 
     @property
+    def told(self) -> str:
+        """What a host that is ready has."""
+        assert self.look is not None
+        there = ssh_checks.installation(self.look)
+        assert there is not None
+        who = ssh_checks.manager(self.look, self.spec)
+        under = "Warrener's own shell" if who is None else f"systemd ({who})"
+        why = f" ({self.look.no_systemd})" if who is None and self.look.systemd is None else ""
+        return (
+            f"RabbitMQ {there.version} in {there.root}, Erlang {self.look.otp or '?'}; nodes are "
+            f"looked after by {under}{why}"
+        )
+
+    @property
     def name(self) -> str:
         """For people: ``n1 (10.0.0.1)``."""
         return f"{short_name(self.spec.name)} ({self.spec.host})"
