@@ -79,6 +79,7 @@ class Machine:
             f'[[node]]\nname = "{self.name}"\nhost = "{self.address}"\ndriver = "ssh"\n'
             f'folder = "{systemd_host.HOME if self.user else self.folder}"\nport = {self.port}\n'
             + (f'user = "{self.user}"\n' if self.user else "")
+            + ("install = true\n" if self.systemd is not None and self.systemd.bare else "")
             + "\n"
         )
 
