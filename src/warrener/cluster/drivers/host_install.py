@@ -46,15 +46,18 @@ fi
 
 _POLICY: Final = "/usr/sbin/policy-rc.d"
 
+_OURS: Final = "Made by Warrener, while it installs RabbitMQ."
+"""So that one that a reboot left behind isn't taken for the host's own."""
+
 _INSTALL: Final = f"""\
 export DEBIAN_FRONTEND=noninteractive
 policy={_POLICY}
 done_with() {{ [ -z "$made" ] || rm -f "$policy"; }}
 trap "" HUP
 made=
-if [ ! -e "$policy" ]; then
+if [ ! -e "$policy" ] || grep -qF "{_OURS}" "$policy"; then
   made=yes
-  printf "#!/bin/sh\\nexit 101\\n" >"$policy" && chmod 755 "$policy" || exit 73
+  printf "#!/bin/sh\\n# {_OURS}\\nexit 101\\n" >"$policy" && chmod 755 "$policy" || exit 73
 fi
 trap done_with EXIT
 masked=
