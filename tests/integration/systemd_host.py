@@ -68,7 +68,7 @@ _UNITS: Final = {
     "systemd-journald.service": "[Unit]\nDefaultDependencies=no\n"
     "Requires=systemd-journald.socket\nAfter=systemd-journald.socket\n"
     "[Service]\nType=notify\nExecStart=/lib/systemd/systemd-journald\nStandardOutput=null\n"
-    "Sockets=systemd-journald.socket\n",
+    "Sockets=systemd-journald.socket\nFileDescriptorStoreMax=4224\n",
     "user.service": f"[Service]\nType=notify\nUser={UID}\nExecStart={_SYSTEMD} --user\n"
     f"Delegate=yes\nEnvironment=HOME={HOME} XDG_RUNTIME_DIR=/run/user/{UID}\n",
 }
