@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -153,9 +154,9 @@ class Systemd:
             self._init = below[0].pid
         return bool(self._init)
 
-    def _wait(self, what: str, done: "functools.partial[bool] | object") -> None:
+    def _wait(self, what: str, done: Callable[[], bool]) -> None:
         deadline = time.monotonic() + 30
-        while not done():  # type: ignore[operator]  # a callable
+        while not done():
             if time.monotonic() > deadline:
                 log = (self.folder / "systemd.log").read_text()
                 raise AssertionError(f"{self.name}: not within 30 s: {what}\n{log}")
@@ -173,12 +174,11 @@ class Systemd:
         assert not check or done.returncode == 0, f"{self.name}: {words}: {done}"
         return done.stdout
 
-    def run_as_user(self, *words: str) -> str:
+    def run_as_user(self, *words: str, check: bool = True) -> str:
         """A command on the host, as the user whose manager lingers."""
         environment = ["env", f"XDG_RUNTIME_DIR=/run/user/{UID}", f"HOME={HOME}"]
-        return self.run(
-            "setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", *environment, *words
-        )
+        user = ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups"]
+        return self.run(*user, *environment, *words, check=check)
 
     def state(self, unit: str) -> str:
         return self.run("systemctl", "is-active", unit, check=False).strip()

@@ -31,7 +31,7 @@ from warrener.control.upgrade_operations import (
 from warrener.control.wire import Refusal, Refused
 from warrener.daemon.control_server import Call
 from warrener.daemon.describe import Describe
-from warrener.daemon.errors import DaemonError
+from warrener.daemon.errors import BAD_INPUT, DaemonError
 from warrener.daemon.steps import Steps
 from warrener.daemon.upgrade_checks import Flags, NodeNow, checks
 from warrener.daemon.upkeep import Upkeep, check_timeout
@@ -208,7 +208,10 @@ class Upgrading:
         try:
             target = await cluster.look_at_installation(Path(request.to), chosen)
         except DaemonError as error:
-            raise Refused(Refusal.BAD_ARGUMENT, error.message) from None
+            wrong = error.exit_code == BAD_INPUT
+            raise Refused(
+                Refusal.BAD_ARGUMENT if wrong else Refusal.FAILED, error.message
+            ) from None
         view = await self._upkeep.look()
         if view is None:
             raise Refused(Refusal.FAILED, "no node tells how the cluster is; `warrener status`")

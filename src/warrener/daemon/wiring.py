@@ -28,7 +28,7 @@ from warrener.cluster.drivers.node import LocalNode
 from warrener.cluster.drivers.private_files import PrivateFiles
 from warrener.cluster.drivers.processes import Child
 from warrener.cluster.drivers.schema_files import load_schema
-from warrener.cluster.errors import ClusterError, StateBroken
+from warrener.cluster.errors import ClusterError, HostUnreachable, StateBroken
 from warrener.cluster.look_up import look_up
 from warrener.cluster.mistakes import SpecError
 from warrener.cluster.observe import observe, stagger_after, with_members
@@ -320,8 +320,12 @@ class Local:
             return self._cluster.plugins()
 
     async def look_at_installation(self, path: Path, names: Sequence[NodeName]) -> Candidate:
-        with _told():
+        try:
             return await self._cluster.look_at_installation(path, names)
+        except HostUnreachable as error:
+            raise DaemonError(str(error)) from error
+        except ClusterError as error:  # what is there isn't what was said
+            raise DaemonError(str(error), exit_code=BAD_INPUT) from error
 
     def installation_of(self, name: NodeName) -> Installation:
         with _told():

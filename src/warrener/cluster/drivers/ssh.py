@@ -229,7 +229,8 @@ class SshCluster(DrivenCluster):
                 if failed is not None:
                     raise failed
             seen = await self._look_at_all(specs, record)
-        differing = common(seen, mixed=bool(record.installations))
+        upgraded = bool(record.installations) and not is_described_anew(record, self._given)
+        differing = common(seen, mixed=upgraded)
         if any(one.problems for one in seen) or differing:
             rows = [(one.name, one.problems) for one in seen]
             raise HostsNotReady(ssh_checks.report(rows, differing))
@@ -291,6 +292,10 @@ class SshCluster(DrivenCluster):
         self._progress(Progress(short, f"installs RabbitMQ: {COMMAND}"))
         try:
             await finish(machine.install(seen.look.install))
+        except HostUnreachable as error:
+            raise HostsNotReady(
+                f"{error}; what apt has begun there it finishes by itself: say this again then"
+            ) from None
         except OSError as error:
             self._progress(Progress(short, "RabbitMQ could not be installed", failed=True))
             log = machine.told(machine.root.parent / "install.log")
