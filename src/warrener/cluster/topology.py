@@ -146,7 +146,17 @@ class _Planner:
             change = Change("replicas", "", "its share")
             yield Step(Verb.CHANGE, Thing.NODE, short_name(name), (change,), AddNode(name))
         for name in self._coming:
-            yield Step(Verb.MAKE, Thing.NODE, short_name(name), (), AddNode(name))
+            yield Step(Verb.MAKE, Thing.NODE, short_name(name), self._on(name), AddNode(name))
+
+    def _on(self, name: NodeName) -> tuple[Change, ...]:
+        """Where a node on another machine comes to be, and what may be installed there for it."""
+        host = next((host for host in self._spec.hosts if host.name == name), None)
+        if host is None:
+            return ()
+        changes = [Change("host", "", host.host)]
+        if host.install:
+            changes.append(Change("RabbitMQ", "", "installed by apt-get, if it is missing there"))
+        return tuple(changes)
 
     def _nodes_to_remove(self) -> Iterator[Step]:
         """Those that came last go first."""

@@ -272,7 +272,7 @@ class Attached:
     def spread(self, name: NodeName) -> None:
         """Replicas on new nodes are whoever's who adds them."""
 
-    def look_at_installation(self, path: Path) -> Candidate:
+    async def look_at_installation(self, path: Path, names: Sequence[NodeName]) -> Candidate:
         self._impossible(Can.UPGRADE)
 
     def installation_of(self, name: NodeName) -> Installation:

@@ -148,8 +148,9 @@ class Cluster(Protocol):
     def plugins(self) -> frozenset[str]:
         """Those that are enabled by name. ``DaemonError`` if that can't be read."""
 
-    def look_at_installation(self, path: Path) -> Candidate:
-        """What RabbitMQ is there, and whether it has what is used here. ``DaemonError``."""
+    async def look_at_installation(self, path: Path, names: Sequence[NodeName]) -> Candidate:
+        """What RabbitMQ is there for these nodes, and whether it has what is used here.
+        ``DaemonError``."""
 
     def installation_of(self, name: NodeName) -> Installation:
         """What a node runs, or starts with. ``DaemonError``."""

@@ -208,8 +208,11 @@ class Service:
                 for backend in balancer.statistics().backends
                 if backend.unfit is not None
             )
+            runs = "the nodes run" if booted else "no node runs, as the cluster says"
+            which = "any" if self.cluster.capabilities.theirs else "all"
+            but = "but" if booted else "and"
             raise DaemonError(
-                f"the nodes run, but the balancer can't reach all of them after "
+                f"{runs}, {but} the balancer can't reach {which} of them after "
                 f"{READY_TIMEOUT:g} s ({unfit}); the logs are in {self.folder.path}"
             )
         await self._observer.look_once()
@@ -222,7 +225,8 @@ class Service:
         had within a moment, and one at least."""
         if not self.cluster.capabilities.theirs:
             return await balancer.wait_ready(nodes, READY_TIMEOUT)
-        reachable = nodes - len(self.cluster.unreachable())
+        # Of nodes that all seem down one has to turn out to be there, too: else nobody is served.
+        reachable = max(1, nodes - len(self.cluster.unreachable()))
         if await balancer.wait_ready(reachable, THEIRS_READY):
             return True
         for backend in balancer.statistics().backends:

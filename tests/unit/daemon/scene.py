@@ -23,7 +23,7 @@ from warrener.cluster.tls.rotation import Act
 from warrener.control import operations as ops
 from warrener.control import wire
 from warrener.control.state_folder import StateFolder
-from warrener.daemon.errors import DaemonError
+from warrener.daemon.errors import BAD_INPUT, DaemonError
 from warrener.daemon.event_log import EventLog
 from warrener.daemon.parts import MoveSink
 from warrener.daemon.service import Service
@@ -211,10 +211,11 @@ class FakeCluster:
         self.tls.reload()
 
     candidate = Candidate(Path("/opt/new"), "3.10.8", "25.2.3", (), ())
+    no_candidate = BAD_INPUT  # the exit code, where another path is asked for
 
-    def look_at_installation(self, path: Path) -> Candidate:
+    async def look_at_installation(self, path: Path, names: Sequence[NodeName]) -> Candidate:
         if path != self.candidate.root:
-            raise DaemonError(f"no RabbitMQ in {path}")
+            raise DaemonError(f"no RabbitMQ in {path}", exit_code=self.no_candidate)
         return self.candidate
 
     def installation_of(self, name: NodeName) -> Installation:
@@ -444,7 +445,7 @@ class FakeBalancer:
         self.snapshots.append(snapshot)
 
     async def wait_ready(self, nodes: int, timeout: float) -> bool:
-        return self.ready
+        return self.ready or nodes <= 0
 
     def sessions(self) -> tuple[SessionStatistics, ...]:
         return self.open
