@@ -43,6 +43,7 @@ SHARED: Final = "the session's cluster"
 LONGEST: Final = (
     "test_ssh.py",
     "test_apply_killed.py",
+    "test_ledger.py",
     SHARED,
     "test_drivers.py",
     "test_membership.py",
