@@ -19,6 +19,7 @@ import contextlib
 import io
 import os
 import re
+import shutil
 import signal
 import sys
 import tempfile
@@ -181,7 +182,10 @@ class Lanes:
         self._number += 1
         output = self._folder / f"{self._number}.txt"
         report = self._folder / f"{self._number}.xml"
-        command = [*before, sys.executable, "-m", "pytest", f"--junitxml={report}"]
+        # Folders of its own: pytest's usual ones are shared by all runs of a user, and each removes
+        # the old ones of the others.
+        own = [f"--junitxml={report}", f"--basetemp={self._folder / str(self._number)}"]
+        command = [*before, sys.executable, "-m", "pytest", *own]
         began = time.monotonic()
         with output.open("wb") as out:
             process = await asyncio.create_subprocess_exec(
@@ -292,7 +296,16 @@ async def main(options: Sequence[str], folder: Path) -> int:
     return verdict(run.results, is_interrupted=run.is_interrupted)
 
 
+def run_all(options: Sequence[str]) -> int:
+    """The exit code; what tests left in their folders is kept if anything failed."""
+    folder = Path(tempfile.mkdtemp(prefix="warrener-tests-"))
+    code = asyncio.run(main(options, folder))
+    if code == 0:
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        print(f"output and folders of the tests: {folder}", flush=True)
+    return code
+
+
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory(prefix="warrener-tests-") as name:
-        code = asyncio.run(main(sys.argv[1:], Path(name)))
-    sys.exit(code)
+    sys.exit(run_all(sys.argv[1:]))
