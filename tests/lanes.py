@@ -205,6 +205,10 @@ class Lanes:
                 self.interrupt()
             try:
                 code = await process.wait()
+            except asyncio.CancelledError:  # another job couldn't be run: nothing is left either
+                self.interrupt()
+                await process.wait()
+                raise
             finally:
                 del self._at_work[job.name]
         text = output.read_text(errors="replace")
