@@ -116,7 +116,7 @@ def _parts(console: Console, told: OutlookDocument) -> None:
         assert part.breaks_at is not None
         table.add_row(
             escape(part.name if part.kind == part.name else f"{part.kind} {part.name}"),
-            f"{more}{part.capacity:.0f}{unit}" if cores else f"{more}{amount(part.capacity)}{unit}",
+            f"{more}{part.capacity:.3g}{unit}" if cores else f"{more}{amount(part.capacity)}{unit}",
             f"{used:.2f}{unit}" if cores else f"{amount(used)}{unit}",
             part_of(part.utilisation),
             f"{part.breaks_at:.2f} x",

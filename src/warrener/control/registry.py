@@ -14,6 +14,7 @@ from warrener.control import (
     history_operations,
     node_operations,
     operations,
+    plan_history_operations,
     plan_operations,
     tls_operations,
     upgrade_operations,
@@ -31,6 +32,7 @@ _MODULES: Final = (
     tls_operations,
     history_operations,
     plan_operations,
+    plan_history_operations,
     balance_operations,
 )
 

@@ -86,12 +86,14 @@ def with_nodes(load: Load, more: int, *, same_host: bool) -> Load:
     nodes, hosts = list(load.nodes), list(load.hosts)
     cores = min(host.cores for host in hosts)
     limit = min(node.mem_limit for node in load.nodes)
+    share = min((node.cores for node in load.nodes if node.cores is not None), default=None)
     for number in range(1, more + 1):
         host = hosts[0].name
         if not same_host:
             host = f"new-host-{number}"
             hosts.append(HostLoad(host, cores))
-        nodes.append(NodeLoad(NodeName(f"new-{number}@{host}"), host, mem_limit=limit))
+        name = NodeName(f"new-{number}@{host}")
+        nodes.append(NodeLoad(name, host, mem_limit=limit, cores=share))
     return spread(replace(load, nodes=tuple(nodes), hosts=tuple(hosts)))
 
 

@@ -14,6 +14,7 @@ class QueueLoad:
     delivered through a node that isn't the leader's, by that node.
 
     ``service_time``: s that a consumer takes for one message, None if it isn't known.
+    ``seen_here``: by the balancer, so that the way between it and the node isn't in it.
     """
 
     vhost: str
@@ -30,6 +31,7 @@ class QueueLoad:
     ready: float = 0.0
     unacked: float = 0.0
     service_time: float | None = None
+    seen_here: bool = False
     entering: tuple[tuple[NodeName, float], ...] = ()
     leaving: tuple[tuple[NodeName, float], ...] = ()
 
@@ -41,8 +43,8 @@ class QueueLoad:
 
 @dataclass(frozen=True, slots=True)
 class NodeLoad:
-    """One node. ``cpu``: cores it uses, None if nobody tells. Memory in bytes. ``cores``: what its
-    process may use at most, None if all that its host has."""
+    """One node. ``cpu``: cores it uses, None if nobody tells; ``cores``: how many of its host's it
+    may use (a container's quota), None: all. Memory in bytes."""
 
     name: NodeName
     host: str
@@ -59,7 +61,7 @@ class HostLoad:
     client of this cluster."""
 
     name: str
-    cores: int
+    cores: float
     others: float = 0.0
 
 
