@@ -89,9 +89,13 @@ def test_policies_are_tried_on_what_is_measured(warren: Warren) -> None:
         balancing: dict[str, Any] = said["balancing"]
         return balancing
 
+    def known(found: dict[str, Any]) -> dict[str, Any] | None:
+        """Once the daemon has looked at them, which it does every minute."""
+        quotas = all("(its quota)" in one["why"] for one in found["weights"])
+        return found if quotas and found["policies"] is not None else None
+
     with load(where, rates):
-        eventually("policies are tried", lambda: told()["policies"] is not None, 40, 1.0)
-        found = told()
+        found = eventually("quotas are known", lambda: known(told()), 75, 1.0)
     policies = found["policies"]
     assert {line["policy"] for line in policies["lines"]} == {
         "roundrobin", "weighted", "random", "source", "leastconn", "weighted-leastconn", "p2c",

@@ -40,6 +40,9 @@ from warrener.bench.say import say
 from warrener.bench.stand import Stand, temporary_stand
 from warrener.bench.topology import declare
 from warrener.bench.wire import BenchError
+from warrener.control.client import Client
+from warrener.control.history_operations import PLAN_LOAD, PlanLoadRequest
+from warrener.control.state_folder import StateFolder
 from warrener.facts.settings import PolicyName
 
 QUEUES: Final = 24
@@ -48,6 +51,7 @@ WITHIN: Final = 0.03  # of the best: what is promised
 _DESCRIPTION: Final = '[balancer]\nlocality = false\n[history]\nevery = "2s"\n'
 _PROBE: Final = 60.0  # messages a second through each queue, to see what they cost
 _SAMPLE: Final = 0.02  # s between two looks at what is on its way
+_KNOWN: Final = 90.0  # s for the daemon to see the quotas
 _WINDOW: Final = 15  # s of load that the advice goes by
 
 
@@ -171,6 +175,7 @@ def _workload(
     stand: Stand, workload: Workload, rounds: int, seconds: float, seed: int
 ) -> tuple[list[Run], Verdict]:
     offered = _offered(stand, workload, seconds)
+    _wait_known(stand, workload.cores)
     say(f"{workload.name}: {offered:,.0f} msg/s are offered")
     told = _advice(stand, workload, offered, _order(seed, workload, 0))
     found = told["policies"]
@@ -298,6 +303,21 @@ def _offered(stand: Stand, workload: Workload, seconds: float) -> float:
     result = _load(stand, workload, rate, seconds)
     cost = (used() - before) / result.published
     return SHARE * sum(workload.cores) / cost
+
+
+def _wait_known(stand: Stand, cores: Sequence[float]) -> None:
+    """Until the history has the quotas: the daemon looks at them once a minute."""
+    wanted = {node.name: quota for node, quota in zip(stand.nodes, cores, strict=True)}
+    deadline = time.monotonic() + _KNOWN
+    while True:
+        with Client.connect(StateFolder(stand.state)) as client:
+            load = client.call(PLAN_LOAD, PlanLoadRequest(10.0))
+        known = {str(node.name): node.cores for node in load.nodes}
+        if all(abs((known.get(name) or 0) - quota) < 0.01 for name, quota in wanted.items()):
+            return
+        if time.monotonic() > deadline:
+            raise BenchError(f"the daemon doesn't know the nodes' quotas: {known}")
+        time.sleep(2.0)
 
 
 def _advice(
