@@ -308,9 +308,8 @@ def advise(
     tenth. Below, the types of queues side by side, by what messages cost here;
     the balancer's policies, each tried in simulation on the sessions that are
     open, with how much they differ and whether chance explains it (--plot draws
-    them); and the
-    weights that fit what each node has left. The same --seed gives the same
-    figures.
+    them); and the weights that fit what each node has left. The same --seed
+    gives the same figures.
 
     Examples:
 
