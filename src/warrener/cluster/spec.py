@@ -40,6 +40,7 @@ from pydantic import ValidationError
 from warrener.cluster import (
     attach_file,
     config_table,
+    healing_file,
     history_file,
     hosts,
     tls_file,
@@ -61,6 +62,7 @@ from warrener.cluster.toml_places import Place, places
 from warrener.cluster.topology_file import wanted
 from warrener.cluster.wanted import Scalar, Wanted
 from warrener.facts.data_plane import WHY_HAPROXY_LACKS, DataPlane, Lack
+from warrener.facts.healing import HealingSettings
 from warrener.facts.history import HistorySettings
 from warrener.facts.ids import NodeName, short_name
 from warrener.facts.settings import BalancerSettings
@@ -111,6 +113,7 @@ class ClusterSpec:
     config: Mapping[str, Scalar] = field(default_factory=dict)
     tls: TlsSettings = field(default_factory=TlsSettings)
     history: HistorySettings = field(default_factory=HistorySettings)
+    healing: HealingSettings = field(default_factory=HealingSettings)
     source: str = ""  # the file it was read from; empty: all defaults
     hosts: tuple[HostSpec, ...] = ()  # of nodes on other machines: of all nodes, or none
     attach: Attach | None = None  # somebody else runs it
@@ -393,6 +396,7 @@ def _build(file: SpecFile, source: str, folder: Path, *, auto_weights: bool) -> 
         config=config_table.flatten(file.config),
         tls=tls,
         history=history_file.settings(file.history),
+        healing=healing_file.settings(file.healing),
         source=source,
         hosts=machines,
         attach=attach_file.attach_of(file.attach, folder, tls=tls.has(TlsPart.LINKS)),

@@ -13,8 +13,9 @@ from pydantic import BaseModel, BeforeValidator, Field
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from warrener.cluster.attach_file import AttachSection
+from warrener.cluster.healing_file import HealingSection
 from warrener.cluster.history_file import HistorySection
-from warrener.cluster.hosts import NodeDriver, NodeSection, SshSection
+from warrener.cluster.hosts import NodeDriver, NodeSection, SshSection, Supervision
 from warrener.cluster.members import MAX_NODES
 from warrener.cluster.mistakes import Mistake, dotted, nearest, nearest_place
 from warrener.cluster.policy_keys import APPLY_TO, QUEUE_TYPES
@@ -252,6 +253,9 @@ class SpecFile(Section):
     history: HistorySection = Field(
         default_factory=lambda: HistorySection.model_validate({}), description="a table: [history]"
     )
+    healing: HealingSection = Field(
+        default_factory=lambda: HealingSection.model_validate({}), description="a table: [healing]"
+    )
     tls: TlsSection | None = Field(None, description="a table: [tls]")
     node: list[NodeSection] = Field(
         [], max_length=MAX_NODES, description="tables, each headed [[node]]"
@@ -303,7 +307,8 @@ def mistake_of(
 
 _WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "policy": tuple(str(policy) for policy in PolicyName),
-    "driver": tuple(NodeDriver),
+    "driver": tuple(str(driver) for driver in NodeDriver),
+    "supervision": tuple(str(one) for one in Supervision),
     "data_plane": tuple(str(plane) for plane in DataPlane),
     "apply_to": tuple(APPLY_TO),
     "default_queue_type": QUEUE_TYPES,

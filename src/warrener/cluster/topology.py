@@ -58,6 +58,7 @@ from warrener.cluster.wanted import (
     User,
     VHost,
 )
+from warrener.facts.healing import HealingSettings
 from warrener.facts.history import HistorySettings
 from warrener.facts.ids import NodeName, short_name
 from warrener.facts.settings import DEFAULT_WEIGHT, BalancerSettings
@@ -145,7 +146,17 @@ class _Planner:
             change = Change("replicas", "", "its share")
             yield Step(Verb.CHANGE, Thing.NODE, short_name(name), (change,), AddNode(name))
         for name in self._coming:
-            yield Step(Verb.MAKE, Thing.NODE, short_name(name), (), AddNode(name))
+            yield Step(Verb.MAKE, Thing.NODE, short_name(name), self._on(name), AddNode(name))
+
+    def _on(self, name: NodeName) -> tuple[Change, ...]:
+        """Where a node on another machine comes to be, and what may be installed there for it."""
+        host = next((host for host in self._spec.hosts if host.name == name), None)
+        if host is None:
+            return ()
+        changes = [Change("host", "", host.host)]
+        if host.install:
+            changes.append(Change("RabbitMQ", "", "installed by apt-get, if it is missing there"))
+        return tuple(changes)
 
     def _nodes_to_remove(self) -> Iterator[Step]:
         """Those that came last go first."""
@@ -337,7 +348,11 @@ class _Planner:
             before, after = getattr(running, one.name), getattr(wanted, one.name)
             if before != after:
                 yield Later(Thing.BALANCER, Change(one.name, setting(before), setting(after)))
-        for part, kind in (("tls", TlsSettings), ("history", HistorySettings)):
+        for part, kind in (
+            ("tls", TlsSettings),
+            ("history", HistorySettings),
+            ("healing", HealingSettings),
+        ):
             was, will = getattr(self._seen.started_as, part), getattr(self._spec, part)
             for key in fields(kind):
                 before, after = getattr(was, key.name), getattr(will, key.name)

@@ -33,6 +33,7 @@ from warrener.daemon.errors import BAD_INPUT, DaemonError
 from warrener.daemon.options import Options
 from warrener.daemon.report import DrivenNode
 from warrener.facts.balance import Backend
+from warrener.facts.booting import BootLook
 from warrener.facts.capability import Can, Capabilities
 from warrener.facts.happenings import EventSink, ProgressSink
 from warrener.facts.ids import NodeName
@@ -238,6 +239,9 @@ class Attached:
     async def restart_node(self, name: NodeName, timeout: float) -> None:
         self._impossible(Can.RESTART_NODE)
 
+    async def boot_look(self, name: NodeName) -> BootLook:
+        self._impossible(Can.RESTART_NODE)
+
     async def stop_app(self, name: NodeName) -> None:
         self._impossible(Can.STOP_APP)
 
@@ -268,7 +272,7 @@ class Attached:
     def spread(self, name: NodeName) -> None:
         """Replicas on new nodes are whoever's who adds them."""
 
-    def look_at_installation(self, path: Path) -> Candidate:
+    async def look_at_installation(self, path: Path, names: Sequence[NodeName]) -> Candidate:
         self._impossible(Can.UPGRADE)
 
     def installation_of(self, name: NodeName) -> Installation:

@@ -13,7 +13,8 @@ from warrener.cluster.tls.cluster import ClusterTls
 from warrener.cluster.tls.rotation import Act
 from warrener.control.operations import StatusAnswer, UrlAnswer
 from warrener.daemon.report import DrivenNode
-from warrener.facts.balance import Backend, BalancerStatistics, SessionStatistics
+from warrener.facts.balance import Backend, BalancerStatistics, ConsumerWork, SessionStatistics
+from warrener.facts.booting import BootLook
 from warrener.facts.capability import Capabilities
 from warrener.facts.happenings import Progress
 from warrener.facts.ids import NodeName, SessionId
@@ -93,6 +94,9 @@ class Cluster(Protocol):
     async def restart_node(self, name: NodeName, timeout: float) -> None:
         """Stops the node if it runs, starts it, waits until it serves. ``DaemonError``."""
 
+    async def boot_look(self, name: NodeName) -> BootLook:
+        """How far RabbitMQ is on a node whose process runs. ``DaemonError`` if it doesn't say."""
+
     async def stop_app(self, name: NodeName) -> None:
         """RabbitMQ stops on the node, whose process stays. ``DaemonError``."""
 
@@ -144,8 +148,9 @@ class Cluster(Protocol):
     def plugins(self) -> frozenset[str]:
         """Those that are enabled by name. ``DaemonError`` if that can't be read."""
 
-    def look_at_installation(self, path: Path) -> Candidate:
-        """What RabbitMQ is there, and whether it has what is used here. ``DaemonError``."""
+    async def look_at_installation(self, path: Path, names: Sequence[NodeName]) -> Candidate:
+        """What RabbitMQ is there for these nodes, and whether it has what is used here.
+        ``DaemonError``."""
 
     def installation_of(self, name: NodeName) -> Installation:
         """What a node runs, or starts with. ``DaemonError``."""
@@ -197,6 +202,7 @@ class Balancer(Protocol):
     def set_weight(self, node: NodeName, weight: int) -> None: ...
     def apply_snapshot(self, snapshot: ClusterSnapshot | None) -> None: ...
     def statistics(self) -> BalancerStatistics: ...
+    def take_work(self) -> Mapping[tuple[str, str], ConsumerWork]: ...
     def sessions(self) -> tuple[SessionStatistics, ...]: ...
     async def wait_ready(self, nodes: int, timeout: float) -> bool: ...
     async def drain(

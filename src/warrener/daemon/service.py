@@ -44,6 +44,7 @@ from warrener.daemon.event_log import EventLog
 from warrener.daemon.feed import Feed
 from warrener.daemon.following import Following
 from warrener.daemon.handlers import Handlers
+from warrener.daemon.healing import Healing
 from warrener.daemon.history import History
 from warrener.daemon.keeping import Keeping
 from warrener.daemon.leaders import Leaders
@@ -121,6 +122,7 @@ class Service:
         self._works = Works()
         self._following = Following(self)
         self._upkeep = Upkeep(self, self._works)
+        self._healing = Healing(self, self._works, self._upkeep)
         membership = Membership(self, self._works, self._upkeep)
         leaders = Leaders(self, self._works)
         self.spreading = Spreading(self, self._works, leaders)
@@ -179,8 +181,9 @@ class Service:
                 sampling = group.create_task(self.history.run(), name="history")
                 counting = group.create_task(self._census.run(), name="census")
                 weighing = group.create_task(self.weighing.run(), name="weights")
+                healing = group.create_task(self._healing.run(), name="healing")
                 await self.switch.wait_asked()
-                for task in (observing, renewing, sampling, counting, weighing):
+                for task in (healing, observing, renewing, sampling, counting, weighing):
                     task.cancel()
             except Exception as error:
                 failure = error
@@ -205,8 +208,11 @@ class Service:
                 for backend in balancer.statistics().backends
                 if backend.unfit is not None
             )
+            runs = "the nodes run" if booted else "no node runs, as the cluster says"
+            which = "any" if self.cluster.capabilities.theirs else "all"
+            but = "but" if booted else "and"
             raise DaemonError(
-                f"the nodes run, but the balancer can't reach all of them after "
+                f"{runs}, {but} the balancer can't reach {which} of them after "
                 f"{READY_TIMEOUT:g} s ({unfit}); the logs are in {self.folder.path}"
             )
         await self._observer.look_once()
@@ -219,7 +225,8 @@ class Service:
         had within a moment, and one at least."""
         if not self.cluster.capabilities.theirs:
             return await balancer.wait_ready(nodes, READY_TIMEOUT)
-        reachable = nodes - len(self.cluster.unreachable())
+        # Of nodes that all seem down one has to turn out to be there, too: else nobody is served.
+        reachable = max(1, nodes - len(self.cluster.unreachable()))
         if await balancer.wait_ready(reachable, THEIRS_READY):
             return True
         for backend in balancer.statistics().backends:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -27,7 +28,7 @@ from warrener.cluster.drivers.node import LocalNode
 from warrener.cluster.drivers.private_files import PrivateFiles
 from warrener.cluster.drivers.processes import Child
 from warrener.cluster.drivers.schema_files import load_schema
-from warrener.cluster.errors import ClusterError, StateBroken
+from warrener.cluster.errors import ClusterError, HostUnreachable, StateBroken
 from warrener.cluster.look_up import look_up
 from warrener.cluster.mistakes import SpecError
 from warrener.cluster.observe import observe, stagger_after, with_members
@@ -41,6 +42,7 @@ from warrener.daemon.options import Options
 from warrener.daemon.parts import BalancerFactory
 from warrener.daemon.tls import balancer_tls, with_ports
 from warrener.facts.balance import Backend
+from warrener.facts.booting import BootLook
 from warrener.facts.capability import Capabilities
 from warrener.facts.data_plane import DataPlane
 from warrener.facts.happenings import EventSink, ProgressSink
@@ -52,6 +54,9 @@ from warrener.facts.snapshot import ClusterSnapshot
 from warrener.facts.tls import TlsPart
 from warrener.management.client import ManagementClient, ManagementError
 from warrener.management.metrics import MetricsPlace
+
+if TYPE_CHECKING:
+    from warrener.cluster.drivers.ssh_looks import Seen
 
 log = structlog.get_logger(__name__)
 
@@ -118,7 +123,7 @@ def stop_leftovers(state: Path) -> int:
     with _told():
         stopped = leftovers.stop_leftovers(state)
         if _has_hosts(state):
-            stopped += asyncio.run(_ssh().stop_leftovers(state))
+            stopped += asyncio.run(_ssh("ssh_leftovers").stop_leftovers(state))
     if stopped:
         remove_files(state)
     return stopped
@@ -128,7 +133,7 @@ def remove_from_hosts(state: Path) -> None:
     """Removes what a cluster that doesn't run has on other hosts, if it has any there."""
     with _told():
         if _has_hosts(state):
-            asyncio.run(_ssh().stop_leftovers(state, remove=True))
+            asyncio.run(_ssh("ssh_leftovers").stop_leftovers(state, remove=True))
 
 
 def _has_hosts(state: Path) -> bool:
@@ -139,9 +144,17 @@ def _has_hosts(state: Path) -> bool:
     return record is not None and bool(record.hosts)
 
 
-def _ssh() -> ModuleType:
+def look_at_hosts(spec: ClusterSpec) -> "tuple[list[Seen], list[str]]":
+    """What the hosts of a description are like, and what they should have in common and haven't.
+    Nothing is changed there but that the folder for clusters is made."""
+    looks = _ssh("ssh_looks")
+    seen: list[Seen] = asyncio.run(looks.look_around(spec.hosts, spec.rabbitmq))
+    return seen, looks.common(seen)
+
+
+def _ssh(module: str) -> ModuleType:
     """The driver, loaded when it is needed: its cryptography takes 0.2 s at every start."""
-    return importlib.import_module("warrener.cluster.drivers.ssh")
+    return importlib.import_module(f"warrener.cluster.drivers.{module}")
 
 
 def count_leftovers(state: Path) -> int:
@@ -149,7 +162,7 @@ def count_leftovers(state: Path) -> int:
     with _told():
         found = len(leftovers.find_leftovers(state))
         if _has_hosts(state):
-            found += len(asyncio.run(_ssh().find_leftovers(state)))
+            found += len(asyncio.run(_ssh("ssh_leftovers").find_leftovers(state)))
         return found
 
 
@@ -248,6 +261,10 @@ class Local:
         with _told():
             await self._cluster.restart_node(name, timeout)
 
+    async def boot_look(self, name: NodeName) -> BootLook:
+        with _told():
+            return await self._cluster.boot_look(name)
+
     async def stop_app(self, name: NodeName) -> None:
         with _told():
             await self._cluster.stop_app(name)
@@ -313,9 +330,13 @@ class Local:
         with _told():
             return self._cluster.plugins()
 
-    def look_at_installation(self, path: Path) -> Candidate:
-        with _told():
-            return self._cluster.look_at_installation(path)
+    async def look_at_installation(self, path: Path, names: Sequence[NodeName]) -> Candidate:
+        try:
+            return await self._cluster.look_at_installation(path, names)
+        except HostUnreachable as error:
+            raise DaemonError(str(error)) from error
+        except ClusterError as error:  # what is there isn't what was said
+            raise DaemonError(str(error), exit_code=BAD_INPUT) from error
 
     def installation_of(self, name: NodeName) -> Installation:
         with _told():
@@ -375,7 +396,7 @@ def _driven(
 ) -> DrivenCluster:
     with _told():
         if spec.hosts or _has_hosts(state):
-            made: DrivenCluster = _ssh().SshCluster(
+            made: DrivenCluster = _ssh("ssh").SshCluster(
                 spec, state, progress=progress, on_event=on_event
             )
             return made

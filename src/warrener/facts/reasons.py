@@ -68,6 +68,12 @@ class MoveReason(StrEnum):
     TIE = "tie"  # to the link that owns an exclusive queue
 
 
+class Repair(StrEnum):
+    """Why something was done to a node that nobody asked for."""
+
+    BOOT_HANGS = "boot_hangs"  # its boot waits for something that doesn't come
+
+
 class Placement(StrEnum):
     """Why a channel is where it is."""
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from warrener.cluster.hosts import HostSpec
 from warrener.cluster.spec import ALWAYS_ON, ClusterSpec
 from warrener.cluster.topology import plan
 from warrener.cluster.topology_steps import (
@@ -37,6 +38,7 @@ from warrener.cluster.topology_steps import (
     SetConfig,
     SetPlugins,
     SetWeight,
+    Thing,
     Verb,
 )
 from warrener.cluster.wanted import (
@@ -413,6 +415,17 @@ def test_nodes_are_counted(prune: bool) -> None:
     (step,) = plan(replace(spec, nodes=4), seen, {}, prune=prune).steps
     assert step.action == AddNode(N2)
     assert plan(replace(spec, nodes=9, nodes_given=False), seen, {}, prune=prune).steps == ()
+
+
+def test_a_node_on_another_host_is_told_with_what_is_installed_there() -> None:
+    one, two = (HostSpec(NodeName(f"n{n}@10.0.0.{n}"), f"10.0.0.{n}") for n in (1, 2))
+    seen = replace(EMPTY, nodes=(one.name,), weights={one.name: 100})
+    for installs in (False, True):
+        spec = ClusterSpec(nodes=2, nodes_given=True, hosts=(one, replace(two, install=installs)))
+        (step,) = (s for s in plan(spec, seen, {}).steps if s.thing is Thing.NODE)
+        told = {change.what: change.after for change in step.changes}
+        assert told["host"] == "10.0.0.2"
+        assert ("RabbitMQ" in told) is installs
 
 
 def test_a_node_that_joined_without_replicas_gets_its_share() -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from warrener.balancer.core.worktime import WorkBook
 from warrener.facts.reasons import MoveReason
 
 
@@ -11,7 +12,7 @@ class Budget:
     ``used`` follows the journals by half a second.
     """
 
-    __slots__ = ("forced", "limit", "moves", "moves_failed", "replayed", "used")
+    __slots__ = ("forced", "limit", "moves", "moves_failed", "replayed", "used", "work")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -20,6 +21,7 @@ class Budget:
         self.moves_failed = 0  # planned ones that came to nothing
         self.forced = 0  # drained although the client hadn't settled everything
         self.replayed = 0  # publishes sent again
+        self.work = WorkBook()  # what consumers did
 
     @property
     def exceeded(self) -> bool:

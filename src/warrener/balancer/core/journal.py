@@ -14,6 +14,8 @@ kept grows with what is out of order, not with what has passed.
 from collections import deque
 from typing import Final
 
+from warrener.balancer.core.worktime import Worktime
+
 ACK_ALL: Final = 0
 """The delivery tag that means "all so far", with ``multiple`` set."""
 
@@ -95,9 +97,10 @@ class Numbers:
 class Deliveries:
     """Delivery tags of one channel. A client's tag is the link's plus ``offset``."""
 
-    __slots__ = ("_settled", "highest", "offset")
+    __slots__ = ("_settled", "highest", "offset", "work")
 
-    def __init__(self) -> None:
+    def __init__(self, work: Worktime | None = None) -> None:
+        self.work = work or Worktime()  # what is out is being worked on
         self.offset = 0
         self.highest = 0  # the last tag that the client was given
         self._settled = Numbers()
@@ -134,10 +137,12 @@ class Deliveries:
 
     def all_returned(self) -> None:
         """The broker has everything back that isn't settled (basic.recover)."""
+        self.work.dropped()
         self._settled.raise_floor(self.highest)
 
     def left(self) -> None:
         """The channel is gone from its link: what is unsettled will be delivered again."""
+        self.work.dropped()
         self._settled.raise_floor(self.highest)
         self.offset = self.highest
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from warrener.cluster.drivers import replicas
+from warrener.cluster.drivers import boot_look, replicas
 from warrener.cluster.drivers.configuration import Configuration
 from warrener.cluster.drivers.cpu_share import cpu_share
 from warrener.cluster.drivers.host import Host
@@ -43,6 +43,7 @@ from warrener.cluster.leaders.measure import measure
 from warrener.cluster.members import by_number
 from warrener.cluster.tls.cluster import ClusterTls
 from warrener.cluster.tls.node_settings import CLEAR_CACHES
+from warrener.facts.booting import BootLook
 from warrener.facts.capability import EVERYTHING, Capabilities
 from warrener.facts.happenings import Event, EventSink, Progress, ProgressSink
 from warrener.facts.ids import NodeName, short_name
@@ -94,6 +95,15 @@ class Running:
         ReviveFailed if the node doesn't serve although RabbitMQ says that it does."""
         await self._works().perform(name, "revived", self._works().revive)
 
+    async def boot_look(self, name: NodeName) -> BootLook:
+        """How far RabbitMQ is on a node whose Erlang VM runs. Takes some milliseconds, and changes
+        nothing. Raises NotRunning, ToolFailed or NotUnderstood."""
+        answer = await self._works().ask(name, boot_look.LOOK)
+        try:
+            return boot_look.parse(answer)
+        except ValueError as error:
+            raise NotUnderstood(f"{short_name(name)}'s boot isn't understood: {error}") from None
+
     async def stop_app(self, name: NodeName) -> None:
         """Stops RabbitMQ on a node; its Erlang VM stays. Raises NodeBusy, NotRunning or
         ToolFailed."""
@@ -118,7 +128,7 @@ class Running:
         return self._installation_of(name)
 
     @abstractmethod
-    def look_at_installation(self, path: Path) -> Candidate: ...
+    async def look_at_installation(self, path: Path, names: Sequence[NodeName]) -> Candidate: ...
     @abstractmethod
     def try_installation(self, name: NodeName, path: Path) -> None: ...
     @abstractmethod
