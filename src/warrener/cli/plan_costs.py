@@ -86,6 +86,11 @@ def _by_history(folder: StateFolder, command: str) -> "Calibration":
         f"what messages cost is told by {span(answer.seconds)} of history; `{command}` measures it",
         *_left_out(answer),
     ]
+    if answer.told_by_nodes:
+        warnings.append(
+            "nodes' CPU is by their own metrics, which leave out what the kernel does for them: a "
+            "fifth to a half comes on top"
+        )
     return passive(stretches_from_wire(answer), around=around, warnings=warnings)
 
 

@@ -33,7 +33,8 @@ class StretchLine(msgspec.Struct, frozen=True, kw_only=True):
 class PlanWorkAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """``since`` in s since the epoch, ``seconds`` in all. ``hosts`` of nodes, ``cores`` of hosts,
     ``shares`` of nodes that may use a part of them. ``left_out``: samples that tell nothing, by the
-    reason in words."""
+    reason in words. ``told_by_nodes``: their CPU is by their own metrics, without the kernel's
+    part."""
 
     since: float
     seconds: float
@@ -44,6 +45,7 @@ class PlanWorkAnswer(msgspec.Struct, frozen=True, kw_only=True):
     shares: dict[NodeName, float]
     stretches: list[StretchLine]
     left_out: dict[str, int]
+    told_by_nodes: bool = False
 
 
 class PlanPointsRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -40,11 +40,20 @@ class PlanHistory:
         kept = self._service.cluster.spec.history.keep
         samples, now = await self._history.samples(min(request.window, kept))
         cluster, version = self._service.cluster.name, self._service.cluster.version()
+        by_metrics = (
+            self._service.cluster.capabilities.driver != "local"
+            or self._service.cluster.spec.history.prometheus != ""
+        )
 
         def made() -> PlanWorkAnswer:
             found = worked(samples)
             return history_wire.work_to_wire(
-                found, samples, cluster=cluster, version=version, now=now
+                found,
+                samples,
+                cluster=cluster,
+                version=version,
+                now=now,
+                told_by_nodes=by_metrics,
             )
 
         return await self._history.in_thread(made)

@@ -16,7 +16,13 @@ from warrener.planner.work import Stretch, Worked
 
 
 def work_to_wire(
-    worked: Worked, samples: Sequence[Sample], *, cluster: str, version: str, now: float
+    worked: Worked,
+    samples: Sequence[Sample],
+    *,
+    cluster: str,
+    version: str,
+    now: float,
+    told_by_nodes: bool = False,
 ) -> PlanWorkAnswer:
     """``samples``: what it was made of; the newest says which nodes and hosts there are."""
     last = samples[-1] if samples else Sample(now, 0.0, ())
@@ -32,6 +38,7 @@ def work_to_wire(
             msgspec.convert(msgspec.to_builtins(one), StretchLine) for one in worked.stretches
         ],
         left_out=dict(worked.left_out),
+        told_by_nodes=told_by_nodes,
     )
 
 

@@ -175,7 +175,7 @@ def _marks(axes: Axes, now: Curves, then: Curves | None, asked: float) -> None:
     the side where there is room, at the foot or else at the top."""
     marks = [_Mark(1.0, "today")]
     if then is not None and abs(asked - 1.0) > 0.02:
-        marks.append(_Mark(asked, f"asked for: x{number(asked)}", line="--"))
+        marks.append(_Mark(asked, f"asked for: x{asked:.3g}", line="--"))
     marks += _breaks(now, then)
     top = now.loads[-1]
     marks = sorted((mark for mark in marks if mark.x < top), key=lambda mark: mark.x)
@@ -192,7 +192,7 @@ def _marks(axes: Axes, now: Curves, then: Curves | None, asked: float) -> None:
 
 def _breaks(now: Curves, then: Curves | None) -> list[_Mark]:
     both = [now] if then is None else [now, then]
-    texts = [f"{short(one.first, 36, 0.6)} used up, x{number(one.breaks_at)}" for one in both]
+    texts = [f"{short(one.first, 36, 0.6)} used up, x{one.breaks_at:.3g}" for one in both]
     if then is None or texts[0] == texts[1]:
         return [_Mark(now.breaks_at, texts[0], RED)]
     return [

@@ -215,7 +215,14 @@ def work(rates: list[float]) -> PlanWorkAnswer:
     hosts = tuple(NodeSample(node, node.partition("@")[2]) for node in NODES)
     last = Sample(1.0, 10.0, hosts, tuple(HostSample(f"h{n}", 2) for n in (1, 2, 3)))
     left_out = {"a calibration ran": 10}
-    return work_to_wire(Worked(tuple(stretches), left_out), [last], cluster="c", version="", now=1)
+    return work_to_wire(
+        Worked(tuple(stretches), left_out),
+        [last],
+        cluster="c",
+        version="",
+        now=1,
+        told_by_nodes=True,
+    )
 
 
 def test_without_a_calibration_the_history_is_asked(run, folder: StateFolder) -> None:
@@ -229,6 +236,7 @@ def test_without_a_calibration_the_history_is_asked(run, folder: StateFolder) ->
         "Note: what messages cost is told by 6.67 min of history; `warrener plan calibrate`",
         "Note: 10 of 50 samples of the history are left out: a calibration ran (10)",
         "publish, deliver rise and fall together",
+        "nodes' CPU is by their own metrics",
         "what one quorum queue gets through isn't known",
         "Load of the last 2m; what messages cost by the history, not measured",
     ):

@@ -14,6 +14,7 @@ from warrener.control.plan_history_operations import (
 )
 from warrener.control.wire import Refusal, Refused
 from warrener.daemon import history as module
+from warrener.facts.capability import Capabilities
 
 
 @pytest.fixture
@@ -28,6 +29,10 @@ async def test_what_nodes_had_to_do(scene: Scene) -> None:
         (answer,) = await ask(scene.folder, PLAN_WORK, PlanWorkRequest())
         assert answer.cluster == "warren"
         assert (answer.seconds, len(answer.stretches)) == (20, 2)
+        assert not answer.told_by_nodes
+        scene.cluster.capabilities = Capabilities(driver="ssh")
+        (answer,) = await ask(scene.folder, PLAN_WORK, PlanWorkRequest())
+        assert answer.told_by_nodes
         assert answer.hosts == {N1: "127.0.0.1"}
         first, last = answer.stretches
         assert first.cpu == {N1: 0.5}

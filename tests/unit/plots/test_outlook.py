@@ -59,7 +59,7 @@ def test_a_small_cluster() -> None:
         "L, messages (log scale)",
         "load, times today's",
         "published, messages/s",
-        "consumers of jobs used up, x1.9",
+        "consumers of jobs used up, x1.88",
         "today",
         "$x_1$",  # as it is, no mathematics
         "Flow: carries 975 messages/s in today's proportions, 1,050 at most",

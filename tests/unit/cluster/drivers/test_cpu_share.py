@@ -1,11 +1,14 @@
 """What a control group allows, out of the files as kernels and container runtimes write them."""
 
+import asyncio
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from warrener.bench.cores import limited
+from warrener.bench.wire import BenchError
 from warrener.cluster.drivers.cpu_share import (
     MOUNTS,
     Files,
@@ -103,3 +106,18 @@ async def test_this_very_process() -> None:
     share = await cpu_share(Here(), os.getpid())
     assert share is not None
     assert 0 < share <= len(os.sched_getaffinity(0))
+
+
+async def test_a_real_control_group() -> None:
+    """As a container's; takes root, and Linux."""
+    process = await asyncio.create_subprocess_exec("sleep", "60")
+    try:
+        before = await cpu_share(Here(), process.pid)
+        with limited({"n1": process.pid}, 0.5, name="warrener-unit"):
+            assert await cpu_share(Here(), process.pid) == 0.5
+        assert await cpu_share(Here(), process.pid) == before
+    except BenchError as error:
+        pytest.skip(str(error))
+    finally:
+        process.kill()
+        await process.wait()
