@@ -1,8 +1,8 @@
 """A node that hangs in its boot, as one does after a partition, is restarted by itself.
 
-The hang is made: Erlang's name service of one node is suspended, and RabbitMQ stopped and started
-inside its VM. It then waits for names for ever, with everybody there and connected. The partition
-that does the same now and then is in ``test_ssh``.
+The hang is made: RabbitMQ is stopped and started inside a node's VM, and Erlang's name service
+suspended there meanwhile. The boot then waits for names for ever, with everybody there and
+connected. The partition that does the same now and then is in ``test_ssh``.
 """
 
 import json
@@ -21,15 +21,23 @@ PATIENCE = 10.0
 """Seconds, as in the description."""
 
 HANGS = """
-    sys:suspend(global_name_server),
     spawn(fun() ->
             group_leader(whereis(init), self()),
             rabbit:stop(),
+            spawn(fun() ->
+                    (fun Watch() ->
+                       case whereis(rabbit) of
+                         undefined -> timer:sleep(5), Watch();
+                         _ -> sys:suspend(global_name_server)
+                       end
+                     end)()
+                  end),
             rabbit:start()
           end),
     ok.
 """
-"""What a node that has paused itself does, but for the first line."""
+"""What a node that has paused itself does when it sees the others again; and from the moment at
+which its boot has begun the name service answers nobody."""
 
 
 @pytest.fixture(scope="module")

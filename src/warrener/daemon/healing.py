@@ -137,6 +137,9 @@ class Healing:
     ) -> None:
         events = self._service.events
         others = ", ".join(sorted(map(short_name, set(serving) - {node})))
+        why = f"its boot doesn't come to an end, although {others} serve and are connected with it"
+        if case.left_down:
+            why = "it was left down by a restart that failed"
         events.record(
             Event(
                 "node.hangs",
@@ -145,8 +148,7 @@ class Healing:
                 {
                     "seconds": pause(case, self._settings.patience),
                     "where": where,
-                    "why": f"its boot doesn't come to an end, although {others} serve and are "
-                    f"connected with it; it is restarted",
+                    "why": f"{why}; it is restarted",
                     "restart": len(case.restarts) + 1,
                 },
             )

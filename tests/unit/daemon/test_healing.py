@@ -200,6 +200,7 @@ async def test_a_node_that_its_restart_left_down_is_tried_again(scene: Scene) ->
 
         scene.cluster.restart_with = fails
         await looks(scene, 4 * PATIENCE)
+        assert "left down by a restart that failed" in str(told(scene, "node.hangs")[1]["why"])
         assert len(told(scene, "node.hangs")) == 2
         assert len(told(scene, "node.repaired")) == 1
 

@@ -21,12 +21,13 @@ One thing at a time is done to a node, and none outlives the driver: ``end`` cal
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from warrener.cluster.drivers import erl_call, leadership
-from warrener.cluster.drivers.node import Node
+from warrener.cluster.drivers.node import QUIET_TIMEOUT, STOP_TIMEOUT, Node
 from warrener.cluster.drivers.tools import MAINTENANCE, drained_in, nodes_in_maintenance, run_tool
 from warrener.cluster.errors import (
     ClusterError,
@@ -67,6 +68,12 @@ HAND_OVER: Final = """
 """
 """Spreads what the node leads over the members that run and aren't drained. On 3.10.8 three queues
 take some milliseconds, and the answer is a list of ``{migrated,n1@localhost}``."""
+
+BOOT_STATE: Final = "rabbit_boot_state:get()."
+
+BOOTING_STOP: Final = 3.0
+"""Seconds that a node which boots gets to stop in order, before it is ended by force. RabbitMQ that
+is asked to stop waits for the end of its boot first; and one that hangs in it has no queues yet."""
 
 _OPEN_WITHIN: Final = 2.0
 _OPEN_POLL: Final = 0.1
@@ -260,7 +267,7 @@ class Upkeep:
             self._progress(Progress(node.short, "is thawed, to be stopped in order"))
         await self._must_have_data(node)
         try:
-            await node.stop()
+            await node.stop(await self._stop_limit(node))
             await self._must_have_data(node)
             await node.launch()
             await node.wait_serving([*await self.running_others(node), node.name], timeout)
@@ -271,6 +278,14 @@ class Upkeep:
             if isinstance(error, ClusterError):
                 self._progress(Progress(node.short, "did not come up", failed=True))
             raise
+
+    async def _stop_limit(self, node: Node) -> float:
+        """Seconds that it gets to stop in order."""
+        if self._answers(node):
+            with contextlib.suppress(ClusterError):
+                if await node.evaluate(BOOT_STATE, QUIET_TIMEOUT) == "booting":
+                    return BOOTING_STOP
+        return STOP_TIMEOUT
 
     async def _must_have_data(self, node: Node) -> None:
         if await node.host.has_data(node.files, node.name):
