@@ -56,6 +56,10 @@ LONGEST: Final = (
 )
 """What a run shouldn't end with. A file that isn't here, or has become short, costs little."""
 
+NICE: Final = 5
+"""How far what runs beside the lanes steps back. It has limits of time as well, of 5 s and more, so
+it keeps a quarter of a core that others want wholly."""
+
 TELL_EVERY: Final = 60.0
 """Seconds between two lines on what is under way."""
 
@@ -166,7 +170,7 @@ class Lanes:
             telling = group.create_task(self._tell())
             works = [group.create_task(lane()) for _ in range(lanes)]
             if beside is not None:
-                works.append(group.create_task(self._do(beside, "nice", "-n", "10")))
+                works.append(group.create_task(self._do(beside, "nice", "-n", str(NICE))))
             await asyncio.wait(works)
             telling.cancel()
 
