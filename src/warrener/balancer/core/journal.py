@@ -14,6 +14,11 @@ kept grows with what is out of order, not with what has passed.
 from collections import deque
 from typing import Final
 
+from warrener.balancer.core.tally import SAMPLE_EVERY
+
+_WHILE_TIMED: Final = 1 << 63
+"""A number that no publish gets to."""
+
 ACK_ALL: Final = 0
 """The delivery tag that means "all so far", with ``multiple`` set."""
 
@@ -169,7 +174,10 @@ class Publishes:
         "_segments",
         "_shift",
         "bytes",
+        "sample_from",
         "sent",
+        "timed",
+        "timed_at",
         "unkept",
     )
 
@@ -177,6 +185,9 @@ class Publishes:
         self.sent = 0  # the number of the last publish
         self.bytes = 0  # kept
         self.unkept = 0  # the number of the last publish that wasn't kept
+        self.timed = 0  # the number of the publish whose confirm is waited for with a watch
+        self.timed_at = 0.0
+        self.sample_from = 1  # the next that is timed has at least this number
         self._segments: deque[_Segment] = deque()
         self._confirmed = Numbers()
         self._on_link = 0  # how many went to the present link
@@ -217,6 +228,20 @@ class Publishes:
         self.sent += 1
         self._on_link += 1
         self.unkept = self.sent
+
+    def time(self, now: float) -> None:
+        """The last publish is timed."""
+        self.timed, self.timed_at, self.sample_from = self.sent, now, _WHILE_TIMED
+
+    @property
+    def timed_is_confirmed(self) -> bool:
+        """Whether a broker has confirmed the one that is timed."""
+        return self.timed <= self._confirmed.floor or self.timed in self._confirmed
+
+    def untime(self) -> None:
+        """None is timed for a while."""
+        if self.timed:
+            self.timed, self.sample_from = 0, self.sent + SAMPLE_EVERY
 
     def number_of(self, link_number: int) -> int | None:
         """What a link's number is to the client; None for one that was sent again since."""
