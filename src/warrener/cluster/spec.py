@@ -42,6 +42,7 @@ from warrener.cluster import (
     config_table,
     history_file,
     hosts,
+    telemetry_file,
     tls_file,
     topology_checks,
 )
@@ -64,6 +65,7 @@ from warrener.facts.data_plane import WHY_HAPROXY_LACKS, DataPlane, Lack
 from warrener.facts.history import HistorySettings
 from warrener.facts.ids import NodeName, short_name
 from warrener.facts.settings import BalancerSettings
+from warrener.facts.telemetry import TelemetrySettings
 from warrener.facts.tls import TlsPart, TlsSettings
 
 __all__ = [
@@ -106,6 +108,7 @@ class ClusterSpec:
     config: Mapping[str, Scalar] = field(default_factory=dict)
     tls: TlsSettings = field(default_factory=TlsSettings)
     history: HistorySettings = field(default_factory=HistorySettings)
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     source: str = ""  # the file it was read from; empty: all defaults
     hosts: tuple[HostSpec, ...] = ()  # of nodes on other machines: of all nodes, or none
     attach: Attach | None = None  # somebody else runs it
@@ -363,6 +366,7 @@ def _build(file: SpecFile, source: str, folder: Path) -> ClusterSpec:
         config=config_table.flatten(file.config),
         tls=tls,
         history=history_file.settings(file.history),
+        telemetry=telemetry_file.settings(file.telemetry),
         source=source,
         hosts=machines,
         attach=attach_file.attach_of(file.attach, folder, tls=tls.has(TlsPart.LINKS)),

@@ -141,24 +141,24 @@ CASES = {
     "unknown key at the top": (
         'nmae = "x"',
         [
-            "w.toml:1:1: nmae: unknown key; allowed: name, cluster, balancer, history, tls, "
-            "node, ssh, attach, vhost, user, policy, operator_policy, queue, queues, config; "
+            "w.toml:1:1: nmae: unknown key; allowed: name, cluster, balancer, history, "
+            "telemetry, tls, node, ssh, attach, vhost, user, policy, operator_policy, queue, queues, config; "
             "did you mean 'name'?"
         ],
     ),
     "unknown table": (
         "\n[balancers]\nport = 1",
         [
-            "w.toml:2:2: balancers: unknown key; allowed: name, cluster, balancer, history, tls, "
-            "node, ssh, attach, vhost, user, policy, operator_policy, queue, queues, config; "
+            "w.toml:2:2: balancers: unknown key; allowed: name, cluster, balancer, history, "
+            "telemetry, tls, node, ssh, attach, vhost, user, policy, operator_policy, queue, queues, config; "
             "did you mean 'balancer'?"
         ],
     ),
     "nothing near": (
         "zzz = 1",
         [
-            "w.toml:1:1: zzz: unknown key; allowed: name, cluster, balancer, history, tls, "
-            "node, ssh, attach, vhost, user, policy, operator_policy, queue, queues, config"
+            "w.toml:1:1: zzz: unknown key; allowed: name, cluster, balancer, history, "
+            "telemetry, tls, node, ssh, attach, vhost, user, policy, operator_policy, queue, queues, config"
         ],
     ),
     "unknown key in a section": (

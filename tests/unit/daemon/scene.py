@@ -39,6 +39,7 @@ from warrener.facts.reasons import NodeState, Unfit
 from warrener.facts.replicas import Position, ReplicaMove
 from warrener.facts.settings import PolicyName
 from warrener.facts.snapshot import ClusterSnapshot, NodeView, QueueView
+from warrener.facts.telemetry import BalancerFigures
 from warrener.facts.tls import TlsSettings
 from warrener.management.client import ManagementClient
 from warrener.management.metrics import MetricsPlace
@@ -107,6 +108,7 @@ class FakeCluster:
         self.rows[name] = replace(self.rows[name], **changes)
 
     balancer_port = 5672
+    telemetry_ports = (0, 0)
 
     async def prepare(self) -> None:
         self.story.append("cluster prepares")
@@ -370,6 +372,9 @@ class FakeBalancer:
 
     def explain(self, session: SessionId | None) -> tuple[ChannelStatistics, ...]:
         return tuple(one for one in self.channels if session in (None, one.session))
+
+    async def figures(self) -> BalancerFigures:
+        return BalancerFigures()
 
     @property
     def address(self) -> tuple[str, int]:
