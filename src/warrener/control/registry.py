@@ -14,6 +14,7 @@ from warrener.control import (
     node_operations,
     operations,
     plan_operations,
+    telemetry_operations,
     tls_operations,
     upgrade_operations,
 )
@@ -30,6 +31,7 @@ _MODULES: Final = (
     tls_operations,
     history_operations,
     plan_operations,
+    telemetry_operations,
 )
 
 OPERATIONS: Final[Mapping[str, Operation[msgspec.Struct, msgspec.Struct]]] = {

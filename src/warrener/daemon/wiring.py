@@ -39,6 +39,7 @@ from warrener.daemon.errors import BAD_INPUT, DaemonError
 from warrener.daemon.haproxy import haproxy_factory, remove_files
 from warrener.daemon.options import Options
 from warrener.daemon.parts import BalancerFactory
+from warrener.daemon.prometheus import Launcher
 from warrener.daemon.tls import balancer_tls, with_ports
 from warrener.facts.balance import Backend
 from warrener.facts.capability import Capabilities
@@ -108,6 +109,19 @@ def balancer_factory(
         )
 
     return make
+
+
+def prometheus_launcher(cluster: "Local | Attached") -> Launcher | None:
+    """How a Prometheus is started beside the cluster; None if it can't be: nobody would find one
+    that a killed daemon left."""
+    if not isinstance(cluster, Local):
+        return None
+    local = cluster
+
+    def launch(part: str, arguments: Sequence[str], folder: Path, output: Path) -> Child:
+        return local.start_beside(part, arguments, folder=folder, output=output)
+
+    return launch
 
 
 def stop_leftovers(state: Path) -> int:
