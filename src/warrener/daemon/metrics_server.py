@@ -30,8 +30,7 @@ MOST_CONNECTIONS: Final = 64
 """Connections at once. Each takes a descriptor, which sessions need more."""
 
 _SILENT: Final = logging.getLogger("warrener.metrics.http")
-_SILENT.addHandler(logging.NullHandler())
-_SILENT.propagate = False
+_SILENT.disabled = True  # what clients send wrong is theirs; our own errors go to our log
 
 log = structlog.get_logger(__name__)
 
