@@ -60,8 +60,7 @@ class Confirming(Carried):
         """Some publishes are confirmed; one of them may be the one that is timed."""
         publishes = self.publishes
         if publishes.timed_is_confirmed:
-            self.board.confirmed_after(self.board.clock() - publishes.timed_at)
-            publishes.untime()
+            self.board.confirmed_after(publishes.confirmed_timed(self.board.clock()))
 
     def refusal_comes(self, method: BasicNack) -> None:
         """The broker hasn't taken a publish."""

@@ -2,9 +2,10 @@
 handshakes and confirms take.
 
 The fast path adds to plain integers of the node that its link leads to, once for a run of messages
-and once for a chunk. Times are taken of a sample: a publish of each channel is timed, and the next
-one at the earliest ``SAMPLE_EVERY`` publishes later, so that a busy channel doesn't drown the
-others and no channel asks for the time more than that.
+and once for a chunk. Confirms are timed of a sample: one publish of a channel at a time, and the
+next one a *stride* of publishes later. The stride doubles while samples come fast and halves while
+they come slowly, so that each channel, busy or not, gives some few a second at most: timing one
+costs two microseconds, and no channel drowns the others.
 """
 
 from bisect import bisect_left
@@ -13,9 +14,13 @@ from typing import Final
 from warrener.facts.ids import NodeName
 from warrener.facts.telemetry import Direction, Distribution, Locality, NodeFigures
 
-SAMPLE_EVERY: Final = 50
-"""Publishes. Timing one costs a microsecond, so this is 20 ns for each; a channel with 1,000
-messages a second still gives up to 20 times a second."""
+STRIDES: Final = (10, 20_000)
+"""Publishes from one that is timed to the next: at the least, which is also the first, and at the
+most."""
+
+SOON: Final = 0.1
+SELDOM: Final = 1.0
+"""Seconds from one sample to the next under which the stride doubles, over which it halves."""
 
 LATENCIES: Final = (
     *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
@@ -25,6 +30,14 @@ LATENCIES: Final = (
 second, one that waits for a node ``outage_timeout``."""
 
 LAGS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+
+def next_stride(stride: int, seconds: float) -> int:
+    """After a sample that came so long after the one before."""
+    least, most = STRIDES
+    if seconds < SOON:
+        return min(2 * stride, most)
+    return max(stride // 2, least) if seconds > SELDOM else stride
 
 
 class Observations:

@@ -1,5 +1,6 @@
 """What all sessions add to: where messages and bytes went, how long things took."""
 
+import pytest
 from tests.unit.balancer.core.scene import Play, acks, deliver, messages
 
 from warrener.amqp.methods import (
@@ -9,11 +10,19 @@ from warrener.amqp.methods import (
     ConfirmSelectOk,
     ConnectionOpen,
 )
-from warrener.balancer.core.tally import LATENCIES, SAMPLE_EVERY, Observations
+from warrener.balancer.core.tally import (
+    LATENCIES,
+    SELDOM,
+    SOON,
+    STRIDES,
+    Observations,
+    next_stride,
+)
 from warrener.facts.ids import NodeName
 from warrener.facts.telemetry import Direction, Distribution, Locality
 from warrener.testing.playbook import OPEN_OK
 
+STRIDE = STRIDES[0]
 N1, N2 = NodeName("n1"), NodeName("n2")
 
 
@@ -88,15 +97,42 @@ def test_the_first_confirm_of_a_channel_is_timed_and_then_one_in_so_many() -> No
     play.after(0.02)
     play.node_sends((1, BasicAck(1)))
     assert confirms(play).counts[LATENCIES.index(0.025)] == 1
-    for number in range(2, SAMPLE_EVERY + 1):
+    for number in range(2, STRIDE + 1):
         play.client_sends(messages("b"))
         play.node_sends((1, BasicAck(number)))
     assert confirms(play).number == 1
     play.client_sends(messages("c"))
     play.after(3.0)
-    play.node_sends((1, BasicAck(SAMPLE_EVERY + 1)))
+    play.node_sends((1, BasicAck(STRIDE + 1)))
     assert confirms(play).number == 2
     assert confirms(play).counts[LATENCIES.index(5.0)] == 1
+
+
+@pytest.mark.parametrize(
+    ("stride", "seconds", "then"),
+    [
+        (STRIDE, SOON / 2, 2 * STRIDE),
+        (STRIDE, SOON, STRIDE),
+        (80, SELDOM, 80),
+        (80, 2 * SELDOM, 40),
+        (STRIDE, 2 * SELDOM, STRIDE),
+        (STRIDES[1], 0.0, STRIDES[1]),
+    ],
+)
+def test_the_stride_follows_the_time_between_samples(
+    stride: int, seconds: float, then: int
+) -> None:
+    assert next_stride(stride, seconds) == then
+
+
+def test_a_busy_channel_gives_few_samples() -> None:
+    """10,000 confirms in a second: the stride doubles until some ten of them are timed."""
+    play = publisher()
+    for number in range(1, 10_001):
+        play.client_sends(messages("a"))
+        play.after(0.0001)
+        play.node_sends((1, BasicAck(number)))
+    assert 5 <= confirms(play).number <= 20
 
 
 def test_a_confirm_out_of_order_ends_only_its_own_time() -> None:
@@ -115,10 +151,10 @@ def test_a_run_is_timed_by_its_last_message() -> None:
     play = publisher()
     play.client_sends(messages("a"))
     play.node_sends((1, BasicAck(1)))
-    play.client_sends(messages(*"b" * SAMPLE_EVERY))
-    play.node_sends((1, BasicAck(SAMPLE_EVERY, multiple=True)))
+    play.client_sends(messages(*"b" * STRIDE))
+    play.node_sends((1, BasicAck(STRIDE, multiple=True)))
     assert confirms(play).number == 1
-    play.node_sends((1, BasicAck(SAMPLE_EVERY + 1)))
+    play.node_sends((1, BasicAck(STRIDE + 1)))
     assert confirms(play).number == 2
 
 
