@@ -200,6 +200,7 @@ class Prometheus:
     async def watch(self) -> None:
         """Starts it again whenever it has ended."""
         pause = FIRST_PAUSE
+        told = ""
         while True:
             if self._process is not None:
                 began = self._monotonic()
@@ -217,7 +218,11 @@ class Prometheus:
             try:
                 await self.start(self._port)
             except DaemonError as error:
-                self._on_event(Event("prometheus.not_started", detail={"error": str(error)}))
+                if str(error) != told:  # the same again and again is told once
+                    told = str(error)
+                    self._on_event(Event("prometheus.not_started", detail={"error": told}))
+            else:
+                told = ""
 
     async def close(self) -> None:
         """Ends it; its data stays."""

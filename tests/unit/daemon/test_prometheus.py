@@ -199,6 +199,19 @@ async def test_one_that_dies_is_started_again_and_pauses_grow(
     assert "prometheus.not_started" in scene.kinds
 
 
+async def test_one_that_never_starts_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(module, "LONGEST_PAUSE", 0.01)
+    async with scene_in(tmp_path) as scene:
+        scene.fails = True
+        watching = asyncio.create_task(scene.prometheus.watch())
+        await until(lambda: len(scene.processes) >= 4)
+        watching.cancel()
+    assert scene.kinds == ["prometheus.not_started"]
+
+
 async def test_closing_asks_first_and_then_forces(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
