@@ -178,7 +178,7 @@ def calibrate(spec: CalibrateSpec, say: Say) -> Calibration:
                 f"{bench.cores[platform.node()]} cores before it began: limits are too low, and "
                 f"costs less sure than their errors say"
             )
-        runs, failures = run_all(bench, members, spec.seconds, began, say)
+        measured = run_all(bench, members, spec.seconds, began, say)
         around = Surroundings(
             taken_at=taken_at,
             seconds=time.monotonic() - began,
@@ -187,14 +187,15 @@ def calibrate(spec: CalibrateSpec, say: Say) -> Calibration:
             hosts={node.name: node.host for node in room.nodes},
             cores=bench.cores,
         )
-    if not any(run.balancer is None for run in runs):
-        raise Stopped(f"nothing could be measured: {failures[0]}")
+    if not any(run.balancer is None for run in measured.runs):
+        raise Stopped(f"nothing could be measured: {measured.failures[0]}")
     calibration = fit(
-        runs,
+        measured.runs,
         idle=idle.nodes,
         around=around,
         balancer_idle=idle.balancer,
-        warnings=[*warnings, *failures],
+        waits=measured.waits,
+        warnings=[*warnings, *measured.failures],
     )
     write_calibration(folder.path, calibration)
     say(ProgressLine(SUBJECT, f"done in {around.seconds:.0f} s", done=True))

@@ -9,9 +9,10 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
+from warrener.bench.alone import AloneResult, AloneSpec
 from warrener.bench.calibration_plan import (
     IDLE,
     PACE,
@@ -33,7 +34,7 @@ from warrener.control.plan_operations import Room, RoomNode
 from warrener.control.state_folder import StateFolder
 from warrener.facts.ids import NodeName
 from warrener.management.client import ManagementError
-from warrener.planner.costs import QueueType
+from warrener.planner.costs import QueueType, Wait
 from warrener.planner.fit import Run
 
 MEMBERS_KNOWN: Final = 10.0
@@ -244,6 +245,14 @@ def _measure(
     )
 
 
+def _measure_alone(bench: CalibrationBench, step: Step, window: float) -> Wait:
+    """BenchError."""
+    queue = _queue(step.type, step.body, full=False)
+    spec = AloneSpec(queue, bench.target(step.leader), step.body, window)
+    done = measure(spec, AloneResult, timeout=window + SPARE)
+    return Wait(done.transit, done.turnaround)
+
+
 def _followers(
     bench: CalibrationBench, step: Step, leader: NodeName, members: tuple[NodeName, ...]
 ) -> tuple[NodeName, ...]:
@@ -278,17 +287,26 @@ def _error(done: LoadResult) -> float:
     return float(statistics.stdev(rates) / len(rates) ** 0.5 / mean)
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What came of the steps; ``failures`` in words."""
+
+    runs: list[Run] = field(default_factory=list)
+    waits: dict[QueueType, Wait] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+
+
 def run_all(
     bench: CalibrationBench,
     members: Members,
     seconds: float,
     began: float,
     say: Say,
-) -> tuple[list[Run], list[str]]:
-    """What was measured, and in words what failed: the rest goes on without it. What took longer
-    than planned, on a machine that is busy, shortens the windows that follow."""
-    runs: list[Run] = []
-    failures: list[str] = []
+) -> Measured:
+    """All steps; what fails is left out. What took longer than planned, on a machine that is busy,
+    shortens the windows that follow."""
+    measured = Measured()
+    runs, failures = measured.runs, measured.failures
     planned = bench.asked.steps
     total = len(planned)
     rate = 0.0
@@ -306,7 +324,10 @@ def run_all(
         run = None
         for attempt in range(ATTEMPTS):
             try:
-                run = _measure(bench, step, paced, members, each)
+                if step.shape is Shape.ALONE:
+                    measured.waits[step.type] = _measure_alone(bench, step, each)
+                else:
+                    run = _measure(bench, step, paced, members, each)
                 break
             except BenchError as error:
                 if attempt == ATTEMPTS - 1:
@@ -318,4 +339,4 @@ def run_all(
         if run is not None:
             runs.append(run)
         time.sleep(SETTLE)
-    return runs, failures
+    return measured

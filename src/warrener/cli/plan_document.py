@@ -196,6 +196,14 @@ def _nodes(outlook: Outlook) -> list[NodeLine]:
     return lines
 
 
+def _consumers_rate(queue: QueueOutlook) -> float | None:
+    """What all of them together get through, 1/s."""
+    load = queue.load
+    if queue.consumers is not None:
+        return load.consumers * queue.consumers.service_rate
+    return load.consumers / load.service_time if load.service_time else None
+
+
 def _queue(queue: QueueOutlook) -> QueueLine:
     load = queue.load
     stations: list[Outcome] = [
@@ -209,7 +217,7 @@ def _queue(queue: QueueOutlook) -> QueueLine:
         arrival_rate=load.published,
         service_rate=queue.process.service_rate if queue.process is not None else None,
         consumers=load.consumers,
-        consumers_rate=load.consumers / load.service_time if load.service_time else None,
+        consumers_rate=_consumers_rate(queue),
         utilisation=max((station.utilisation for station in stations), default=None),
         response_time=finite(queue.response_time),
         response_time_measured=queue.measured_response_time,

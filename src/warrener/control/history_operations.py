@@ -142,6 +142,7 @@ class LoadQueueLine(msgspec.Struct, frozen=True, kw_only=True):
     ready: float
     unacked: float
     service_time: float | None
+    seen_here: bool
     entering: tuple[tuple[NodeName, float], ...]
     leaving: tuple[tuple[NodeName, float], ...]
 

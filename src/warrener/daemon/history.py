@@ -36,7 +36,7 @@ from warrener.facts.history import HistorySettings
 from warrener.planner import history, load_wire
 from warrener.planner.history import NoHistory, Window, span
 from warrener.planner.load import Load
-from warrener.planner.samples import RestSample, Sample, merge
+from warrener.planner.samples import QueueSample, RestSample, Sample, merge
 from warrener.planner.sampling import Reading, make
 
 if TYPE_CHECKING:  # the service makes this
@@ -100,7 +100,7 @@ class History:
             return None
         sample = await self._in_thread(lambda: make(before, reading, view, self._reader.looked))
         if self._settings.prometheus:
-            sample = replace(sample, nodes=(), queues=(), rest=RestSample(), missing=())
+            sample = _what_prometheus_lacks(sample)
         await self._keep(sample)
         return sample
 
@@ -199,10 +199,7 @@ class History:
         if not own:
             return found
         here = await self._in_thread(lambda: merge(own))
-        return [
-            replace(sample, hosts=here.hosts or sample.hosts, balancer=here.balancer)
-            for sample in found
-        ]
+        return [_completed(sample, here) for sample in found]
 
     # -- operations
 
@@ -220,3 +217,32 @@ class History:
 
     async def plan_load(self, request: PlanLoadRequest, call: Call) -> PlanLoadAnswer:
         return load_wire.to_wire(await self.load(request.window))
+
+
+def _what_prometheus_lacks(sample: Sample) -> Sample:
+    """The balancer's and this machine's own, and what consumers did."""
+    queues = tuple(
+        QueueSample(
+            queue.vhost,
+            queue.name,
+            queue.type,
+            queue.leader,
+            at_work=queue.at_work,
+            worked=queue.worked,
+        )
+        for queue in sample.queues
+        if queue.worked > 0
+    )
+    return replace(sample, nodes=(), queues=queues, rest=RestSample(), missing=())
+
+
+def _completed(sample: Sample, here: Sample) -> Sample:
+    """What Prometheus told, with what only we know over the whole window."""
+    seen = {queue.key: queue for queue in here.queues}
+    queues = tuple(
+        replace(queue, at_work=seen[queue.key].at_work, worked=seen[queue.key].worked)
+        if queue.key in seen
+        else queue
+        for queue in sample.queues
+    )
+    return replace(sample, hosts=here.hosts or sample.hosts, balancer=here.balancer, queues=queues)

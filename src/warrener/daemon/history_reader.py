@@ -120,6 +120,7 @@ class Reader:
             nodes=tuple(self._nodes(cluster.nodes(), here, runtime, statistics)),
             hosts=tuple(self._hosts(cluster.nodes(), here, statistics)),
             balancer=None if statistics is None else self._balancer(statistics, here),
+            work=self._service.balancer.take_work() if self._service.balancer else {},
         )
 
     async def _counters(

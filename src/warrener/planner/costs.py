@@ -66,13 +66,24 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """Seconds a message takes through the broker when nothing else does. ``transit``: from when it
+    is sent until a consumer that waits for it has it; ``turnaround``: from when a consumer with a
+    prefetch of 1 acks until it has the next."""
+
+    transit: float
+    turnaround: float
+
+
+@dataclass(frozen=True, slots=True)
 class Calibration:
     """What was measured of a cluster: once, over ``seconds`` from ``taken_at`` (s since the epoch).
 
     ``costs`` has what was measured, by type and act; ``limits`` of one queue of each type, one for
     each size of body; ``idle``: cores that a node without traffic uses; ``client``: what a message
     costs whoever publishes (PUBLISH) or consumes it (DELIVER), of the load generator; ``balancer``:
-    what a message costs the balancer, each way. ``warnings`` in words.
+    what a message costs the balancer, each way; ``waits``: by type, as far as measured.
+    ``warnings`` in words.
     """
 
     taken_at: float
@@ -86,12 +97,17 @@ class Calibration:
     idle: Mapping[NodeName, float]
     client: Mapping[Act, Cost] = field(default_factory=dict)
     balancer: Cost | None = None
+    waits: Mapping[QueueType, Wait] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     def cost(self, kind: QueueType, act: Act, body: float) -> float | None:
         """CPU seconds of one message at one node; None if it wasn't measured."""
         found = self.costs.get(kind, {}).get(act)
         return None if found is None else found.at(body)
+
+    def wait(self, kind: QueueType) -> Wait:
+        """Nothing if it wasn't measured."""
+        return self.waits.get(kind, Wait(0.0, 0.0))
 
     def limit(self, kind: QueueType, body: float) -> Limit | None:
         """Of one queue with bodies of that size: between two sizes that were measured, by the time

@@ -33,7 +33,7 @@ from typing import Final
 import numpy as np
 
 from warrener.facts.ids import NodeName
-from warrener.planner.costs import Act, Calibration, Cost, Limit, QueueType
+from warrener.planner.costs import Act, Calibration, Cost, Limit, QueueType, Wait
 from warrener.planner.least_squares import Row, Solved, solve
 
 GRAIN: Final = 0.01
@@ -136,10 +136,11 @@ def fit(
     idle: Mapping[NodeName, float],
     around: Surroundings,
     balancer_idle: float = 0.0,
+    waits: Mapping[QueueType, Wait] | None = None,
     warnings: Sequence[str] = (),
 ) -> Calibration:
-    """The costs behind ``runs``; ``idle``: cores of each node without traffic. ``warnings`` are
-    passed on, before what the figures give reason for."""
+    """The costs behind ``runs``; ``idle``: cores of each node without traffic. ``waits`` and
+    ``warnings`` are passed on, these before what the figures give reason for."""
     runs = list(runs)
     told = list(warnings)
     costs: dict[QueueType, Mapping[Act, Cost]] = {}
@@ -175,6 +176,7 @@ def fit(
         idle=dict(idle),
         client=_client(runs, told),
         balancer=_balancer(runs, balancer_idle, told),
+        waits=waits or {},
         warnings=tuple(told),
     )
 

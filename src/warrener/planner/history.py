@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Final
 
 from warrener.facts.ids import NodeName, short_name
-from warrener.planner.consumers import ServiceTime, service_time
+from warrener.planner.consumers import ServiceFrom, ServiceTime, service_time
 from warrener.planner.costs import QueueType
 from warrener.planner.load import HostLoad, Load, NodeLoad, QueueLoad
 from warrener.planner.samples import (
@@ -262,6 +262,8 @@ def _queue(
             prefetch=means.prefetch,
             unacked=means.unacked,
             backlog=means.backlog,
+            at_work=means.at_work,
+            worked=means.worked,
         ),
         points=_points(
             [(at, 0.0 if queue is None else queue.published) for at, queue in seen],
@@ -340,6 +342,7 @@ def _queue_load(one: QueueHistory, kind: QueueType) -> QueueLoad:
         ready=queue.ready,
         unacked=queue.unacked,
         service_time=one.service.seconds,
+        seen_here=one.service.why is ServiceFrom.WATCHED,
         entering=one.entering,
         leaving=one.leaving,
     )

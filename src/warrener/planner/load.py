@@ -14,6 +14,7 @@ class QueueLoad:
     delivered through a node that isn't the leader's, by that node.
 
     ``service_time``: s that a consumer takes for one message, None if it isn't known.
+    ``seen_here``: by the balancer, so that the way between it and the node isn't in it.
     """
 
     vhost: str
@@ -30,6 +31,7 @@ class QueueLoad:
     ready: float = 0.0
     unacked: float = 0.0
     service_time: float | None = None
+    seen_here: bool = False
     entering: tuple[tuple[NodeName, float], ...] = ()
     leaving: tuple[tuple[NodeName, float], ...] = ()
 

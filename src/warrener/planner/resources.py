@@ -20,6 +20,7 @@ from warrener.facts.ids import NodeName, short_name
 from warrener.models.terms import WrongInput
 from warrener.planner.costs import Act, Calibration, QueueType
 from warrener.planner.load import Load, QueueLoad
+from warrener.planner.waits import occupied
 
 BALANCER_CORES = 1.0
 """It is one process with one event loop (docs/decisions/0001)."""
@@ -233,8 +234,8 @@ def _of_queues(load: Load, calibration: Calibration, unknown: dict[str, None]) -
             )
         elif through > 0:
             unknown[f"what one {queue.type} queue gets through"] = None
-        if queue.consumers and queue.service_time:
-            rate = queue.consumers / queue.service_time
+        if queue.consumers and (takes := occupied(queue, calibration)):
+            rate = queue.consumers / takes
             yield Part(PartKind.CONSUMERS, queue.full_name, rate, 0.0, queue.published)
 
 

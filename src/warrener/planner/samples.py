@@ -25,7 +25,9 @@ UNKNOWN: Final = -1
 class QueueSample:
     """One queue. ``backlog``: the part of the time in which messages were ready, 0 or 1 of a single
     look. ``entering`` and ``leaving``: messages a second that came and went through nodes that
-    don't lead it. ``held``: messages whose size was known, and ``held_bytes`` of their bodies."""
+    don't lead it. ``held``: messages whose size was known, and ``held_bytes`` of their bodies.
+    ``at_work``: consumers that were busy on the average, and ``worked``: messages a second that
+    they settled, as the balancer saw it."""
 
     vhost: str
     name: str
@@ -44,6 +46,8 @@ class QueueSample:
     held_bytes: float = 0.0
     entering: Mapping[NodeName, float] = field(default_factory=dict)
     leaving: Mapping[NodeName, float] = field(default_factory=dict)
+    at_work: float = 0.0
+    worked: float = 0.0
 
     @property
     def key(self) -> Key:
@@ -199,6 +203,8 @@ def _queues(samples: Sequence[Sample], weights: Sequence[float]) -> Iterable[Que
             held_bytes=_mean((queue.held_bytes for queue in queues), share),
             entering=_by_node([queue.entering for queue in queues], parts),
             leaving=_by_node([queue.leaving for queue in queues], parts),
+            at_work=_mean((queue.at_work for queue in queues), parts),
+            worked=_mean((queue.worked for queue in queues), parts),
         )
 
 

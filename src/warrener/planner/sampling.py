@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from warrener.cluster.leaders.rates import Counters, rates
+from warrener.facts.balance import ConsumerWork
 from warrener.facts.ids import NodeName
 from warrener.facts.leaders import QueueRates
 from warrener.facts.snapshot import ClusterSnapshot, QueueView
@@ -33,6 +34,9 @@ ALL_UP_TO: Final = 200
 
 BUSY_UP_TO: Final = 500
 """Queues that are kept of more than ``ALL_UP_TO``: the busiest, if that many are busy at all."""
+
+
+_NO_WORK: Final = ConsumerWork(0.0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,7 @@ class Reading:
 
     ``counters`` of the nodes that answered, each with its own moment by that clock; ``asked`` are
     those that should have. ``told``: rates as somebody else reckons them, where nodes can't be
-    asked for counters.
+    asked for counters. ``work``: what consumers did since the reading before.
     """
 
     at: float
@@ -102,6 +106,7 @@ class Reading:
     nodes: tuple[NodeReading, ...] = ()
     hosts: tuple[HostReading, ...] = ()
     balancer: BalancerReading | None = None
+    work: Mapping[Key, ConsumerWork] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -131,7 +136,10 @@ def make(
         raise ValueError(f"the readings are {seconds} s apart")
     flows, missing = _flows(before, after)
     views = snapshot.queues if snapshot is not None else ()
-    queues = [_queue(view, flows.get((view.vhost, view.name)), looked) for view in views]
+    queues = [
+        _queue(view, flows.get((view.vhost, view.name)), looked, after.work, seconds)
+        for view in views
+    ]
     kept, rest = _chosen(queues, all_up_to, busy_up_to)
     return Sample(
         at=after.at,
@@ -171,8 +179,15 @@ def _flows(before: Reading, after: Reading) -> tuple[Mapping[Key, _Flow], tuple[
     return flows, tuple(missing)
 
 
-def _queue(view: QueueView, flow: _Flow | None, looked: Looked) -> QueueSample:
+def _queue(
+    view: QueueView,
+    flow: _Flow | None,
+    looked: Looked,
+    works: Mapping[Key, ConsumerWork],
+    seconds: float,
+) -> QueueSample:
     flow = flow or _Flow()
+    work = works.get((view.vhost, view.name), _NO_WORK)
     key = (view.vhost, view.name)
     consumers, prefetch = view.consumers, UNKNOWN
     if looked.consumers is not None:
@@ -197,6 +212,8 @@ def _queue(view: QueueView, flow: _Flow | None, looked: Looked) -> QueueSample:
         held_bytes=held_bytes,
         entering={node: rate for node, rate in flow.entered.items() if node != view.leader},
         leaving={node: rate for node, rate in flow.left.items() if node != view.leader},
+        at_work=work.seconds / seconds,
+        worked=work.messages / seconds,
     )
 
 

@@ -6,7 +6,7 @@ replaced by a test (``start_with``, ``drain_with``, ...).
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +28,13 @@ from warrener.daemon.event_log import EventLog
 from warrener.daemon.parts import MoveSink
 from warrener.daemon.service import Service
 from warrener.daemon.switch import Switch
-from warrener.facts.balance import Backend, BackendStatistics, BalancerStatistics, SessionStatistics
+from warrener.facts.balance import (
+    Backend,
+    BackendStatistics,
+    BalancerStatistics,
+    ConsumerWork,
+    SessionStatistics,
+)
 from warrener.facts.capability import EVERYTHING, Capabilities
 from warrener.facts.happenings import Progress
 from warrener.facts.history import HistorySettings
@@ -332,6 +338,7 @@ class FakeBalancer:
         self.policy = PolicyName.ROUNDROBIN
         self.weights: dict[NodeName, int] = {}
         self.ready = True
+        self.work: Mapping[tuple[str, str], ConsumerWork] = {}
         self.unfit: dict[NodeName, Unfit] = {}
         self.snapshots: list[ClusterSnapshot | None] = []
         self.drained: set[NodeName] = set()
@@ -405,6 +412,10 @@ class FakeBalancer:
 
     def sessions(self) -> tuple[SessionStatistics, ...]:
         return self.open
+
+    def take_work(self) -> Mapping[tuple[str, str], ConsumerWork]:
+        taken, self.work = self.work, {}
+        return taken
 
     def statistics(self) -> BalancerStatistics:
         return BalancerStatistics(

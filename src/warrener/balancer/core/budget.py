@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from warrener.balancer.core.tally import LATENCIES, NodeTally, Observations
+from warrener.balancer.core.worktime import WorkBook
 from warrener.facts.ids import NodeName
 from warrener.facts.reasons import MoveReason
 
@@ -26,6 +27,7 @@ class Budget:
         "nodes",
         "replayed",
         "used",
+        "work",
     )
 
     def __init__(self, limit: int, clock: Callable[[], float] | None = None) -> None:
@@ -39,6 +41,7 @@ class Budget:
         self.handshakes = Observations(LATENCIES)
         self.confirms = Observations(LATENCIES)
         self.clock = clock
+        self.work = WorkBook()  # what consumers did
 
     @property
     def exceeded(self) -> bool:

@@ -134,9 +134,11 @@ class Channel(Confirming):
         if unit.what is What.ACKS:
             if self.deliveries.offset or self.transactional:
                 return False
+            out = self.deliveries.outstanding
             settle = self.deliveries.settle
             for tag, multiple in TAGS.iter_unpack(memoryview(data)[pos : unit.end]):
                 settle(tag, bool(multiple))
+            self._was_settled(out)
             return True
         if unit.what is not What.MESSAGES or unit.method != BasicPublish.ID:
             return False
@@ -407,6 +409,7 @@ class Channel(Confirming):
         """Acks, nacks and rejects: to the link that delivered, or to nobody."""
         if self.transactional:
             self.in_transaction = True
+        out = self.deliveries.outstanding
         if unit.what is What.ACKS:
             parts = []
             for tag, multiple in TAGS.iter_unpack(data):
@@ -416,9 +419,16 @@ class Channel(Confirming):
             frame = b"".join(parts)
         else:
             frame = self._settles_one(decode_method(payload_of(data, 0, len(data))))
+        self._was_settled(out)
         if frame and self.is_open_on_link:
             self._pass(frame)
         self.check_drained()
+
+    def _was_settled(self, out: int) -> None:
+        """``out`` were outstanding before."""
+        if self.work.servers:
+            left = self.deliveries.outstanding
+            self.work.settled(out - left, left, self.board.now)
 
     def _settles_one(self, method: Method) -> bytes:
         if not isinstance(method, BasicAck | BasicNack | BasicReject):
@@ -620,6 +630,8 @@ class Channel(Confirming):
     def _book_deliveries(self, tag: int, count: int, settled: bool) -> None:
         board = self.board
         self.deliveries.delivered(tag, count, settled=settled)
+        if self.work.servers:
+            self.work.given(self.deliveries.outstanding, board.now)
         board.delivered += count
         tally = self.link.tally if self.link is not None else NodeTally()  # it came from one
         if self.deliveries_local is None:

@@ -15,6 +15,7 @@ from collections import deque
 from typing import Final
 
 from warrener.balancer.core.tally import STRIDES, next_stride
+from warrener.balancer.core.worktime import Worktime
 
 _WHILE_TIMED: Final = 1 << 63
 """A number that no publish gets to."""
@@ -100,9 +101,10 @@ class Numbers:
 class Deliveries:
     """Delivery tags of one channel. A client's tag is the link's plus ``offset``."""
 
-    __slots__ = ("_settled", "highest", "offset")
+    __slots__ = ("_settled", "highest", "offset", "work")
 
-    def __init__(self) -> None:
+    def __init__(self, work: Worktime | None = None) -> None:
+        self.work = work or Worktime()  # what is out is being worked on
         self.offset = 0
         self.highest = 0  # the last tag that the client was given
         self._settled = Numbers()
@@ -139,10 +141,12 @@ class Deliveries:
 
     def all_returned(self) -> None:
         """The broker has everything back that isn't settled (basic.recover)."""
+        self.work.dropped()
         self._settled.raise_floor(self.highest)
 
     def left(self) -> None:
         """The channel is gone from its link: what is unsettled will be delivered again."""
+        self.work.dropped()
         self._settled.raise_floor(self.highest)
         self.offset = self.highest
 

@@ -160,6 +160,11 @@ class Switchboard:
         """The link of that number, unless it has been dropped since."""
         return self.links.by_number.get(number)
 
+    def hand_in_work(self) -> None:
+        """What its consumers did since the last time goes into the book that all share."""
+        for channel in self.channels.values():
+            self._budget.work.add(self.vhost, channel.work)
+
     def journal_bytes(self) -> int:
         """Bytes kept for this session."""
         return sum(channel.journal_bytes for channel in self.channels.values())
@@ -242,6 +247,7 @@ class Switchboard:
         channel = self.channels.pop(number)
         self._past_local += channel.local
         self._past_remote += channel.remote
+        self._budget.work.add(self.vhost, channel.work)
         held = list(channel.held)
         queues = {consumer.queue for consumer in channel.consumers}
         channel.forget()

@@ -12,7 +12,7 @@ figures read, which are a second old at most while HAProxy answers.
 import asyncio
 import resource
 import traceback
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -56,7 +56,13 @@ from warrener.balancer.shell.moving import OnProgress
 from warrener.balancer.shell.probe import ProbeLogin
 from warrener.balancer.shell.probes import Probes
 from warrener.balancer.shell.tls import BalancerTls
-from warrener.facts.balance import Backend, BackendStatistics, BalancerStatistics, SessionStatistics
+from warrener.facts.balance import (
+    Backend,
+    BackendStatistics,
+    BalancerStatistics,
+    ConsumerWork,
+    SessionStatistics,
+)
 from warrener.facts.data_plane import WHY_HAPROXY_LACKS, DataPlane, Lack, Unsupported
 from warrener.facts.happenings import Event, EventSink
 from warrener.facts.ids import NodeName, SessionId
@@ -300,6 +306,10 @@ class HaproxyBalancer:
         raise Unsupported(Lack.SESSIONS)
 
     # -- what can be asked ----------------------------------------------------------------------
+
+    def take_work(self) -> Mapping[tuple[str, str], ConsumerWork]:
+        """HAProxy doesn't know what a delivery is."""
+        return {}
 
     def statistics(self) -> BalancerStatistics:
         """Since the daemon started, whatever became of HAProxy meanwhile. What passed in the last

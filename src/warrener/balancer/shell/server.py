@@ -10,7 +10,7 @@ import resource
 import time
 import traceback
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +28,7 @@ from warrener.balancer.shell.ports import SessionPorts
 from warrener.balancer.shell.probe import ProbeLogin
 from warrener.balancer.shell.probes import Probes
 from warrener.balancer.shell.tls import BalancerTls, Context, TlsListener
-from warrener.facts.balance import Backend, BalancerStatistics, SessionStatistics
+from warrener.facts.balance import Backend, BalancerStatistics, ConsumerWork, SessionStatistics
 from warrener.facts.happenings import Event, EventSink
 from warrener.facts.ids import NodeName, SessionId
 from warrener.facts.moves import ChannelStatistics, DrainResult, RebalanceResult
@@ -275,6 +275,12 @@ class BalancerServer:
         found = [ports.session.statistics() for ports in self.all_ports()]
         return tuple(sorted(found, key=lambda session: session.id))
 
+    def take_work(self) -> Mapping[tuple[str, str], ConsumerWork]:
+        """What consumers did since this was asked last, by virtual host and queue."""
+        for ports in self.all_ports():
+            ports.session.hand_in_work()
+        return self._budget.work.take()
+
     def statistics(self) -> BalancerStatistics:
         """The balancer since it started."""
         totals = list(self._past)
@@ -373,6 +379,7 @@ class BalancerServer:
             self._rejected += 1
             self._rejected_for[finished.reason] += 1
         _add(self._past, session)
+        session.hand_in_work()
         if finished.reason not in _ORDINARY:
             self._to_tell[finished.reason, finished.detail] += 1
         if self._open == 0:
