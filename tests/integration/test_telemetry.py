@@ -23,7 +23,7 @@ from pamqp import commands
 from prometheus_client.parser import text_string_to_metric_families
 from tests.integration.raw import Raw
 from tests.integration.support import balancer_place, eventually
-from tests.integration.warren import Warren, running
+from tests.integration.warren import Warren, assert_gone, running, wait_until_gone
 
 from warrener.telemetry.alerts import ALERTS, RECORDINGS
 from warrener.telemetry.registry import OF_RABBITMQ
@@ -263,3 +263,14 @@ def test_a_prometheus_that_dies_is_started_again_on_its_port(warren: Warren) -> 
     assert value(warren, "count(count_over_time(warrener_cluster_members[10m]) > 5)") == 1
     kinds = [event["kind"] for event in json.loads(warren.ok("events", "--json"))["events"]]
     assert {"prometheus.started", "prometheus.exited"} <= set(kinds)
+
+
+def test_a_prometheus_that_a_killed_daemon_left_is_ended(warren: Warren) -> None:
+    left = psutil.Process(told(warren)["prometheus"]["pid"])
+    daemon = warren.status()["pid"]
+    os.kill(daemon, signal.SIGKILL)
+    wait_until_gone(daemon)
+    assert left.is_running()
+    warren.ok("down")
+    assert not left.is_running()
+    assert_gone(warren.state)

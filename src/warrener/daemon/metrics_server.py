@@ -29,6 +29,9 @@ KEEP_ALIVE: Final = 75.0
 MOST_CONNECTIONS: Final = 64
 """Connections at once. Each takes a descriptor, which sessions need more."""
 
+CLOSE_TIMEOUT: Final = 2.0
+"""Seconds for answers that are being written."""
+
 _SILENT: Final = logging.getLogger("warrener.metrics.http")
 _SILENT.disabled = True  # what clients send wrong is theirs; our own errors go to our log
 
@@ -83,9 +86,8 @@ class MetricsServer:
         if self._under_way is not None:
             self._under_way.cancel()
         if runner is not None:
-            runner_shutdown = runner.cleanup()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(runner_shutdown, 2.0)
+                await asyncio.wait_for(runner.cleanup(), CLOSE_TIMEOUT)
 
     async def _metrics(self, request: web.Request) -> web.Response:
         given = request.headers.get("Authorization", "").encode("utf-8", "replace")

@@ -179,9 +179,9 @@ class Prometheus:
             f"--storage.tsdb.retention.size={MOST_DATA}",
             f"--web.listen-address={LOOPBACK}:{self._port}",
         )
-        with contextlib.suppress(FileNotFoundError):  # what the one before said is kept
-            self._log.replace(self._log.with_name(self._log.name + ".1"))
         try:
+            with contextlib.suppress(FileNotFoundError):  # what the one before said is kept
+                self._log.replace(self._log.with_name(self._log.name + ".1"))
             process = self._launcher(PART, arguments, self.folder, self._log)
         except OSError as error:
             raise self._failed(f"{self._program} can't be run: {error.strerror}") from error

@@ -10,9 +10,10 @@ None of it holds up the cluster: what fails is told by an event or in the log, a
 import asyncio
 import contextlib
 import os
+from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import structlog
@@ -135,12 +136,12 @@ class Telemetry:
             )
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Until cancelled. A bug in here ends what it is in, and not the cluster."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._follow_forever(), name="telemetry targets")
-            group.create_task(self._look_forever(), name="telemetry looks")
+            group.create_task(_told(self._follow_forever()), name="telemetry targets")
+            group.create_task(_told(self._look_forever()), name="telemetry looks")
             if self._prometheus is not None:
-                group.create_task(self._prometheus.watch(), name="prometheus")
+                group.create_task(_told(self._prometheus.watch()), name="prometheus")
 
     async def close(self) -> None:
         """Prometheus ends, nothing is served any more."""
@@ -333,6 +334,13 @@ class Telemetry:
             files=sorted(written),
             targets={"warrener": int(bool(places.warrener)), "rabbitmq": len(places.nodes)},
         )
+
+
+async def _told(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    except Exception:
+        log.exception("telemetry_failed")
 
 
 def _config_differs(before: Places, now: Places) -> bool:

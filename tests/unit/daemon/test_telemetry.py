@@ -213,3 +213,21 @@ async def test_drift_is_counted_where_it_can_be_told(made: Any) -> None:
         scene.service.describe.drift = two
         await telemetry._look_for_drift()
         assert (await telemetry.values()).drift == 2
+
+
+async def test_a_bug_in_telemetry_does_not_end_the_cluster(
+    made: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = made()
+    failed = asyncio.Event()
+
+    async def broken() -> Any:
+        failed.set()
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(scene.service.telemetry, "_ends", broken)
+    async with scene.running():
+        await failed.wait()
+        await asyncio.sleep(0.05)
+        (status,) = await ask(scene.folder, STATUS, StatusRequest())
+        assert status.phase == "running"
