@@ -30,7 +30,7 @@ from warrener.management.client import ManagementClient
 from warrener.planner.calibration_file import FILE, read_calibration
 from warrener.planner.costs import Act, QueueType
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.alone]
 
 PREFIX = "warrener-calibration-"
 

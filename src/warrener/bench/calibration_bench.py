@@ -90,6 +90,11 @@ class CalibrationBench:
             for node in room.nodes
         ]
         self.cores = self._cores()
+        self.shares = {
+            node.name: node.cores
+            for node in room.nodes
+            if node.cores is not None and node.cores < self.cores.get(node.host, node.cores)
+        }
 
     def target(self, number: int) -> Target:
         """Straight to a node."""
@@ -262,7 +267,8 @@ def _followers(
 
 
 def _busy(bench: CalibrationBench, meter: Meter, start: float, end: float) -> dict[str, float]:
-    """Of this machine, where the generator is, by its own word; of others, what nodes use there."""
+    """Of this machine, where the generator is, by its own word; of others, what nodes use there;
+    and of what a node may use of its host, where that is a part."""
     here = platform.node()
     busy = {here: meter.busy(start, end)}
     for name, node in bench.nodes.items():
@@ -270,6 +276,8 @@ def _busy(bench: CalibrationBench, meter: Meter, start: float, end: float) -> di
         if node.host != here and used is not None:
             cores = bench.cores.get(node.host, 1)
             busy[node.host] = busy.get(node.host, 0.0) + used / (end - start) / cores
+        if used is not None and name in bench.shares:
+            busy[name] = used / (end - start) / bench.shares[name]
     return busy
 
 

@@ -10,6 +10,7 @@ from the same functions as `plan show`'s, for the load that is then measured.
    stream at five loads (rho 0.3 to 0.9).
 2. Capacity: as much as goes through 1 and 6 queues, classic and quorum, clients at the leaders.
 3. N-1: the same with a node stopped (6 quorum queues).
+4. Policies: what `plan advise` says of them, beside real runs of all of them (``policies``).
 """
 
 import argparse
@@ -27,6 +28,7 @@ from typing import Any, Final
 import numpy as np
 import psutil
 
+from warrener.bench import policies
 from warrener.bench.job import measure
 from warrener.bench.load import Flow, LoadResult, LoadSpec
 from warrener.bench.paced import PacedResult, PacedSpec
@@ -84,27 +86,37 @@ def main() -> None:
         metavar="0.5,0.8",
         help=f"some of {', '.join(map(str, LEVELS))}",
     )
-    parser.add_argument("--parts", default="response,capacity,loss")
+    parser.add_argument("--parts", default="response,capacity,loss,policies")
     parser.add_argument("--json", type=Path, default=None, metavar="FILE")
     options = parser.parse_args()
     parts = options.parts.split(",")
     points: list[Point] = []
-    with temporary_stand(3) as stand:
-        _calibrate(stand, options.calibrate)
-        calibration = read_calibration(stand.state)
-        if calibration is None:
-            raise BenchError("`warrener plan calibrate` kept nothing")
-        if "response" in parts:
-            points += _responses(stand, options.seconds, options.levels)
-        if "capacity" in parts:
-            points += _capacities(stand, calibration, options.rounds)
-        if "loss" in parts:
-            points += _loss(stand, calibration, options.rounds)
-    if options.json is not None:
-        rows = [asdict(point) | {"error": point.error} for point in points]
-        document = {"machine": _machine(), "warnings": calibration.warnings, "points": rows}
-        options.json.write_text(json.dumps(document, indent=2) + "\n")
-    for warning in calibration.warnings:
+    document: dict[str, Any] = {"machine": _machine()}
+    warnings: Sequence[str] = ()
+    if set(parts) - {"policies"}:
+        with temporary_stand(3) as stand:
+            _calibrate(stand, options.calibrate)
+            calibration = read_calibration(stand.state)
+            if calibration is None:
+                raise BenchError("`warrener plan calibrate` kept nothing")
+            warnings = calibration.warnings
+            if "response" in parts:
+                points += _responses(stand, options.seconds, options.levels)
+            if "capacity" in parts:
+                points += _capacities(stand, calibration, options.rounds)
+            if "loss" in parts:
+                points += _loss(stand, calibration, options.rounds)
+    document |= {
+        "warnings": warnings,
+        "points": [asdict(point) | {"error": point.error} for point in points],
+    }
+    try:
+        if "policies" in parts:
+            document["policies"] = policies.hold(rounds=min(3, options.rounds), seconds=4.0)
+    finally:
+        if options.json is not None:
+            options.json.write_text(json.dumps(document, indent=2) + "\n")
+    for warning in warnings:
         say(f"calibration: {warning}")
 
 

@@ -40,7 +40,7 @@ def calibration(console: Console, found: Calibration, now: float | None = None) 
     console.print(limits)
     console.print()
     idle = ", ".join(f"{short_name(node)} {cores:.2f}" for node, cores in found.idle.items())
-    cores = ", ".join(f"{host} {count}" for host, count in found.cores.items())
+    cores = ", ".join(f"{host} {count:g}" for host, count in found.cores.items())
     _line(console, f"Cores used by nodes without load: {idle}. Cores there are: {cores}.")
     for kind, wait in found.waits.items():
         _line(

@@ -56,20 +56,19 @@ def _wrong() -> NoReturn:
     raise PydanticCustomError("wrong", "can't be used")
 
 
-_Duration = Annotated[float, BeforeValidator(_duration)]
+Duration = Annotated[float, BeforeValidator(_duration)]
+Flag = Annotated[bool, BeforeValidator(_switch)]
 
 
 class HistorySection(Section):
-    enabled: Annotated[bool, BeforeValidator(_switch)] = Field(
-        _DEFAULTS.enabled, description='true or false, "on" or "off"'
-    )
-    every: _Duration = Field(
+    enabled: Flag = Field(_DEFAULTS.enabled, description='true or false, "on" or "off"')
+    every: Duration = Field(
         _DEFAULTS.every,
         ge=1,
         le=300,
         description='seconds from 1 to 300, as a number or like "10s" or "1m"',
     )
-    keep: _Duration = Field(
+    keep: Duration = Field(
         _DEFAULTS.keep,
         ge=600,
         le=366 * 86_400,

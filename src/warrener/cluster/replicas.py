@@ -20,12 +20,16 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from warrener.facts.ids import NodeName
-from warrener.facts.replicas import ReplicaMove, Spread
+from warrener.facts.replicas import GOING, ReplicaMove, Spread
 from warrener.facts.snapshot import QueueView
 
 ENOUGH: Final = 3
 """Replicas that a queue should have where there are nodes for them: it then survives the loss of
 one node. RabbitMQ declares queues with as many."""
+
+_PASSES: Final = ("noproc", "cluster_change_not_permitted")
+"""What RabbitMQ answers while a stream's writer is started anew (it is at each change of its
+replicas), and while a quorum queue hasn't agreed on the change before."""
 
 REPLICATED: Final = frozenset({"quorum", "stream"})
 
@@ -131,6 +135,11 @@ def held_alone(queues: Iterable[QueueView], node: NodeName) -> list[QueueView]:
             or (queue.type in REPLICATED and tuple(queue.members) == (node,))
         )
     ]
+
+
+def passes(why: str) -> bool:
+    """Whether a replica that wasn't added for this reason can be in a moment."""
+    return why == GOING or any(word in why for word in _PASSES)
 
 
 def _replicated(queues: Iterable[QueueView]) -> Sequence[QueueView]:

@@ -7,12 +7,14 @@ import msgspec
 
 from warrener.control import (
     backup_operations,
+    balance_operations,
     config_operations,
     count_operations,
     describe_operations,
     history_operations,
     node_operations,
     operations,
+    plan_history_operations,
     plan_operations,
     telemetry_operations,
     tls_operations,
@@ -31,6 +33,8 @@ _MODULES: Final = (
     tls_operations,
     history_operations,
     plan_operations,
+    plan_history_operations,
+    balance_operations,
     telemetry_operations,
 )
 

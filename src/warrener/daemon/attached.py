@@ -33,6 +33,7 @@ from warrener.daemon.errors import BAD_INPUT, DaemonError
 from warrener.daemon.options import Options
 from warrener.daemon.report import DrivenNode
 from warrener.facts.balance import Backend
+from warrener.facts.booting import BootLook
 from warrener.facts.capability import Can, Capabilities
 from warrener.facts.happenings import EventSink, ProgressSink
 from warrener.facts.ids import NodeName
@@ -242,6 +243,9 @@ class Attached:
     async def restart_node(self, name: NodeName, timeout: float) -> None:
         self._impossible(Can.RESTART_NODE)
 
+    async def boot_look(self, name: NodeName) -> BootLook:
+        self._impossible(Can.RESTART_NODE)
+
     async def stop_app(self, name: NodeName) -> None:
         self._impossible(Can.STOP_APP)
 
@@ -272,7 +276,7 @@ class Attached:
     def spread(self, name: NodeName) -> None:
         """Replicas on new nodes are whoever's who adds them."""
 
-    def look_at_installation(self, path: Path) -> Candidate:
+    async def look_at_installation(self, path: Path, names: Sequence[NodeName]) -> Candidate:
         self._impossible(Can.UPGRADE)
 
     def installation_of(self, name: NodeName) -> Installation:
@@ -294,6 +298,9 @@ class Attached:
 
     def metrics_places(self) -> Sequence[MetricsPlace]:
         return self._cluster.metrics_places()
+
+    async def cpu_shares(self) -> Mapping[NodeName, float]:
+        return {}  # their hosts are out of reach; the history goes by what nodes tell
 
     async def measure_rates(self, seconds: float) -> RateSample:
         return await self._cluster.measure_rates(seconds)

@@ -106,6 +106,7 @@ class Describe:
             add_node=add_node,
             remove_node=remove_node,
             renamed=self._service.rename,
+            auto_weights=self._service.weighing.set,
         )
 
     # -- what can be asked for
@@ -220,6 +221,7 @@ class Describe:
                 chosen=self._configuring.chosen(),
                 started_as=self._service.cluster.spec,
                 unspread=self._service.cluster.unspread(),
+                auto_weights=self._service.weighing.on,
             )
         except ManagementError as error:
             raise Refused(Refusal.FAILED, f"the cluster can't be read: {error}") from None

@@ -14,15 +14,13 @@ with every queue having as many replicas as before, or one more. At the end of e
 queues are spread again (``spreading``).
 """
 
-import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
 from warrener.cluster.members import HOST
 from warrener.cluster.replicas import (
-    REPLICATED,
     held_alone,
     plan_join,
     plan_leave,
@@ -43,29 +41,18 @@ from warrener.daemon import report
 from warrener.daemon.control_server import Call
 from warrener.daemon.errors import DaemonError
 from warrener.daemon.prudence import named
+from warrener.daemon.replica_moves import ReplicaMoves, held_by, must_look
 from warrener.daemon.steps import Steps
 from warrener.daemon.upkeep import FIT_TIMEOUT, Upkeep, check_timeout
 from warrener.daemon.works import Whole, Works
 from warrener.facts.happenings import Event
 from warrener.facts.ids import NodeName, short_name
 from warrener.facts.reasons import NodeState
-from warrener.facts.replicas import ReplicaMove, Spread
-from warrener.facts.snapshot import ClusterSnapshot, QueueView
-from warrener.management.client import ManagementError
+from warrener.facts.replicas import Spread
+from warrener.facts.snapshot import QueueView
 
 if TYPE_CHECKING:  # the service makes this
     from warrener.daemon.service import Service
-
-BATCH: Final = 25
-"""Queues whose replicas move at a time: one call of RabbitMQ's tool takes half a second or more,
-and progress is told in between."""
-
-SYNC_TIMEOUT: Final = 120.0
-"""Seconds without any progress until a new replica counts as stuck. A long queue takes longer than
-that to copy, but its position grows meanwhile."""
-
-SYNC_LOOK: Final = 0.5
-"""Seconds between two looks at how far new replicas are."""
 
 _CHANGED: Final = "changed"
 _Answer = TypeVar("_Answer", AddNodeAnswer, RemoveNodeAnswer, ReplaceNodeAnswer)
@@ -87,7 +74,9 @@ class Membership:
         return await self._works.perform(
             Whole.NODES,
             _CHANGED,
-            lambda steps: self._then_spread(self._add(request, steps), request, steps),
+            lambda steps: self._to_its_end(
+                lambda moving: self._add(request, steps, moving), request, steps
+            ),
             call,
         )
 
@@ -97,7 +86,9 @@ class Membership:
         return await self._works.perform(
             Whole.NODES,
             _CHANGED,
-            lambda steps: self._then_spread(self._remove(node, request, steps), request, steps),
+            lambda steps: self._to_its_end(
+                lambda moving: self._remove(node, request, steps, moving), request, steps
+            ),
             call,
         )
 
@@ -107,26 +98,51 @@ class Membership:
         return await self._works.perform(
             Whole.NODES,
             _CHANGED,
-            lambda steps: self._then_spread(self._replace(node, request, steps), request, steps),
+            lambda steps: self._to_its_end(
+                lambda moving: self._replace(node, request, steps, moving), request, steps
+            ),
             call,
         )
 
-    async def _then_spread(
+    async def _to_its_end(
         self,
-        work: Coroutine[Any, Any, _Answer],
+        work: Callable[[ReplicaMoves], Coroutine[Any, Any, _Answer]],
         request: AddNodeRequest | RemoveNodeRequest | ReplaceNodeRequest,
         steps: Steps,
     ) -> _Answer:
-        """Its answer, with what became of the leaders afterwards."""
-        answer = await work
+        """Its answer, with what became of the leaders afterwards. That takes some seconds; then it
+        is seen whether the new replicas are still there."""
+        began = self._service.monotonic()
+        moving = ReplicaMoves(self._service, steps)
+        answer = await work(moving)
+        seconds = self._service.monotonic() - began
         spread = await self._service.spreading.after_change(request.balance, steps)
-        return msgspec.structs.replace(answer, leaders=spread)
+        answer = await self._looked_again(answer, moving)
+        return msgspec.structs.replace(answer, leaders=spread, seconds=seconds)
+
+    async def _looked_again(self, answer: _Answer, moving: ReplicaMoves) -> _Answer:
+        return msgspec.structs.replace(answer, **await self._found(answer, moving))
+
+    async def _found(
+        self, answer: AddNodeAnswer | RemoveNodeAnswer | ReplaceNodeAnswer, moving: ReplicaMoves
+    ) -> dict[str, Any]:
+        """What an answer has to say once its new replicas have been looked at again."""
+        if isinstance(answer, RemoveNodeAnswer):
+            gone = (await moving.look_again())[1] if moving.added else {}
+            return {"thinned": [*answer.thinned, *gone]}
+        view, gone = await moving.look_again()
+        failed = answer.failed | gone
+        stopped = isinstance(answer, AddNodeAnswer) and answer.stopped
+        if not failed and not stopped:
+            self._service.cluster.spread(answer.node)
+        return {"replicas": len(held_by(answer.node, view)), "failed": failed}
 
     # -- as a part of something that has the whole cluster for itself already
 
     async def add_within(self, request: AddNodeRequest, steps: Steps) -> AddNodeAnswer:
         """``DaemonError`` also if the node has joined and replicas couldn't be moved to it."""
-        answer = await self._add(request, steps)
+        moving = ReplicaMoves(self._service, steps)
+        answer = await self._looked_again(await self._add(request, steps, moving), moving)
         if answer.failed:
             raise DaemonError(f"{answer.node} has joined, but {_told(answer.failed)}")
         return answer
@@ -134,12 +150,14 @@ class Membership:
     async def remove_within(
         self, node: NodeName, request: RemoveNodeRequest, steps: Steps
     ) -> RemoveNodeAnswer:
-        return await self._remove(node, request, steps)
+        moving = ReplicaMoves(self._service, steps)
+        return await self._looked_again(await self._remove(node, request, steps, moving), moving)
 
     # -- add
 
-    async def _add(self, request: AddNodeRequest, steps: Steps) -> AddNodeAnswer:
-        began = self._service.monotonic()
+    async def _add(
+        self, request: AddNodeRequest, steps: Steps, moving: ReplicaMoves
+    ) -> AddNodeAnswer:
         if not request.force:
             self._refuse_if_others_are_down(None, "a node that joins now could not reach them")
         cluster = self._service.cluster
@@ -152,29 +170,23 @@ class Membership:
             self._service.events.record(Event("node.added", node))
             self._upkeep.balancer().set_backends(cluster.backends())
         await self._upkeep.until_fit(node, FIT_TIMEOUT, steps)
-        view = await self._must_look()
+        view = await must_look(self._service)
         able = [one.name for one in view.nodes if one.running]
         moves = plan_join(view.queues, able, node, request.replicas)
-        failed, stopped = await self._move(moves, steps)
-        if not failed and not stopped:
-            cluster.spread(node)
-        view = await self._must_look()
+        failed, stopped = await moving.move(moves)
         return AddNodeAnswer(
             node=node,
             pid=self._upkeep.row(node).pid,
             nodes=len(cluster.nodes()),
-            replicas=sum(1 for queue in view.queues if _has_replica(queue, node)),
             failed=failed,
             stopped=stopped,
-            seconds=self._service.monotonic() - began,
         )
 
     # -- remove
 
     async def _remove(
-        self, node: NodeName, request: RemoveNodeRequest, steps: Steps
+        self, node: NodeName, request: RemoveNodeRequest, steps: Steps, moving: ReplicaMoves
     ) -> RemoveNodeAnswer:
-        began = self._service.monotonic()
         cluster = self._service.cluster
         if len(cluster.nodes()) == 1:
             raise Refused(
@@ -183,7 +195,7 @@ class Membership:
             )
         serves = self._serves(node)
         steps.say(short_name(node), "looks what it holds")
-        view = await self._must_look()
+        view = await must_look(self._service)
         able = [one.name for one in view.nodes if one.running and one.name != node]
         moves = plan_leave(view.queues, able, node)
         alone = held_alone(view.queues, node)
@@ -194,7 +206,7 @@ class Membership:
         drained = None
         if serves:
             drained = await self._move_sessions_off(node, request.timeout, steps)
-        failed, stopped = await self._move(moves, steps, about=node)
+        failed, stopped = await moving.move(moves, about=node)
         if stopped or (failed and not request.force):
             self._take_back(node, serves)
             if stopped:
@@ -219,7 +231,6 @@ class Membership:
             moved=sum(1 for move in moves if move.to is not None) - len(failed),
             thinned=[_name(queue) for queue in thinned(view.queues, moves, at_least=10)],
             lost=[_name(queue) for queue in alone],
-            seconds=self._service.monotonic() - began,
         )
 
     def _refuse_losing(self, node: NodeName, alone: Sequence[QueueView], verb: str) -> None:
@@ -249,12 +260,11 @@ class Membership:
     # -- replace
 
     async def _replace(
-        self, node: NodeName, request: ReplaceNodeRequest, steps: Steps
+        self, node: NodeName, request: ReplaceNodeRequest, steps: Steps, moving: ReplicaMoves
     ) -> ReplaceNodeAnswer:
-        began = self._service.monotonic()
         cluster = self._service.cluster
         serves = self._serves(node)
-        view = await self._must_look()
+        view = await must_look(self._service)
         alone = held_alone(view.queues, node)
         if not request.force:
             self._refuse_if_others_are_down(node, "queues might lose their majority")
@@ -267,7 +277,7 @@ class Membership:
                 )
             if self._upkeep.row(node).state is not NodeState.LOST:  # else it is lost already
                 self._refuse_losing(node, alone, "replace")
-        had = [(q.vhost, q.name, q.type) for q in view.queues if _has_replica(q, node)]
+        had = [(q.vhost, q.name, q.type) for q in held_by(node, view)]
         if serves:
             await self._move_sessions_off(node, 60.0, steps)
         try:
@@ -277,7 +287,7 @@ class Membership:
             self._upkeep.balancer().revive(node)
         self._service.events.record(Event("node.replaced", node))
         await self._upkeep.until_fit(node, FIT_TIMEOUT, steps)
-        view = await self._must_look()
+        view = await must_look(self._service)
         able = [one.name for one in view.nodes if one.running]
         moves = {
             (move.vhost, move.queue): move
@@ -286,17 +296,12 @@ class Membership:
                 *plan_join(view.queues, able, node, Spread.MISSING),
             )
         }
-        failed, _ = await self._move(tuple(moves.values()), steps, to_the_end=True)
-        if not failed:
-            cluster.spread(node)
-        view = await self._must_look()
+        failed, _ = await moving.move(tuple(moves.values()), to_the_end=True)
         return ReplaceNodeAnswer(
             node=node,
             pid=self._upkeep.row(node).pid,
-            replicas=sum(1 for queue in view.queues if _has_replica(queue, node)),
             failed=failed,
             lost=[_name(queue) for queue in alone],
-            seconds=self._service.monotonic() - began,
         )
 
     # -- sessions
@@ -332,98 +337,13 @@ class Membership:
                 Refusal.UNWISE, f"{states}: {why}; {mend} first. With --force I go on all the same"
             )
 
-    # -- replicas
-
-    async def _move(
-        self,
-        moves: Sequence[ReplicaMove],
-        steps: Steps,
-        *,
-        about: NodeName | None = None,
-        to_the_end: bool = False,
-    ) -> tuple[dict[str, str], bool]:
-        """Queues whose replicas couldn't be moved, and why; whether the caller ended it early."""
-        failed: dict[str, str] = {}
-        subject = short_name(about) if about is not None else "replicas"
-        text = "hands its replicas over" if about is not None else "move"
-        for at in range(0, len(moves), BATCH):
-            if steps.abandoned.is_set() and not to_the_end:
-                return failed, True
-            steps.count(subject, text, at, len(moves))
-            await self._move_batch(moves[at : at + BATCH], failed, steps, subject)
-        if moves:
-            steps.say(subject, "replicas are where they should be", done=True, failed=bool(failed))
-        return failed, False
-
-    async def _move_batch(
-        self, moves: Sequence[ReplicaMove], failed: dict[str, str], steps: Steps, subject: str
-    ) -> None:
-        cluster = self._service.cluster
-        coming = [move for move in moves if move.to is not None]
-        if coming:
-            refused = await cluster.add_replicas(coming)
-            for number, why in refused.items():
-                failed[_queue(coming[number])] = f"a replica on {coming[number].to}: {why}"
-            coming = [move for number, move in enumerate(coming) if number not in refused]
-            stuck = await self._until_in_sync(coming, steps, subject) if coming else []
-            for move in stuck:
-                failed[_queue(move)] = f"its replica on {move.to} doesn't catch up"
-        going = [m for m in moves if m.away is not None and _queue(m) not in failed]
-        if going:
-            for number, why in (await cluster.delete_replicas(going)).items():
-                failed[_queue(going[number])] = f"its replica on {going[number].away} stays: {why}"
-
-    async def _until_in_sync(
-        self, moves: Sequence[ReplicaMove], steps: Steps, subject: str
-    ) -> list[ReplicaMove]:
-        """Until each new replica has what its leader had when it was asked first; those that made
-        no progress for too long."""
-        goals: dict[int, int] = {}
-        reached: dict[int, int] = {}
-        waiting = set(range(len(moves)))
-        deadline = self._service.monotonic() + SYNC_TIMEOUT
-        while True:
-            asked = sorted(waiting)
-            found = await self._service.cluster.replica_positions([moves[at] for at in asked])
-            for at, position in zip(asked, found, strict=True):
-                if position.leader >= 0:
-                    goals.setdefault(at, position.leader)
-                if position.replica > reached.get(at, -2):
-                    reached[at] = position.replica
-                    deadline = self._service.monotonic() + SYNC_TIMEOUT
-                if at in goals and position.replica >= goals[at]:
-                    waiting.discard(at)
-            if not waiting:
-                return []
-            if self._service.monotonic() > deadline:
-                return [moves[at] for at in sorted(waiting)]
-            number = len(waiting)
-            steps.say(subject, f"waits for {number} new replica{'s' * (number > 1)} to catch up")
-            await asyncio.sleep(SYNC_LOOK)
-
-    async def _must_look(self) -> ClusterSnapshot:
-        try:
-            return await self._service.cluster.look(whole=True)
-        except ManagementError as error:
-            raise Refused(
-                Refusal.FAILED, f"no node tells which queues there are, try again: {error}"
-            ) from None
-
 
 def _full_name(typed: str) -> NodeName:
     return NodeName(typed if "@" in typed else f"{typed}@{HOST}")
 
 
-def _has_replica(queue: QueueView, node: NodeName) -> bool:
-    return queue.type in REPLICATED and node in queue.members
-
-
 def _name(queue: QueueView) -> str:
     return queue.name if queue.vhost == "/" else f"{queue.vhost}/{queue.name}"
-
-
-def _queue(move: ReplicaMove) -> str:
-    return move.queue if move.vhost == "/" else f"{move.vhost}/{move.queue}"
 
 
 def _replicas(number: int) -> str:

@@ -14,6 +14,7 @@ from warrener.cluster.tls.rotation import Act
 from warrener.control.operations import StatusAnswer, UrlAnswer
 from warrener.daemon.report import DrivenNode
 from warrener.facts.balance import Backend, BalancerStatistics, ConsumerWork, SessionStatistics
+from warrener.facts.booting import BootLook
 from warrener.facts.capability import Capabilities
 from warrener.facts.happenings import Progress
 from warrener.facts.ids import NodeName, SessionId
@@ -98,6 +99,9 @@ class Cluster(Protocol):
     async def restart_node(self, name: NodeName, timeout: float) -> None:
         """Stops the node if it runs, starts it, waits until it serves. ``DaemonError``."""
 
+    async def boot_look(self, name: NodeName) -> BootLook:
+        """How far RabbitMQ is on a node whose process runs. ``DaemonError`` if it doesn't say."""
+
     async def stop_app(self, name: NodeName) -> None:
         """RabbitMQ stops on the node, whose process stays. ``DaemonError``."""
 
@@ -134,6 +138,9 @@ class Cluster(Protocol):
     def metrics_places(self) -> Sequence[MetricsPlace]:
         """Where each node's own metrics are; empty if they can't be asked."""
 
+    async def cpu_shares(self) -> Mapping[NodeName, float]:
+        """Cores that nodes may use of their hosts, where that is known."""
+
     async def measure_rates(self, seconds: float) -> RateSample:
         """What goes through the queues; ``DaemonError`` or ``ManagementError`` if nobody tells."""
 
@@ -146,8 +153,9 @@ class Cluster(Protocol):
     def plugins(self) -> frozenset[str]:
         """Those that are enabled by name. ``DaemonError`` if that can't be read."""
 
-    def look_at_installation(self, path: Path) -> Candidate:
-        """What RabbitMQ is there, and whether it has what is used here. ``DaemonError``."""
+    async def look_at_installation(self, path: Path, names: Sequence[NodeName]) -> Candidate:
+        """What RabbitMQ is there for these nodes, and whether it has what is used here.
+        ``DaemonError``."""
 
     def installation_of(self, name: NodeName) -> Installation:
         """What a node runs, or starts with. ``DaemonError``."""

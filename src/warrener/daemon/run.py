@@ -45,7 +45,13 @@ log = structlog.get_logger(__name__)
 
 def run(options: Options, reporter: Reporter) -> None:
     """Starts a cluster and keeps it until it is asked to stop. ``DaemonError`` if it can't."""
-    spec = read_spec(options.file, options.nodes, options.data_plane, options.attach)
+    spec = read_spec(
+        options.file,
+        options.nodes,
+        options.data_plane,
+        options.attach,
+        auto_weights=options.auto_weights,
+    )
     spec = replace(spec, more_may_run=options.for_apply)
     folder = StateFolder(options.state.absolute())
     try:

@@ -47,7 +47,7 @@ from warrener.daemon.parts import Balancer
 from warrener.daemon.prudence import Standing, Unwise, replicas_missing, why_unwise
 from warrener.daemon.report import DrivenNode
 from warrener.daemon.steps import Steps
-from warrener.daemon.works import Whole, Works
+from warrener.daemon.works import Caller, Whole, Works
 from warrener.facts.balance import BackendStatistics
 from warrener.facts.capability import Can
 from warrener.facts.happenings import Event, Progress
@@ -102,7 +102,7 @@ class Upkeep:
             node, "revived", lambda steps: self._revive_and_spread(node, request, steps), call
         )
 
-    async def restart(self, request: RestartRequest, call: Call) -> RestartAnswer:
+    async def restart(self, request: RestartRequest, call: Caller) -> RestartAnswer:
         node = self.resolve(request.node)
         check_timeout(request.timeout)
         return await self._works.perform(

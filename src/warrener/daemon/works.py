@@ -12,12 +12,11 @@ itself, under the key that it has.
 import asyncio
 from collections.abc import Callable, Coroutine
 from enum import StrEnum
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
 from warrener.control.wire import Refusal, Refused
-from warrener.daemon.control_server import Call
 from warrener.daemon.errors import DaemonError
 from warrener.daemon.steps import Steps
 from warrener.facts.ids import NodeName
@@ -44,6 +43,17 @@ Key = NodeName | Whole
 _ENDED_WITH: Final = "wait until that is done, or end it with Ctrl-C where it was started"
 
 
+class Caller(Protocol):
+    """Whoever wants something done: ``control_server.Call``, or the daemon itself."""
+
+    @property
+    def gone(self) -> "asyncio.Future[None]":
+        """Done once nobody waits for it any more."""
+
+    async def emit(self, body: msgspec.Struct) -> None:
+        """Takes one line of progress. ``ConnectionError`` if that can't be."""
+
+
 class Works:
     """The operations that run."""
 
@@ -59,6 +69,11 @@ class Works:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is being done."""
+        return bool(self._running)
 
     def begun_before(self, node: NodeName) -> list[NodeName]:
         """The nodes to which something is done that began before what is done to this one."""
@@ -76,7 +91,7 @@ class Works:
         key: Key,
         what: str,
         work: Callable[[Steps], Coroutine[Any, Any, _Answer]],
-        call: Call,
+        call: Caller,
     ) -> _Answer:
         """``work`` to its end, with its progress on ``call``. ``what`` is what is being done, as in
         "n1 is being restarted". Raises Refused: BUSY if something else is in its way, FAILED for a

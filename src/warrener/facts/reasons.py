@@ -68,6 +68,12 @@ class MoveReason(StrEnum):
     TIE = "tie"  # to the link that owns an exclusive queue
 
 
+class Repair(StrEnum):
+    """Why something was done to a node that nobody asked for."""
+
+    BOOT_HANGS = "boot_hangs"  # its boot waits for something that doesn't come
+
+
 class Placement(StrEnum):
     """Why a channel is where it is."""
 
@@ -81,3 +87,9 @@ class Placement(StrEnum):
     UNSETTLED = "unsettled"  # its client doesn't settle in time for a move to the leader
     MOVING = "moving"
     WAITING = "waiting"  # for a node, or for its queue to come back
+
+
+class WeightReason(StrEnum):
+    """Why a node's weight was changed by itself."""
+
+    CAPACITY = "capacity"  # it follows what the node has left for sessions

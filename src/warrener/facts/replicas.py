@@ -2,8 +2,16 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from warrener.facts.ids import NodeName
+
+GOING: Final = "the old one is still being deleted"
+"""Why a replica isn't added on a node yet."""
+
+
+NO_REPLICA: Final = -2
+"""The position of a replica that isn't there."""
 
 
 class Spread(StrEnum):

@@ -39,6 +39,13 @@ class Act(StrEnum):
     LEAVE = "leave"
 
 
+class CostsFrom(StrEnum):
+    """Where it is known from what messages cost."""
+
+    MEASURED = "measured"  # a calibration run
+    HISTORY = "history"  # what the cluster did anyway
+
+
 @dataclass(frozen=True, slots=True)
 class Cost:
     """CPU seconds a message: ``base`` + ``per_byte`` x bytes of its body. ``error`` is the standard
@@ -83,7 +90,7 @@ class Calibration:
     each size of body; ``idle``: cores that a node without traffic uses; ``client``: what a message
     costs whoever publishes (PUBLISH) or consumes it (DELIVER), of the load generator; ``balancer``:
     what a message costs the balancer, each way; ``waits``: by type, as far as measured.
-    ``warnings`` in words.
+    ``warnings`` in words. ``shares``: cores of its host's that a node might use, where not all.
     """
 
     taken_at: float
@@ -91,7 +98,7 @@ class Calibration:
     cluster: str
     version: str  # RabbitMQ's
     hosts: Mapping[NodeName, str]
-    cores: Mapping[str, int]  # of each host
+    cores: Mapping[str, float]  # of each host
     costs: Mapping[QueueType, Mapping[Act, Cost]]
     limits: Mapping[QueueType, tuple[Limit, ...]]
     idle: Mapping[NodeName, float]
@@ -99,6 +106,17 @@ class Calibration:
     balancer: Cost | None = None
     waits: Mapping[QueueType, Wait] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    shares: Mapping[NodeName, float] = field(default_factory=dict)
+    source: CostsFrom = CostsFrom.MEASURED
+
+    def node_cores(self) -> float | None:
+        """Those of the node that had least; None if nothing was told of any."""
+        shares = [
+            min(self.shares.get(node, self.cores[host]), self.cores[host])
+            for node, host in self.hosts.items()
+            if host in self.cores
+        ]
+        return min(shares or self.cores.values(), default=None)
 
     def cost(self, kind: QueueType, act: Act, body: float) -> float | None:
         """CPU seconds of one message at one node; None if it wasn't measured."""

@@ -92,12 +92,12 @@ class QueueHistory:
     @property
     def entering(self) -> tuple[tuple[NodeName, float], ...]:
         """The part that was published through each node that doesn't lead it."""
-        return _parts(self.means.entering.items(), self.means.published, self.means.leader)
+        return detours(self.means.entering.items(), self.means.published, self.means.leader)
 
     @property
     def leaving(self) -> tuple[tuple[NodeName, float], ...]:
         """The part that was delivered through each of them."""
-        return _parts(self.means.leaving.items(), self.means.delivered, self.means.leader)
+        return detours(self.means.leaving.items(), self.means.delivered, self.means.leader)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +199,7 @@ def load(window: Window) -> Load:
                 cpu=node.means.cpu,
                 mem_used=round(node.means.mem_used or 0),
                 mem_limit=round(node.means.mem_limit),
+                cores=node.means.cores,
             )
             for node in window.nodes
         ),
@@ -348,10 +349,11 @@ def _queue_load(one: QueueHistory, kind: QueueType) -> QueueLoad:
     )
 
 
-def _parts(
+def detours(
     flows: Iterable[tuple[NodeName, float]], whole: float, leader: NodeName | None
 ) -> tuple[tuple[NodeName, float], ...]:
-    """Of the whole; what came in through a node that leads the queue by now comes straight."""
+    """What goes through other nodes than the leader's, as parts of the whole; what came in through
+    one that leads the queue by now comes straight."""
     if whole <= 0:
         return ()
     return tuple(

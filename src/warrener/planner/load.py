@@ -43,7 +43,8 @@ class QueueLoad:
 
 @dataclass(frozen=True, slots=True)
 class NodeLoad:
-    """One node. ``cpu``: cores it uses, None if nobody tells. Memory in bytes."""
+    """One node. ``cpu``: cores it uses, None if nobody tells; ``cores``: how many of its host's it
+    may use (a container's quota), None: all. Memory in bytes."""
 
     name: NodeName
     host: str
@@ -51,6 +52,7 @@ class NodeLoad:
     cpu: float | None = None
     mem_used: int = 0
     mem_limit: int = 0
+    cores: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class HostLoad:
     client of this cluster."""
 
     name: str
-    cores: int
+    cores: float
     others: float = 0.0
 
 

@@ -119,14 +119,15 @@ def outlook(load: Load, calibration: Calibration) -> Outlook:
     return Outlook(
         load=load,
         reckoned=reckoned,
-        queues=tuple(_queue(queue, load, calibration) for queue in load.queues),
+        queues=tuple(look_at(queue, load, calibration) for queue in load.queues),
         losses=tuple(_loss(node.name, load, calibration) for node in load.running()),
         flow=max_flow(edges, SOURCE, SINK) if edges else None,
         worths=tuple(worths(edges, SOURCE, SINK)) if edges else (),
     )
 
 
-def _queue(queue: QueueLoad, load: Load, calibration: Calibration) -> QueueOutlook:
+def look_at(queue: QueueLoad, load: Load, calibration: Calibration) -> QueueOutlook:
+    """One queue, which has to make sense (``resources.check``); ``load`` has its node."""
     limit = calibration.limit(queue.type, queue.body)
     process = consumers = None
     if queue.published > 0:

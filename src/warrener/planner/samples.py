@@ -61,7 +61,8 @@ class QueueSample:
 
 @dataclass(frozen=True, slots=True)
 class NodeSample:
-    """One node. ``cpu``: cores it used; memory in bytes; None if nobody tells."""
+    """One node. ``cpu``: cores it used; memory in bytes; None if nobody tells. ``cores``: how many
+    of its host's it may use, None: all."""
 
     name: NodeName
     host: str
@@ -70,15 +71,17 @@ class NodeSample:
     mem_used: float | None = None
     mem_limit: float = 0.0
     sessions: float = 0.0
+    cores: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class HostSample:
-    """A machine. ``others``: cores used by what isn't this cluster's, its clients included;
-    ``clients``: by clients that run there. None if nobody tells."""
+    """A machine, or what of it may be used here. ``others``: cores used by what isn't this
+    cluster's, its clients included; ``clients``: by clients that run there. None if nobody
+    tells."""
 
     name: str
-    cores: int
+    cores: float
     others: float | None = None
     clients: float | None = None
 
@@ -237,6 +240,7 @@ def _nodes(samples: Sequence[Sample], weights: Sequence[float]) -> Iterable[Node
             mem_used=_known((node.mem_used for node in nodes), share),
             mem_limit=last.mem_limit,
             sessions=_mean((node.sessions for node in nodes), share),
+            cores=last.cores,
         )
 
 

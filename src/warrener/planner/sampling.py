@@ -42,7 +42,7 @@ _NO_WORK: Final = ConsumerWork(0.0, 0)
 @dataclass(frozen=True, slots=True)
 class NodeReading:
     """One node. ``cpu``: seconds used so far by the process ``pid`` (0: as the node itself tells
-    it), None if nobody knows."""
+    it), None if nobody knows. ``cores``: how many of its host's it may use, None: all."""
 
     name: NodeName
     host: str
@@ -52,6 +52,7 @@ class NodeReading:
     mem_used: int = 0  # 0: nobody tells
     mem_limit: int = 0
     sessions: int = 0
+    cores: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class HostReading:
     """A machine. CPU seconds so far: ``busy`` in all, ``ours`` and ``clients`` by process."""
 
     name: str
-    cores: int
+    cores: float
     busy: float | None = None
     ours: Mapping[int, float] = field(default_factory=dict)
     clients: Mapping[int, float] | None = None
@@ -252,6 +253,7 @@ def _nodes(before: Reading, after: Reading, seconds: float) -> Iterable[NodeSamp
             mem_used=node.mem_used or None,
             mem_limit=node.mem_limit,
             sessions=node.sessions,
+            cores=node.cores,
         )
 
 

@@ -2,19 +2,21 @@
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from warrener.cluster.replicas import (
     REPLICATED,
     held_alone,
+    passes,
     plan_join,
     plan_leave,
     plan_restore,
     thinned,
 )
 from warrener.facts.ids import NodeName
-from warrener.facts.replicas import ReplicaMove, Spread
+from warrener.facts.replicas import GOING, ReplicaMove, Spread
 from warrener.facts.snapshot import QueueView
 
 NODES = tuple(NodeName(f"n{number}@localhost") for number in range(1, 10))
@@ -165,3 +167,18 @@ def test_leaves_take_everything_off_and_keep_what_can_be_kept(
             continue
         assert leaving not in members[one.name]
         assert len(members[one.name]) == min(len(one.members), len(nodes) - 1)
+
+
+@pytest.mark.parametrize(
+    ("why", "passing"),
+    [
+        (GOING, True),
+        ("{noproc,{gen_batch_server,call,[<13089.784.0>,query_replication_state,5000]}}", True),
+        ("cluster_change_not_permitted", True),
+        ("node_not_running", False),
+        ("{disallowed,out_of_sync_replica}", False),
+        ("", False),
+    ],
+)
+def test_what_keeps_a_replica_from_being_added_may_pass(why: str, passing: bool) -> None:
+    assert passes(why) is passing

@@ -23,7 +23,7 @@ from warrener.cluster.tls.rotation import Act
 from warrener.control import operations as ops
 from warrener.control import wire
 from warrener.control.state_folder import StateFolder
-from warrener.daemon.errors import DaemonError
+from warrener.daemon.errors import BAD_INPUT, DaemonError
 from warrener.daemon.event_log import EventLog
 from warrener.daemon.parts import MoveSink
 from warrener.daemon.service import Service
@@ -35,14 +35,16 @@ from warrener.facts.balance import (
     ConsumerWork,
     SessionStatistics,
 )
+from warrener.facts.booting import BootLook
 from warrener.facts.capability import EVERYTHING, Capabilities
 from warrener.facts.happenings import Progress
+from warrener.facts.healing import HealingSettings
 from warrener.facts.history import HistorySettings
 from warrener.facts.ids import NodeName, SessionId
 from warrener.facts.leaders import LeaderMove, NotMoved, QueueRates, RateSample
 from warrener.facts.moves import ChannelStatistics, DrainResult, RebalanceResult
 from warrener.facts.reasons import NodeState, Unfit
-from warrener.facts.replicas import Position, ReplicaMove
+from warrener.facts.replicas import GOING, NO_REPLICA, Position, ReplicaMove
 from warrener.facts.settings import PolicyName
 from warrener.facts.snapshot import ClusterSnapshot, NodeView, QueueView
 from warrener.facts.telemetry import BalancerFigures
@@ -86,6 +88,9 @@ class FakeCluster:
         self.membership_with: Callable[[], Awaitable[None]] = self._at_once
         self.positions_with: Callable[[], Awaitable[None]] = self._at_once
         self.refused_replicas: set[str] = set()
+        self.going_for: dict[str, int] = {}  # queues whose old replica goes after so many looks
+        self.there_all_the_same: set[str] = set()  # queues whose list of members is wrong
+        self.vanishes: dict[str, int] = {}  # queues that lose a new replica, so often
         self.lags: list[int] = []  # of new replicas, at each look
         self.progress: Callable[[Progress], None] = lambda _: None
         self.rows = {name: Node(name) for name in (N1, N2)}
@@ -97,9 +102,11 @@ class FakeCluster:
         self.queues: tuple[QueueView, ...] = (QueueView("/", "q", "quorum", N2),)
         self.alarmed: set[NodeName] = set()
         self.rates: dict[tuple[str, str], QueueRates] = {}
+        self.shares: dict[NodeName, float] = {}
         self.missing: tuple[NodeName, ...] = ()
         self.stuck: set[str] = set()  # queues that don't move
         self.installations: dict[NodeName, Path] = {}
+        self.boots: dict[NodeName, BootLook] = {}
         self.measure_with: Callable[[], Awaitable[None]] = self._at_once
         self.move_with: Callable[[Sequence[LeaderMove]], Awaitable[None]] = self._moves_at_once
 
@@ -163,6 +170,9 @@ class FakeCluster:
     def metrics_places(self) -> Sequence[MetricsPlace]:
         return ()
 
+    async def cpu_shares(self) -> dict[NodeName, float]:
+        return self.shares
+
     async def measure_rates(self, seconds: float) -> RateSample:
         self.story.append(f"measures for {seconds:g} s")
         await self.measure_with()
@@ -203,10 +213,11 @@ class FakeCluster:
         self.tls.reload()
 
     candidate = Candidate(Path("/opt/new"), "3.10.8", "25.2.3", (), ())
+    no_candidate = BAD_INPUT  # the exit code, where another path is asked for
 
-    def look_at_installation(self, path: Path) -> Candidate:
+    async def look_at_installation(self, path: Path, names: Sequence[NodeName]) -> Candidate:
         if path != self.candidate.root:
-            raise DaemonError(f"no RabbitMQ in {path}")
+            raise DaemonError(f"no RabbitMQ in {path}", exit_code=self.no_candidate)
         return self.candidate
 
     def installation_of(self, name: NodeName) -> Installation:
@@ -238,6 +249,12 @@ class FakeCluster:
 
     def version(self) -> str:
         return "3.10.8"
+
+    async def boot_look(self, name: NodeName) -> BootLook:
+        if name not in self.boots:
+            raise DaemonError(f"{name} doesn't say")
+        self.story.append(f"{name} is asked about its boot")
+        return self.boots[name]
 
     async def stop_app(self, name: NodeName) -> None:
         self.story.append(f"RabbitMQ stops on {name}")
@@ -279,6 +296,10 @@ class FakeCluster:
     async def add_replicas(self, moves: Sequence[ReplicaMove]) -> dict[int, str]:
         self.story += [f"replica of {move.queue} on {move.to}" for move in moves]
         refused = {at: "no" for at, move in enumerate(moves) if move.queue in self.refused_replicas}
+        for at, move in enumerate(moves):
+            if self.going_for.get(move.queue, 0):
+                self.going_for[move.queue] -= 1
+                refused[at] = GOING
         self._members(moves, refused, lambda queue, move: (*queue.members, move.to))
         return refused
 
@@ -306,7 +327,24 @@ class FakeCluster:
     async def replica_positions(self, moves: Sequence[ReplicaMove]) -> list[Position]:
         await self.positions_with()
         lag = self.lags.pop(0) if self.lags else 0
-        return [Position(100, 100 - lag) for _ in moves]
+        held = {queue.name: queue.members for queue in self.queues}
+        return [
+            Position(
+                100,
+                100 - lag
+                if move.to in held[move.queue] or move.queue in self.there_all_the_same
+                else NO_REPLICA,
+            )
+            for move in moves
+        ]
+
+    def _vanish(self, queue: QueueView) -> QueueView:
+        """Without its newest member, if it is to vanish once more."""
+        left = self.vanishes.get(queue.name, 0)
+        if not left:
+            return queue
+        self.vanishes[queue.name] = left - 1
+        return replace(queue, members=queue.members[:-1])
 
     def unreachable(self) -> dict[NodeName, str]:
         return {}
@@ -315,6 +353,8 @@ class FakeCluster:
         self.looks += 1
         if self.look_error is not None:
             raise self.look_error
+        if whole and any(line.startswith("replica of") for line in self.story):
+            self.queues = tuple(self._vanish(queue) for queue in self.queues)
         nodes = tuple(
             NodeView(
                 name,
@@ -346,6 +386,8 @@ class FakeBalancer:
         self.rebalance_with: Callable[[MoveSink], Awaitable[None]] = self._at_once
         self.rebalanced = RebalanceResult((), 0, 0, 1.0, 1.0, "", 0.0)
         self.open: tuple[SessionStatistics, ...] = ()
+        self.locality = False
+        self.opened = 9
         self.channels: tuple[ChannelStatistics, ...] = ()
 
     async def _at_once(self, on_progress: MoveSink) -> None:
@@ -408,7 +450,7 @@ class FakeBalancer:
         self.snapshots.append(snapshot)
 
     async def wait_ready(self, nodes: int, timeout: float) -> bool:
-        return self.ready
+        return self.ready or nodes <= 0
 
     def sessions(self) -> tuple[SessionStatistics, ...]:
         return self.open
@@ -419,9 +461,9 @@ class FakeBalancer:
 
     def statistics(self) -> BalancerStatistics:
         return BalancerStatistics(
-            host="127.0.0.1", port=self.address[1], policy=self.policy, locality=False, sessions=0,
-            sessions_total=9, sessions_ended=(), rejected_total=0, bytes_in=0, bytes_out=0,
-            published=0, delivered=0,
+            host="127.0.0.1", port=self.address[1], policy=self.policy, locality=self.locality,
+            sessions=0, sessions_total=self.opened, sessions_ended=(), rejected_total=0,
+            bytes_in=0, bytes_out=0, published=0, delivered=0,
             backends=tuple(
                 BackendStatistics(
                     name=name, host="127.0.0.1", port=5001, weight=weight,
@@ -441,13 +483,21 @@ class FakeBalancer:
 class Scene:
     """A service of fakes; ``story`` is what happened in which order."""
 
-    def __init__(self, path: Path, *, history: HistorySettings | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        history: HistorySettings | None = None,
+        healing: HealingSettings | None = None,
+    ) -> None:
         self.story: list[str] = []
         self.folder = StateFolder(path / "state")
         self.folder.prepare()
         self.cluster = FakeCluster(self.story)
         if history is not None:
             self.cluster.spec = ClusterSpec(history=history)
+        if healing is not None:
+            self.cluster.spec = ClusterSpec(healing=healing)
         self.balancers: list[FakeBalancer] = []
         self.on_balancer: Callable[[FakeBalancer], None] = lambda _: None
         self.switch = Switch()

@@ -10,7 +10,7 @@ from tests.unit.daemon.scene import N1, N2, N3, Node, Scene, ask
 from warrener.control import node_operations as ops
 from warrener.control import operations
 from warrener.control.wire import Refusal, Refused
-from warrener.daemon import membership, upkeep
+from warrener.daemon import replica_moves, upkeep
 from warrener.daemon.errors import DaemonError
 from warrener.facts.ids import NodeName
 from warrener.facts.reasons import NodeState
@@ -24,7 +24,7 @@ N4 = NodeName("n4@localhost")
 @pytest.fixture(autouse=True)
 def _looks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upkeep, "LOOK", 0)
-    monkeypatch.setattr(membership, "SYNC_LOOK", 0)
+    monkeypatch.setattr(replica_moves, "SYNC_LOOK", 0)
 
 
 def quorum(name: str, *members: NodeName) -> QueueView:
@@ -126,7 +126,7 @@ async def test_a_new_replica_is_waited_for_before_the_old_one_goes(scene: Scene)
 async def test_a_replica_that_does_not_catch_up_leaves_the_old_one(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(membership, "SYNC_TIMEOUT", -1.0)
+    monkeypatch.setattr(replica_moves, "SYNC_TIMEOUT", -1.0)
     scene.cluster.lags = [100] * 10
     async with scene.running():
         answer = (await ask(scene.folder, ops.ADD_NODE, ops.AddNodeRequest("n5")))[-1]
@@ -283,7 +283,7 @@ async def test_a_replica_without_successor_keeps_the_node(scene: Scene) -> None:
 async def test_a_caller_that_hangs_up_stops_it_between_two_batches(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(membership, "BATCH", 1)
+    monkeypatch.setattr(replica_moves, "BATCH", 1)
     give_up, go_on = asyncio.Event(), asyncio.Event()
 
     async def wait() -> None:

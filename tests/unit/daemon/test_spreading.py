@@ -18,7 +18,7 @@ from warrener.control.node_operations import (
     ReplaceNodeRequest,
 )
 from warrener.control.spread import LeadersSpread, SpreadBy
-from warrener.daemon import leaders, membership, spreading, upkeep
+from warrener.daemon import leaders, replica_moves, spreading, upkeep
 from warrener.daemon.errors import DaemonError
 from warrener.facts.leaders import QueueRates
 from warrener.facts.snapshot import QueueView
@@ -30,7 +30,7 @@ ALL = (N1, N2, N3)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leaders, "LOOK", 0)
     monkeypatch.setattr(upkeep, "LOOK", 0)
-    monkeypatch.setattr(membership, "SYNC_LOOK", 0)
+    monkeypatch.setattr(replica_moves, "SYNC_LOOK", 0)
 
 
 @pytest.fixture

@@ -105,12 +105,12 @@ def test_of_many_queues_the_busy_ones_are_kept_and_the_rest_is_summed() -> None:
 def test_cpu_of_a_process_that_was_started_anew_is_not_guessed() -> None:
     def at(clock: float, pid: int, cpu: float) -> Reading:
         return Reading(
-            clock, clock, nodes=(NodeReading(N1, "h", True, pid, cpu, 100, 200, 3),)
+            clock, clock, nodes=(NodeReading(N1, "h", True, pid, cpu, 100, 200, 3, 1.5),)
         )  # fmt: skip
 
     (node,) = make(at(0, 7, 5.0), at(10, 7, 9.0), view(), Looked()).nodes
     assert node.cpu == pytest.approx(0.4)
-    assert (node.mem_used, node.sessions) == (100, 3)
+    assert (node.mem_used, node.sessions, node.cores) == (100, 3, 1.5)
     (node,) = make(at(0, 7, 5.0), at(10, 8, 9.0), view(), Looked()).nodes
     assert node.cpu is None
     (node,) = make(at(0, 0, 9.0), at(10, 0, 1.0), view(), Looked()).nodes

@@ -4,6 +4,9 @@ The tools do it for one queue a call, and a call boots an Erlang VM: thousands o
 an hour. So a batch of them is one ``rabbitmqctl eval``. Names go in as base64, whatever is in them;
 what comes back is a list of numbers: ``[{3,-1,0}]``.
 
+A stream's coordinator deletes a replica some time after that was said, and as long as it remembers
+it, adding one on that node answers ok and does nothing (3.10.8); so it is asked for that first.
+
 On 3.10.8: ``rabbit_quorum_queue:add_member/4`` starts the replica and tells the leader of it, and
 returns before the replica has the queue's log: from then on it counts for the majority without
 being able to help. So it is waited for until it has committed what the leader had when it was asked
@@ -18,7 +21,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from warrener.facts.ids import NodeName
-from warrener.facts.replicas import Position, ReplicaMove
+from warrener.facts.replicas import GOING, Position, ReplicaMove
 
 BATCH: Final = 25
 """Queues a call: one call of 25 takes about as long as one of one, and progress is told between."""
@@ -46,9 +49,19 @@ _ADD: Final = (
                         R -> R
                       end;
                     ({_, stream, V, N, Node}) ->
-                      case rabbit_stream_queue:add_replica(B(V), B(N), Node) of
-                        {error, already_a_member} -> ok;
-                        R -> R
+                      {ok, Q} = rabbit_amqqueue:lookup({resource, B(V), queue, B(N)}),
+                      #{name := Id, nodes := Nodes} = amqqueue:get_type_state(Q),
+                      Kept = case catch rabbit_stream_coordinator:members(Id) of
+                               {ok, M} -> maps:keys(M);
+                               _ -> []
+                             end,
+                      case lists:member(Node, Kept -- Nodes) of
+                        true -> {error, going};
+                        false ->
+                          case rabbit_stream_queue:add_replica(B(V), B(N), Node) of
+                            {error, already_a_member} -> ok;
+                            R -> R
+                          end
                       end
                  end).
 """
@@ -168,7 +181,8 @@ def failures(text: str) -> dict[int, str]:
     told = text.strip()
     if not _FAILURES.fullmatch(told):
         raise ValueError(f"not a list of failures: {told[:200]!r}")
-    return {int(match[1]): _reason(match[2]) for match in _FAILURE.finditer(told)}
+    reasons = {int(match[1]): _reason(match[2]) for match in _FAILURE.finditer(told)}
+    return {number: GOING if why == "going" else why for number, why in reasons.items()}
 
 
 def _reason(encoded: str) -> str:

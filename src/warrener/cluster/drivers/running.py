@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from warrener.cluster.drivers import replicas
+from warrener.cluster.drivers import boot_look, replicas
 from warrener.cluster.drivers.configuration import Configuration
+from warrener.cluster.drivers.cpu_share import cpu_share
 from warrener.cluster.drivers.host import Host
 from warrener.cluster.drivers.installation import Installation
 from warrener.cluster.drivers.installations import Candidate
@@ -42,6 +43,7 @@ from warrener.cluster.leaders.measure import measure
 from warrener.cluster.members import by_number
 from warrener.cluster.tls.cluster import ClusterTls
 from warrener.cluster.tls.node_settings import CLEAR_CACHES
+from warrener.facts.booting import BootLook
 from warrener.facts.capability import EVERYTHING, Capabilities
 from warrener.facts.happenings import Event, EventSink, Progress, ProgressSink
 from warrener.facts.ids import NodeName, short_name
@@ -93,6 +95,15 @@ class Running:
         ReviveFailed if the node doesn't serve although RabbitMQ says that it does."""
         await self._works().perform(name, "revived", self._works().revive)
 
+    async def boot_look(self, name: NodeName) -> BootLook:
+        """How far RabbitMQ is on a node whose Erlang VM runs. Takes some milliseconds, and changes
+        nothing. Raises NotRunning, ToolFailed or NotUnderstood."""
+        answer = await self._works().ask(name, boot_look.LOOK)
+        try:
+            return boot_look.parse(answer)
+        except ValueError as error:
+            raise NotUnderstood(f"{short_name(name)}'s boot isn't understood: {error}") from None
+
     async def stop_app(self, name: NodeName) -> None:
         """Stops RabbitMQ on a node; its Erlang VM stays. Raises NodeBusy, NotRunning or
         ToolFailed."""
@@ -117,7 +128,7 @@ class Running:
         return self._installation_of(name)
 
     @abstractmethod
-    def look_at_installation(self, path: Path) -> Candidate: ...
+    async def look_at_installation(self, path: Path, names: Sequence[NodeName]) -> Candidate: ...
     @abstractmethod
     def try_installation(self, name: NodeName, path: Path) -> None: ...
     @abstractmethod
@@ -376,6 +387,17 @@ class Running:
             for node in self._nodes.values()
             if node.state is NodeState.RUNNING and not node.drained
         ]
+
+    async def cpu_shares(self) -> dict[NodeName, float]:
+        """Cores that each running node may use of its host, where something limits it (a
+        container's quota, say) or the host tells how many there are."""
+        running = [(node, node.pid) for node in self._nodes.values() if node.pid is not None]
+        shares = await asyncio.gather(*(cpu_share(node.host, pid) for node, pid in running))
+        return {
+            node.name: share
+            for (node, _), share in zip(running, shares, strict=True)
+            if share is not None
+        }
 
     async def measure_rates(self, seconds: float) -> RateSample:
         """What goes through the queues; asks the nodes that run and aren't in maintenance mode,

@@ -25,7 +25,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from warrener.cluster.drivers import leadership
+from warrener.cluster.drivers import erl_call, leadership
 from warrener.cluster.drivers.node import Node
 from warrener.cluster.drivers.tools import MAINTENANCE, drained_in, nodes_in_maintenance, run_tool
 from warrener.cluster.errors import (
@@ -364,24 +364,35 @@ class Upkeep:
 
     # -- tools
 
-    async def evaluate_on(self, node: Node, text: str) -> str:
+    async def evaluate_on(self, node: Node, text: str, timeout: float = TOOL_TIMEOUT) -> str:
         """The same of this node, whose Erlang VM has to run. Raises ToolFailed.
 
         What fails the quick way is said once more to RabbitMQ's tool, which tells why; all that is
         evaluated may be said twice.
         """
-        printed = await node.evaluate(text, TOOL_TIMEOUT)
+        printed = await node.evaluate(text, timeout)
         if printed is not None:
             return printed
-        return await self._tool(node, "rabbitmqctl", "-q", "eval", text)
+        return await self._tool(node, "rabbitmqctl", "-q", "eval", text, timeout=timeout)
 
-    async def evaluate(self, node: Node, script: Path) -> str:
-        """What Erlang expressions in a file come to, on a node that runs, as the tool prints it.
+    async def ask(self, name: NodeName, text: str) -> str:
+        """The same of a node that may hang. Raises NotRunning or ToolFailed."""
+        node = self._nodes[name]
+        self._must_run(node)
+        return await self.evaluate_on(node, text, ASK_TIMEOUT)
+
+    async def evaluate(self, node: Node, script: Path, *, by_tool: bool = False) -> str:
+        """What Erlang expressions in a file come to, on a node that runs; they may be said twice.
+        ``by_tool``: as RabbitMQ's tool prints it, and with it what the node says meanwhile.
         Raises NotRunning or ToolFailed."""
         self._must_run(node)
         await node.host.deliver_file(script)
+        path = node.host.path(script)
         try:
-            path = node.host.path(script)
+            if not by_tool:
+                answer = await node.evaluate(erl_call.of_file(path), TOOL_TIMEOUT)
+                if answer is not None:
+                    return answer
             return await self._tool(node, "rabbitmqctl", "-q", "eval_file", str(path))
         finally:
             await node.host.remove_file(script)
