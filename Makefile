@@ -17,8 +17,9 @@ help:
 	@echo 'make validate-models           the planner held against textbooks, simulations, and a real cluster'
 	@echo 'make clean                     remove what was built (never .warrener, which has your data)'
 
+# A Prometheus is run beside the cluster where there is one; ARGS=--no-prometheus: not.
 up: setup
-	@exec $(BIN)/warrener up $(ARGS)
+	@exec $(BIN)/warrener up $$(command -v prometheus >/dev/null && echo --with-prometheus) $(ARGS)
 
 setup:
 	@tools/setup runtime

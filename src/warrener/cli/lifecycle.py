@@ -69,6 +69,14 @@ def up(
             show_default="the file's, or warrener",
         ),
     ] = None,
+    prometheus: Annotated[
+        bool | None,
+        typer.Option(
+            "--with-prometheus/--no-prometheus",
+            help="Run a Prometheus beside it.",
+            show_default="the file's, or no",
+        ),
+    ] = None,
     weights: Annotated[
         str | None,
         typer.Option(
@@ -99,6 +107,7 @@ def up(
       warrener up -d --nodes 5
       warrener up -f staging.toml --state /var/tmp/staging
       warrener up --data-plane haproxy
+      warrener up -d --with-prometheus
       warrener up --weights auto
       warrener up -d --attach http://rabbit.example:15672 --user ops
     """
@@ -127,7 +136,14 @@ def up(
     from warrener.cli.progress import ProgressView
     from warrener.daemon.options import Options
 
-    options = Options(folder.path, file, nodes, data_plane=plane, auto_weights=weights is not None)
+    options = Options(
+        folder.path,
+        file,
+        nodes,
+        data_plane=plane,
+        auto_weights=weights is not None,
+        prometheus=prometheus,
+    )
     if theirs is not None:
         options = replace(options, attach=theirs[0], password=theirs[1])
     if detach:
@@ -224,6 +240,8 @@ def _show_ready(
     console.print(endpoints(status.nodes, status.tls))
     console.print()
     console.print(f"[bold]{address}[/]", soft_wrap=True)
+    if status.prometheus_url:
+        console.print(f"Prometheus: {status.prometheus_url}", soft_wrap=True, markup=False)
     console.print()
     if detached:
         console.print(

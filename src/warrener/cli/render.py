@@ -82,8 +82,17 @@ def status(console: Console, answer: StatusAnswer, folder: str) -> None:
             soft_wrap=True,
         )
         console.print()
+    _metrics(console, answer)
     _queues(console, answer.queues)
     _view(console, answer.management)
+
+
+def _metrics(console: Console, answer: StatusAnswer) -> None:
+    if not answer.metrics_url:
+        return
+    beside = f", Prometheus at {answer.prometheus_url}" if answer.prometheus_url else ""
+    console.print(f"[bold]Metrics[/] {answer.metrics_url}{beside}", soft_wrap=True)
+    console.print()
 
 
 def _without_tls(balancer: BalancerStatus | None) -> str:

@@ -43,6 +43,7 @@ from warrener.cluster import (
     healing_file,
     history_file,
     hosts,
+    telemetry_file,
     tls_file,
     topology_checks,
 )
@@ -66,6 +67,7 @@ from warrener.facts.healing import HealingSettings
 from warrener.facts.history import HistorySettings
 from warrener.facts.ids import NodeName, short_name
 from warrener.facts.settings import BalancerSettings
+from warrener.facts.telemetry import TelemetrySettings
 from warrener.facts.tls import TlsPart, TlsSettings
 
 __all__ = [
@@ -114,6 +116,7 @@ class ClusterSpec:
     tls: TlsSettings = field(default_factory=TlsSettings)
     history: HistorySettings = field(default_factory=HistorySettings)
     healing: HealingSettings = field(default_factory=HealingSettings)
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     source: str = ""  # the file it was read from; empty: all defaults
     hosts: tuple[HostSpec, ...] = ()  # of nodes on other machines: of all nodes, or none
     attach: Attach | None = None  # somebody else runs it
@@ -397,6 +400,7 @@ def _build(file: SpecFile, source: str, folder: Path, *, auto_weights: bool) -> 
         tls=tls,
         history=history_file.settings(file.history),
         healing=healing_file.settings(file.healing),
+        telemetry=telemetry_file.settings(file.telemetry),
         source=source,
         hosts=machines,
         attach=attach_file.attach_of(file.attach, folder, tls=tls.has(TlsPart.LINKS)),

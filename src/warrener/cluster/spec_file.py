@@ -19,6 +19,7 @@ from warrener.cluster.hosts import NodeDriver, NodeSection, SshSection, Supervis
 from warrener.cluster.members import MAX_NODES
 from warrener.cluster.mistakes import Mistake, dotted, nearest, nearest_place
 from warrener.cluster.policy_keys import APPLY_TO, QUEUE_TYPES
+from warrener.cluster.telemetry_file import TelemetrySection
 from warrener.cluster.tls_file import TlsSection
 from warrener.cluster.toml_places import Path as KeyPath
 from warrener.cluster.toml_places import Place
@@ -255,6 +256,10 @@ class SpecFile(Section):
     )
     healing: HealingSection = Field(
         default_factory=lambda: HealingSection.model_validate({}), description="a table: [healing]"
+    )
+    telemetry: TelemetrySection = Field(
+        default_factory=lambda: TelemetrySection.model_validate({}),
+        description="a table: [telemetry]",
     )
     tls: TlsSection | None = Field(None, description="a table: [tls]")
     node: list[NodeSection] = Field(

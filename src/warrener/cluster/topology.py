@@ -62,10 +62,20 @@ from warrener.facts.healing import HealingSettings
 from warrener.facts.history import HistorySettings
 from warrener.facts.ids import NodeName, short_name
 from warrener.facts.settings import DEFAULT_WEIGHT, BalancerSettings
+from warrener.facts.telemetry import TelemetrySettings
 from warrener.facts.tls import TlsSettings
 
 TYPE_CHANGES_SINCE: Final = (3, 12)
 """Before, the management API takes a virtual host's default queue type only when it makes it."""
+
+
+_LATER: Final = (
+    ("tls", TlsSettings),
+    ("history", HistorySettings),
+    ("healing", HealingSettings),
+    ("telemetry", TelemetrySettings),
+)
+"""Parts of the description that only a new daemon takes."""
 
 
 def plan(
@@ -348,11 +358,7 @@ class _Planner:
             before, after = getattr(running, one.name), getattr(wanted, one.name)
             if before != after:
                 yield Later(Thing.BALANCER, Change(one.name, setting(before), setting(after)))
-        for part, kind in (
-            ("tls", TlsSettings),
-            ("history", HistorySettings),
-            ("healing", HealingSettings),
-        ):
+        for part, kind in _LATER:
             was, will = getattr(self._seen.started_as, part), getattr(self._spec, part)
             for key in fields(kind):
                 before, after = getattr(was, key.name), getattr(will, key.name)

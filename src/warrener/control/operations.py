@@ -142,6 +142,8 @@ class StatusAnswer(msgspec.Struct, frozen=True, kw_only=True):
     management: ViewStatus
     tls: list[str] = []  # which connections speak it: clients, links, management, inter_node
     driver: str = "local"  # who runs the nodes; attached: somebody else
+    metrics_url: str = ""  # of the daemon's own metrics; empty: none are served
+    prometheus_url: str = ""  # of the Prometheus beside the cluster; empty: none is run
 
 
 # ------------------------------------------------------------------------------------- url

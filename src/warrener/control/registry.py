@@ -16,6 +16,7 @@ from warrener.control import (
     operations,
     plan_history_operations,
     plan_operations,
+    telemetry_operations,
     tls_operations,
     upgrade_operations,
 )
@@ -34,6 +35,7 @@ _MODULES: Final = (
     plan_operations,
     plan_history_operations,
     balance_operations,
+    telemetry_operations,
 )
 
 OPERATIONS: Final[Mapping[str, Operation[msgspec.Struct, msgspec.Struct]]] = {

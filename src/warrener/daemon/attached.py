@@ -181,6 +181,10 @@ class Attached:
         return self._cluster.balancer_port
 
     @property
+    def telemetry_ports(self) -> tuple[int, int]:
+        return self._cluster.telemetry_ports
+
+    @property
     def plain_port(self) -> int:
         return self._cluster.balancer_port
 

@@ -10,6 +10,7 @@ it lasts nothing else is done to the cluster (``Whole.DESCRIPTION``).
 
 import asyncio
 import hashlib
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -113,6 +114,18 @@ class Describe:
     async def diff(self, request: DiffRequest, call: Call) -> DiffAnswer:
         _, found = await self._plan(request)
         return await asyncio.to_thread(_told, found)
+
+    async def drift(self) -> int | None:
+        """Steps from the cluster as it is to the description in force; None if there is none.
+        ``Refused`` if that can't be told."""
+        source, text = self.in_force
+        if not source:
+            return None
+        request = DiffRequest(
+            source=source, folder=os.path.dirname(source) or ".", text=text, secrets={}
+        )
+        _, found = await self._plan(request)
+        return len(found.steps)
 
     async def apply(self, request: ApplyRequest, call: Call) -> ApplyAnswer:
         self._balancer()

@@ -14,6 +14,7 @@ class Options:
 
     ``for_apply``: steps follow that take nodes away, so a cluster that has more than the file says
     is started with all of them. ``auto_weights``: as ``weights = "auto"`` in the file.
+    ``prometheus``: whether one is run; None: as the file says.
     """
 
     state: Path
@@ -25,3 +26,4 @@ class Options:
     attach: Attach | None = None
     password: str = field(default="", repr=False)
     auto_weights: bool = False
+    prometheus: bool | None = None

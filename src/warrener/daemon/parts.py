@@ -23,6 +23,7 @@ from warrener.facts.moves import ChannelStatistics, DrainResult, MoveProgress, R
 from warrener.facts.replicas import Position, ReplicaMove
 from warrener.facts.settings import PolicyName
 from warrener.facts.snapshot import ClusterSnapshot
+from warrener.facts.telemetry import BalancerFigures
 from warrener.management.client import ManagementClient
 from warrener.management.metrics import MetricsPlace
 
@@ -71,6 +72,10 @@ class Cluster(Protocol):
     @property
     def balancer_port(self) -> int:
         """Where the balancer should listen; known once prepared."""
+
+    @property
+    def telemetry_ports(self) -> tuple[int, int]:
+        """Where metrics and a Prometheus may listen, if nobody else does; known once prepared."""
 
     async def prepare(self) -> None:
         """Ports are claimed, credentials made; no node boots. ``stop`` undoes it."""
@@ -202,6 +207,7 @@ class Balancer(Protocol):
     def set_weight(self, node: NodeName, weight: int) -> None: ...
     def apply_snapshot(self, snapshot: ClusterSnapshot | None) -> None: ...
     def statistics(self) -> BalancerStatistics: ...
+    async def figures(self) -> BalancerFigures: ...
     def take_work(self) -> Mapping[tuple[str, str], ConsumerWork]: ...
     def sessions(self) -> tuple[SessionStatistics, ...]: ...
     async def wait_ready(self, nodes: int, timeout: float) -> bool: ...

@@ -30,7 +30,12 @@ from warrener.daemon.options import Options
 from warrener.daemon.parts import Reporter
 from warrener.daemon.service import Service
 from warrener.daemon.switch import Switch
-from warrener.daemon.wiring import balancer_factory, make_cluster, read_spec
+from warrener.daemon.wiring import (
+    balancer_factory,
+    make_cluster,
+    prometheus_launcher,
+    read_spec,
+)
 from warrener.facts.happenings import Progress
 
 STOPPING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -133,6 +138,8 @@ async def _serve(
             switch=switch,
             now=time.time,
             monotonic=loop.time,
+            launch=prometheus_launcher(cluster),
+            with_prometheus=options.prometheus,
         )
         await service.run()
     finally:

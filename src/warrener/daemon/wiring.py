@@ -40,6 +40,7 @@ from warrener.daemon.errors import BAD_INPUT, DaemonError
 from warrener.daemon.haproxy import haproxy_factory, remove_files
 from warrener.daemon.options import Options
 from warrener.daemon.parts import BalancerFactory
+from warrener.daemon.prometheus import Launcher
 from warrener.daemon.tls import balancer_tls, with_ports
 from warrener.facts.balance import Backend
 from warrener.facts.booting import BootLook
@@ -116,6 +117,19 @@ def balancer_factory(
         )
 
     return make
+
+
+def prometheus_launcher(cluster: "Local | Attached") -> Launcher | None:
+    """How a Prometheus is started beside the cluster; None if it can't be: nobody would find one
+    that a killed daemon left."""
+    if not isinstance(cluster, Local):
+        return None
+    local = cluster
+
+    def launch(part: str, arguments: Sequence[str], folder: Path, output: Path) -> Child:
+        return local.start_beside(part, arguments, folder=folder, output=output)
+
+    return launch
 
 
 def stop_leftovers(state: Path) -> int:
@@ -195,6 +209,10 @@ class Local:
             if self.tls.has(TlsPart.CLIENTS):
                 return self._cluster.tls_port
             return self._cluster.balancer_port
+
+    @property
+    def telemetry_ports(self) -> tuple[int, int]:
+        return self._cluster.telemetry_ports
 
     @property
     def plain_port(self) -> int:

@@ -142,7 +142,8 @@ CASES = {
         'nmae = "x"',
         [
             "w.toml:1:1: nmae: unknown key; allowed: name, cluster, balancer, history, healing, "
-            "tls, node, ssh, attach, vhost, user, policy, operator_policy, queue, queues, config; "
+            "telemetry, tls, node, ssh, attach, vhost, user, policy, operator_policy, queue, "
+            "queues, config; "
             "did you mean 'name'?"
         ],
     ),
@@ -150,15 +151,16 @@ CASES = {
         "\n[balancers]\nport = 1",
         [
             "w.toml:2:2: balancers: unknown key; allowed: name, cluster, balancer, history, "
-            "healing, tls, node, ssh, attach, vhost, user, policy, operator_policy, queue, queues, "
-            "config; did you mean 'balancer'?"
+            "healing, telemetry, tls, node, ssh, attach, vhost, user, policy, operator_policy, "
+            "queue, queues, config; did you mean 'balancer'?"
         ],
     ),
     "nothing near": (
         "zzz = 1",
         [
             "w.toml:1:1: zzz: unknown key; allowed: name, cluster, balancer, history, healing, "
-            "tls, node, ssh, attach, vhost, user, policy, operator_policy, queue, queues, config"
+            "telemetry, tls, node, ssh, attach, vhost, user, policy, operator_policy, queue, "
+            "queues, config"
         ],
     ),
     "unknown key in a section": (

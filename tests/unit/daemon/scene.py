@@ -47,6 +47,7 @@ from warrener.facts.reasons import NodeState, Unfit
 from warrener.facts.replicas import GOING, NO_REPLICA, Position, ReplicaMove
 from warrener.facts.settings import PolicyName
 from warrener.facts.snapshot import ClusterSnapshot, NodeView, QueueView
+from warrener.facts.telemetry import BalancerFigures
 from warrener.facts.tls import TlsSettings
 from warrener.management.client import ManagementClient
 from warrener.management.metrics import MetricsPlace
@@ -120,6 +121,7 @@ class FakeCluster:
         self.rows[name] = replace(self.rows[name], **changes)
 
     balancer_port = 5672
+    telemetry_ports = (0, 0)
 
     async def prepare(self) -> None:
         self.story.append("cluster prepares")
@@ -419,6 +421,9 @@ class FakeBalancer:
 
     def explain(self, session: SessionId | None) -> tuple[ChannelStatistics, ...]:
         return tuple(one for one in self.channels if session in (None, one.session))
+
+    async def figures(self) -> BalancerFigures:
+        return BalancerFigures()
 
     @property
     def address(self) -> tuple[str, int]:

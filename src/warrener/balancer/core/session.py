@@ -468,6 +468,7 @@ class Session:
     def opened(self, home: Link, rest: bytes, now: float) -> None:
         """The handshake is done; ``rest`` is what the node has said since."""
         self._was_open = True
+        self._budget.handshakes.add(now - self._opened_at)
         self._opening = None
         board = self._board = Switchboard(
             self,

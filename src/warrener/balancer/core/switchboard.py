@@ -151,6 +151,7 @@ class Switchboard:
         self._past_local = 0
         self._past_remote = 0
         self._goodbye = GOODBYE  # the client's own connection.close, once it has said it
+        home.tally = budget.tally(home.backend.name)
         self.links = Links(around, self, home, agreement, nodes, settings)
 
     # -- what can be asked ----------------------------------------------------------------------
@@ -212,6 +213,7 @@ class Switchboard:
         """Write to a link."""
         if data:
             link.sent_at = self.now
+            link.tally.bytes_in += len(data)
             self._around.out.append(SendLink(link.id, data))
 
     def ask(self, lookup: Lookup) -> None:
@@ -296,6 +298,15 @@ class Switchboard:
     def forced(self) -> None:
         """A channel was moved although its client hadn't settled everything."""
         self._budget.forced += 1
+
+    def clock(self) -> float:
+        """The time, as exact as it is to be had; only for differences."""
+        clock = self._budget.clock
+        return self.now if clock is None else clock()
+
+    def confirmed_after(self, seconds: float) -> None:
+        """A publish that was timed has been confirmed."""
+        self._budget.confirms.add(seconds)
 
     def replayed(self, count: int) -> None:
         """So many publishes were sent again."""
@@ -411,6 +422,7 @@ class Switchboard:
     def link_data(self, link: Link, data: bytes, now: float) -> None:
         """Bytes from a node."""
         self.now = now
+        link.tally.bytes_out += len(data)
         joined = link.inbox.join(data)
         if joined is None:
             return
@@ -515,6 +527,7 @@ class Switchboard:
 
     def link_ready(self, link: Link) -> None:
         """A later link is open."""
+        link.tally = self._budget.tally(link.backend.name)
         if self.links.wanted_home == link.backend.name:
             self._go_home(link)
         for channel in list(self.channels.values()):
