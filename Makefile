@@ -9,7 +9,7 @@ PYTEST := $(BIN)/pytest
 
 help:
 	@echo 'make up [ARGS="-d --nodes 3"]  set up what is missing, then start a cluster and its balancer'
-	@echo 'make test                      lint, types, imports, unit tests, tests on a real cluster'
+	@echo 'make test [ARGS="-k NAME"]     lint, types, imports, unit tests, tests on a real cluster'
 	@echo 'make test-fast                 the same without a broker'
 	@echo 'make lint                      ruff, mypy, import-linter'
 	@echo 'make bench [ARGS=...]          Warrener, HAProxy and straight connections side by side'
@@ -17,8 +17,9 @@ help:
 	@echo 'make validate-models           the planner held against textbooks, simulations, and a real cluster'
 	@echo 'make clean                     remove what was built (never .warrener, which has your data)'
 
+# A Prometheus is run beside the cluster where there is one; ARGS=--no-prometheus: not.
 up: setup
-	@exec $(BIN)/warrener up $(ARGS)
+	@exec $(BIN)/warrener up $$(command -v prometheus >/dev/null && echo --with-prometheus) $(ARGS)
 
 setup:
 	@tools/setup runtime
@@ -37,7 +38,7 @@ test-fast: lint
 
 test: lint
 	@tools/setup integration
-	$(PYTEST) tests/unit tests/fuzz tests/property tests/integration
+	$(BIN)/python -m tests.lanes $(ARGS)
 
 bench: setup
 	@exec $(BIN)/warrener bench compare $(ARGS)

@@ -15,11 +15,13 @@ import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from tests.integration import systemd_host
+from tests.integration.systemd_host import Systemd
 
 CLIENT = "client"
 NET = 77
@@ -51,6 +53,12 @@ class Machine:
     space: str
     folder: Path
     port: int = 22
+    user: str = ""  # empty: root
+    systemd: Systemd | None = None  # it was booted with one
+
+    def pid_here(self, pid: int) -> int:
+        """What this machine calls one of its processes."""
+        return pid if self.systemd is None else self.systemd.pid_here(pid)
 
     def run(self, *words: str, text: str = "") -> str:
         """A command in its network, to its end."""
@@ -69,26 +77,42 @@ class Machine:
         """Its ``[[node]]``."""
         return (
             f'[[node]]\nname = "{self.name}"\nhost = "{self.address}"\ndriver = "ssh"\n'
-            f'folder = "{self.folder}"\nport = {self.port}\n\n'
+            f'folder = "{systemd_host.HOME if self.user else self.folder}"\nport = {self.port}\n'
+            + (f'user = "{self.user}"\n' if self.user else "")
+            + ("install = true\n" if self.systemd is not None and self.systemd.bare else "")
+            + "\n"
         )
 
 
 class Lan:
     """See the module."""
 
-    def __init__(self, folder: Path, hosts: int = 3) -> None:
+    def __init__(
+        self, folder: Path, hosts: int = 3, systemd: Mapping[str, str] | None = None
+    ) -> None:
+        """``systemd``: hosts that are booted with one, and who logs in there: ``root``, ``user``,
+        or ``bare`` for root where RabbitMQ is missing until it is installed."""
         assert 1 <= hosts <= 9, "the addresses below the clients'"
         self.folder = folder
         self.token = secrets.token_hex(2)
         self.key = folder / "key"
         self.known_hosts = folder / "known_hosts"
         self.machines = [
-            Machine(f"n{n}", f"10.{NET}.0.{n}", self._space(f"h{n}"), folder / f"h{n}")
-            for n in range(1, hosts + 1)
+            self._machine(n, (systemd or {}).get(f"n{n}", "")) for n in range(1, hosts + 1)
         ]
         self.members = self.machines  # those that a description names by default
         self.client = f"10.{NET}.0.10"
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
+
+    def _machine(self, number: int, systemd: str) -> Machine:
+        name, folder = f"n{number}", self.folder / f"h{number}"
+        space = self._space(f"h{number}")
+        booted = None
+        if systemd and not systemd_host.why_no_systemd():
+            sshd = f"{_sshd()} -D -e -f {folder / 'sshd_config'}"
+            booted = Systemd(name, space, folder, sshd, bare=systemd == "bare")
+        user = systemd_host.USER if booted is not None and systemd == "user" else ""
+        return Machine(name, f"10.{NET}.0.{number}", space, folder, user=user, systemd=booted)
 
     def _space(self, name: str) -> str:
         return f"wr{self.token}-{name}"
@@ -108,7 +132,11 @@ class Lan:
             self._join(machine.space, machine.address)
             machine.folder.mkdir()
             _keygen(machine.folder / "host_key")
-            self.start_sshd(machine)
+            self._configure_sshd(machine)
+            if machine.systemd is None:
+                self.start_sshd(machine)
+        for booted in self._booted():
+            booted.boot()
         self._join(self._space(CLIENT), self.client)
         self.trust(self.machines)
 
@@ -122,8 +150,13 @@ class Lan:
         _ip("-n", space, "addr", "add", f"{address}/24", "dev", "eth0")
         _ip("-n", space, "link", "set", "eth0", "up")
 
+    def _booted(self) -> list[Systemd]:
+        return [machine.systemd for machine in self.machines if machine.systemd is not None]
+
     def unmake(self) -> None:
         """Nothing is left of it."""
+        for booted in self._booted():
+            booted.halt()
         for name in list(self._daemons):
             self.stop_sshd(next(one for one in self.machines if one.name == name))
         listed = subprocess.run(
@@ -153,19 +186,28 @@ class Lan:
 
     # -- ssh
 
-    def start_sshd(self, machine: Machine) -> None:
-        """With the key that is in its folder."""
-        config = machine.folder / "sshd_config"
-        config.write_text(
+    def _configure_sshd(self, machine: Machine) -> None:
+        keys = Path(f"{self.key}.pub")
+        if machine.user:  # who can't read what is in our folders
+            shutil.copy(keys, machine.folder / "authorized_keys")
+            os.chown(machine.folder, systemd_host.UID, systemd_host.UID)
+            keys = Path(systemd_host.HOME) / "authorized_keys"
+        (machine.folder / "sshd_config").write_text(
             f"Port {machine.port}\nListenAddress {machine.address}\n"
-            f"HostKey {machine.folder / 'host_key'}\nAuthorizedKeysFile {self.key}.pub\n"
+            f"HostKey {machine.folder / 'host_key'}\nAuthorizedKeysFile {keys}\n"
             "PidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\n"
             "KbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n"
         )
-        sshd = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin")
+
+    def start_sshd(self, machine: Machine) -> None:
+        """With the key that is in its folder."""
+        if machine.systemd is not None:
+            machine.systemd.start_sshd()
+            return
+        config = machine.folder / "sshd_config"
         with (machine.folder / "sshd.log").open("ab") as log:
             self._daemons[machine.name] = subprocess.Popen(
-                ["ip", "netns", "exec", machine.space, str(sshd), "-D", "-e", "-f", str(config)],
+                ["ip", "netns", "exec", machine.space, _sshd(), "-D", "-e", "-f", str(config)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -173,6 +215,9 @@ class Lan:
 
     def stop_sshd(self, machine: Machine, *, connections: bool = True) -> None:
         """Nobody can log in any more; connections are cut off as well. Nodes stay."""
+        if machine.systemd is not None:
+            machine.systemd.stop_sshd()
+            return
         daemon = self._daemons.pop(machine.name)
         if connections:
             for pid in _children(daemon.pid):
@@ -228,14 +273,18 @@ class Lan:
 
 
 @contextlib.contextmanager
-def lan(folder: Path, hosts: int = 3) -> Iterator[Lan]:
-    """Hosts, until the block ends."""
-    made = Lan(folder, hosts)
+def lan(folder: Path, hosts: int = 3, systemd: Mapping[str, str] | None = None) -> Iterator[Lan]:
+    """Hosts, until the block ends; ``Lan`` says what can be asked for."""
+    made = Lan(folder, hosts, systemd)
     try:
         made.make()
         yield made
     finally:
         made.unmake()
+
+
+def _sshd() -> str:
+    return str(shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin"))
 
 
 def _ip(*words: str) -> None:

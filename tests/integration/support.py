@@ -22,6 +22,9 @@ from urllib.parse import quote, unquote, urlsplit
 
 import psutil
 
+from warrener.cluster.drivers import erl_call
+from warrener.facts.ids import NodeName
+
 T = TypeVar("T")
 
 PATIENCE = 15.0
@@ -164,6 +167,23 @@ def tool(node: dict[str, Any], name: str, *args: str, timeout: float = 60) -> st
     )
     assert done.returncode == 0, f"{name} {args}: {done.stdout}{done.stderr}"
     return done.stdout
+
+
+def evaluate(node: dict[str, Any], text: str, timeout: float = 15) -> str | None:
+    """What Erlang expressions come to on a node, by ``erl_call``: a hundredth of a second where
+    ``rabbitmqctl eval`` takes one. None if that can't be (TLS between nodes), or fails."""
+    environment = dict(psutil.Process(node["pid"]).environ())
+    if not erl_call.can_reach(environment):
+        return None
+    done = subprocess.run(
+        erl_call.command(NodeName(node["name"]), text),
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    return erl_call.answer(done.stdout) if done.returncode == 0 else None
 
 
 def _tool_path(environment: dict[str, str], name: str) -> str:

@@ -194,6 +194,10 @@ name = "bare"
 nodes = 1
 """
 
+BEGUN = f'{BARE}plugins = ["rabbitmq_top"]'
+"""What a daemon starts as once it was killed where plugins are set: every run would set them again,
+which takes as long as all else between its start and its end."""
+
 WHOLE = """
 name = "whole"
 [cluster]
@@ -307,8 +311,10 @@ def test_killed_at_every_step_it_ends_as_described(tmp_path: Path) -> None:
     """What a cluster holds is made, and taken away again; one node."""
     with folder_at(tmp_path / "one") as folder:
         bare, whole = folder.write("bare.toml", BARE), folder.write("whole.toml", WHOLE)
+        begun = folder.write("begun.toml", BEGUN)
         for moment in moments(*(one for one in MAKING if EVERY or one not in SAME_KIND)):
-            folder.apply_and_kill(bare, whole, moment, prune=False)
+            before = bare if "plugins" in moment.line else begun
+            folder.apply_and_kill(before, whole, moment, prune=False)
         folder.apply(whole, prune=False)
         assert holds(folder) == {
             "name": "whole",

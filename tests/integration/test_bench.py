@@ -18,7 +18,7 @@ from tests.integration.warren import WARRENER, Warren, assert_gone, environment,
 
 from warrener.bench.haproxy import Listener, Server, free_ports, render
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.alone]
 
 
 @pytest.fixture

@@ -34,6 +34,8 @@ from tests.integration.support import (
 )
 from tests.integration.warren import Warren, running
 
+pytestmark = pytest.mark.alone
+
 KILL_ANSWERED = 2.0
 """Seconds until a client of a killed node is served by another one."""
 

@@ -4,6 +4,7 @@ a Prometheus that scrapes the nodes says the same."""
 import asyncio
 import contextlib
 import json
+import re
 import socket
 import subprocess
 import threading
@@ -16,10 +17,14 @@ import pytest
 from tests.integration.support import balancer_place, eventually, node_place
 from tests.integration.warren import Warren, running
 
+from warrener.bench.cores import limited
 from warrener.bench.load import Flow, LoadResult, LoadSpec, run_load
 from warrener.bench.topology import declare
-from warrener.bench.wire import Target
+from warrener.bench.wire import BenchError, Target
 from warrener.cluster.observe import observe
+from warrener.control.client import Client
+from warrener.control.plan_operations import ROOM, RoomRequest
+from warrener.control.state_folder import StateFolder
 from warrener.daemon.history_prometheus import ask
 from warrener.daemon.history_store import FILE
 from warrener.facts.ids import NodeName
@@ -243,6 +248,73 @@ def test_clients_at_another_node_enter_and_leave_there(warren: Warren) -> None:
     with load(straight, {"orders": 100.0}):
         orders = eventually("the load at another node", there, LONG, 0.5)
     assert orders["leaving"] == {name: pytest.approx(1.0)}
+
+
+def test_what_messages_cost_is_told_by_the_history(warren: Warren, tmp_path: Path) -> None:
+    """Nobody has calibrated this cluster: its load rises and falls, which is enough."""
+    through = target(balancer_place(warren))
+    for rate in (2_000.0, 100.0, 1_000.0):
+        with load(through, {"orders": rate, "mail": rate / 2}):
+            time.sleep(8)
+    picture = tmp_path / "plan.png"
+    plain = warren.ok("plan", "show", "--window", "60s", "--plot", str(picture))
+    print(plain)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "what messages cost by the history, not measured" in plain
+    told = json.loads(warren.ok("plan", "show", "--window", "60s", "--json"))
+    assert told["costs_from"] == "history"
+    assert any("what messages cost is told by" in warning for warning in told["warnings"])
+    assert told["breaks_at"] is not None
+    # What is predicted for that minute is what was used in it.
+    predicted = sum(node["cpu"] for node in told["nodes"])
+    used = sum(node["cpu_measured"] for node in told["nodes"])
+    print(f"cores of all nodes: predicted {predicted:.3f}, measured {used:.3f}")
+    assert predicted == pytest.approx(used, rel=0.35)
+    both = tmp_path / "both.svg"
+    warren.ok("plan", "what-if", "--load", "x2", "--window", "60s", "--plot", str(both))
+    assert "After: carries" in both.read_text()
+    refused = warren.run("plan", "show", "--calibration", "measured")
+    assert refused.returncode == 1
+    assert "plan calibrate" in refused.stderr
+    # What docs/python-api.md shows for a cluster that runs.
+    text = (Path(__file__).parents[2] / "docs" / "python-api.md").read_text()
+    names: dict[str, Any] = {}
+    for block in re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        exec(block.replace('".warrener"', repr(str(warren.state))), names)
+    assert names["calibration"] is None
+    assert names["by_history"].costs
+    assert names["load"].queues
+
+
+def test_a_node_in_a_container_has_no_more_than_its_quota(warren: Warren) -> None:
+    """A control group, as a container's; its process is put into it while it runs."""
+    (node, *_) = warren.status()["nodes"]
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(limited({"n1": node["pid"]}, 0.5))
+        except BenchError as error:
+            pytest.skip(str(error))
+        with Client.connect(StateFolder(warren.state)) as client:  # for a calibration: at once
+            lines = client.stream(ROOM, RoomRequest(), timeout=60)
+            room = next(line.room for line in lines if line.room is not None)
+            client.give_up()
+            for _ in lines:  # until it is cleared away
+                pass
+        assert {one.cores for one in room.nodes if one.name == node["name"]} == {0.5}
+        assert all(one.cores != 0.5 for one in room.nodes if one.name != node["name"])
+        # For the history with the next look, which new consumers bring on.
+        first = target(node_place(warren, node))
+        declare(first, "fresh", quorum=False)
+
+        def there() -> dict[str, Any] | None:
+            (found, *_) = history(warren, "--window", "3s")["nodes"]
+            return found if found["cores"] == 0.5 else None
+
+        with load(target(balancer_place(warren)), {"fresh": 50.0}):
+            eventually("its quota in the history", there, LONG, 1)
+            told = json.loads(warren.ok("plan", "show", "--window", "20s", "--json"))
+    (part,) = (p for p in told["parts"] if (p["kind"], p["name"]) == ("node", "n1"))
+    assert part["capacity"] == 0.5
 
 
 def test_history_outlives_the_daemon_and_nothing_else_reads_it(warren: Warren) -> None:

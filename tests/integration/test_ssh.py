@@ -2,12 +2,14 @@
 
 Five network namespaces are hosts, the first three of which have nodes until the cluster grows;
 Warrener, its balancer and all clients are in a sixth (``lan``). One cluster serves the tests, in
-their order.
+their order. Three hosts are booted with a systemd: n1, n4 (whose login isn't root), and n5, which
+has no RabbitMQ until it is installed.
 """
 
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import ssl
@@ -17,12 +19,16 @@ from pathlib import Path
 from typing import Any
 
 import pika
+import psutil
 import pytest
 from tests.integration.lan import Lan, Machine, lan, why_not
 from tests.integration.ledger_load import load_on, nodes_of, report_gap, wait_all_fit
 from tests.integration.ledger_set import quorum_queues
 from tests.integration.support import Management, balancer_place, eventually, management
+from tests.integration.systemd_host import Systemd, why_no_systemd
 from tests.integration.warren import Warren, running, warrener
+
+from warrener.cluster.drivers.installation import find_installation
 
 pytestmark = [
     pytest.mark.timeout(600),
@@ -47,7 +53,8 @@ GO_ON = 10.0
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lan]:
     """This process is where the clients are. ``members`` are the hosts that have a node."""
-    with lan(tmp_path_factory.mktemp("lan") / "it", 5) as made, made.at_client():
+    booted = {"n1": "root", "n4": "user", "n5": "bare"}
+    with lan(tmp_path_factory.mktemp("lan") / "it", 5, booted) as made, made.at_client():
         made.members = made.machines[:3]
         yield made
 
@@ -67,11 +74,36 @@ def warren(hosts: Lan, file: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         yield made
     for machine in hosts.machines:
         assert folders_on(machine) == []
+        if machine.systemd is not None:
+            eventually("no unit is left", lambda it=machine.systemd: units_on(it) == [], 10)
 
 
 def folders_on(machine: Machine) -> list[Path]:
     """Those of clusters; a cluster's id has 16 digits."""
     return [path for path in machine.folder.iterdir() if len(path.name) == 16]
+
+
+def units_on(host: Systemd) -> list[str]:
+    """Those of clusters, whatever their state, and files of them."""
+    found = set()
+    for run in (host.run, host.run_as_user):
+        user = ["--user"] if run == host.run_as_user else []
+        for what in ("list-units", "list-unit-files"):  # which fails if there are none
+            words = ["systemctl", *user, "--all", "--plain", "--no-legend", what, "warrener-*"]
+            found |= {line.split()[0] for line in run(*words, check=False).splitlines()}
+    return sorted(found)
+
+
+def systemd_of(machine: Machine) -> Systemd:
+    if machine.systemd is None:
+        pytest.skip(why_no_systemd())
+    return machine.systemd
+
+
+def run_from(warren: Warren, machine: Machine) -> Path:
+    """Where a node's RabbitMQ was started from, as its process says."""
+    pid = machine.pid_here(row_of(warren, machine)["pid"])
+    return Path(psutil.Process(pid).environ()["ERL_LIBS"]).parent
 
 
 def row_of(warren: Warren, machine: Machine) -> dict[str, Any]:
@@ -177,18 +209,36 @@ def test_a_node_is_restarted_and_another_killed_under_load(
             load.wait_flowing(60)
             report_gap(load, "restart", at)
         wait_all_fit(warren)
-        row = row_of(warren, hosts.members[1])
+        row = row_of(warren, hosts.members[0])
         with load.fault("SIGKILL"):
             at = time.monotonic()
-            os.kill(row["pid"], signal.SIGKILL)
-            eventually("down", lambda: row_of(warren, hosts.members[1])["state"] == "down", 10)
+            os.kill(hosts.members[0].pid_here(row["pid"]), signal.SIGKILL)
+            eventually("down", lambda: row_of(warren, hosts.members[0])["state"] == "down", 10)
             load.wait_flowing(60)
             report_gap(load, "SIGKILL", at)
         exited = [one for one in events(warren) if one["kind"] == "node.exited"][-1]
         assert (exited["subject"], exited["reason"]) == (row["name"], "down")
         assert exited["detail"] == {"pid": row["pid"], "how": "was killed by SIGKILL"}
-        warren.ok("node", "restart", "n2")
+        if (systemd := hosts.members[0].systemd) is not None:  # it restarts nothing by itself
+            assert [unit for unit in units_on(systemd) if unit.endswith("-n1.service")] == []
+        warren.ok("node", "restart", "n1")
         wait_all_fit(warren)
+
+
+def test_a_node_is_a_unit_where_there_is_a_systemd(warren: Warren, hosts: Lan) -> None:
+    machine = hosts.members[0]
+    systemd = systemd_of(machine)
+    (folder,) = folders_on(machine)
+    unit = f"warrener-{folder.name[:8]}-n1.service"
+    assert units_on(systemd) == [unit.replace("n1", "epmd"), unit]
+    shown = systemd.run("systemctl", "show", unit, "--property=MainPID,Restart,LimitNOFILE")
+    pid = row_of(warren, machine)["pid"]
+    assert set(shown.split()) == {"Restart=no", f"MainPID={pid}", "LimitNOFILE=65536"}
+    told = systemd.run("journalctl", "--unit", unit, "--output=cat", "--no-pager")
+    print(told)
+    assert f"Started {unit} - n1 of the Warrener cluster {folder.name[:8]}, in " in told
+    assert "Main process exited, code=killed, status=9/KILL" in told  # the test before this one
+    assert "Starting broker... completed with" in told  # what it had printed until then
 
 
 def test_a_node_is_made_anew_on_its_host(warren: Warren, hosts: Lan) -> None:
@@ -311,11 +361,112 @@ def test_hosts_are_refused_with_what_is_wrong_on_each(hosts: Lan, tmp_path: Path
         hosts.trust(hosts.machines)
 
 
-def test_what_a_killed_daemon_left_on_the_hosts_is_stopped(
-    warren: Warren, hosts: Lan, file: Path
+def test_what_hosts_lack_is_told_by_doctor(hosts: Lan, tmp_path: Path) -> None:
+    systemd_of(hosts.machines[0])
+    file = tmp_path / "hosts.toml"
+    file.write_text(hosts.description(hosts.machines))
+    done = warrener("--state", tmp_path / "state", "doctor", "-f", file, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    ends = [
+        ("ok", "looked after by systemd (system)"),
+        ("ok", "by Warrener's own shell (it was not booted with systemd)"),
+        ("ok", "by Warrener's own shell (it was not booted with systemd)"),
+        ("ok", "looked after by systemd (user)"),
+        ("warn", "name the root of another one by `rabbitmq` under [cluster]"),
+    ]
+    for machine, (verdict, end) in zip(hosts.machines, ends, strict=True):
+        check = checks[f"{machine.name} ({machine.address})"]
+        assert check["verdict"] == verdict
+        assert check["found"].endswith(end)
+    file.write_text(
+        hosts.description(hosts.machines)
+        .replace("[ssh]", '[ssh]\nsupervision = "systemd"')
+        .replace("install = true\n", "")
+    )
+    done = warrener("--state", tmp_path / "state", "doctor", "-f", file, "--json", cwd=tmp_path)
+    assert done.returncode == 1
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    lacking = {name: check for name, check in checks.items() if check["verdict"] == "fail"}
+    assert list(lacking) == ["n2 (10.77.0.2)", "n3 (10.77.0.3)", "n5 (10.77.0.5)"]
+    two, _, five = lacking.values()
+    assert two["found"].startswith("can't have its node under systemd: it was not booted with")
+    assert five["fix"] == "apt-get install --no-install-recommends rabbitmq-server"
+
+
+# -- another RabbitMQ
+
+
+def another(usual: Path, root: Path, server: str = "") -> Path:
+    """A second place of the same RabbitMQ; with another server script if that is given."""
+    root.mkdir(parents=True)
+    for path in usual.iterdir():
+        if path.name != "sbin":
+            (root / path.name).symlink_to(path)
+    shutil.copytree(usual / "sbin", root / "sbin", symlinks=True)
+    if server:
+        (root / "sbin" / "rabbitmq-server").unlink()
+        (root / "sbin" / "rabbitmq-server").write_text(server)
+        (root / "sbin" / "rabbitmq-server").chmod(0o755)
+    return root
+
+
+@pytest.fixture(scope="module")
+def usual() -> Path:
+    return find_installation(None, os.environ["PATH"]).root
+
+
+@pytest.fixture(scope="module")
+def copy(usual: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return another(usual, tmp_path_factory.mktemp("copy") / usual.name)
+
+
+def test_a_node_is_given_another_rabbitmq_under_load(
+    warren: Warren, hosts: Lan, usual: Path, copy: Path, tmp_path: Path
 ) -> None:
+    """One host's at a time; a broken one is taken back; nothing is touched where it is missing."""
     wait_all_fit(warren)
-    pids = [row["pid"] for row in nodes_of(warren)]
+    before = [row["pid"] for row in nodes_of(warren)]
+    nowhere = warren.run("rolling-upgrade", "--to", str(tmp_path / "none"))
+    assert nowhere.returncode == 2, nowhere.stderr
+    assert f"no RabbitMQ in {tmp_path / 'none'} on n1 (10.77.0.1), n2 (" in nowhere.stderr
+    first = hosts.members[0]
+    if first.systemd is not None:  # it has mounts of its own
+        first.systemd.run("mount", "-t", "tmpfs", "tmpfs", str(copy))
+        hidden = warren.run("rolling-upgrade", "--to", str(copy), "--dry-run")
+        first.systemd.run("umount", str(copy))
+        assert hidden.returncode == 2
+        assert f"no RabbitMQ in {copy} on n1 (10.77.0.1): it has to be" in hidden.stderr
+    shown = warren.ok("rolling-upgrade", "--to", str(copy), "--dry-run")
+    assert shown.count("ok  ") == 8
+    assert [row["pid"] for row in nodes_of(warren)] == before
+    script = "#!/bin/sh\necho it is broken >&2; exit 1\n"
+    bad = another(usual, tmp_path / "bad" / usual.name, script)
+    with load_on(warren, tmp_path, duplicates=True) as load:
+        at = time.monotonic()
+        done = warren.run("rolling-upgrade", "--to", str(bad), "n1")
+        print(f"failed after {time.monotonic() - at:.1f} s: {done.stderr}")
+        assert done.returncode == 1
+        assert "n1 runs 3.10.8 as before; no further node was touched" in done.stderr
+        assert "it is broken" in done.stderr
+        assert run_from(warren, first) == usual
+        load.wait_flowing(60)
+        began = time.monotonic()
+        answer = json.loads(warren.ok("rolling-upgrade", "--to", str(copy), "n1", "--json"))
+        print(f"upgraded in {time.monotonic() - began:.1f} s")
+        states = {row["node"]: row["state"] for row in answer["nodes"]}
+        assert [states[row["name"]] for row in nodes_of(warren)] == ["done"] + ["not asked for"] * 2
+        load.wait_flowing(60)
+        report_gap(load, "upgrade", at)
+    assert [run_from(warren, machine) for machine in hosts.members] == [copy, usual, usual]
+
+
+def test_what_a_killed_daemon_left_on_the_hosts_is_stopped(
+    warren: Warren, hosts: Lan, file: Path, usual: Path, copy: Path
+) -> None:
+    """And each node runs again what it was given."""
+    wait_all_fit(warren)
+    pids = [machine.pid_here(row_of(warren, machine)["pid"]) for machine in hosts.members]
     os.kill(warren.status()["pid"], signal.SIGKILL)
     eventually("the daemon is gone", lambda: warren.run("status").returncode == 3, 10)
     for pid in pids:
@@ -323,7 +474,9 @@ def test_what_a_killed_daemon_left_on_the_hosts_is_stopped(
     warren.ok("up", "-d", "-f", str(file))
     rows = nodes_of(warren)
     assert [row["state"] for row in rows] == ["running"] * 3
-    assert not set(pids) & {row["pid"] for row in rows}
+    for machine, pid in zip(hosts.members, pids, strict=True):
+        assert machine.pid_here(row_of(warren, machine)["pid"]) != pid
+    assert [run_from(warren, machine) for machine in hosts.members] == [copy, usual, usual]
     assert "cluster.leftovers_stopped" in [one["kind"] for one in events(warren)]
 
 
@@ -349,6 +502,18 @@ def test_three_five_and_three_hosts_under_load(
             assert answer["failed"] == {}
             load.wait_flowing(60)
         assert all(row["fit"] for row in nodes_of(warren))
+        for machine in hosts.machines[3:]:
+            if machine.systemd is not None:
+                units = units_on(machine.systemd)
+                assert [unit.rsplit("-", 1)[1] for unit in units] == [
+                    "epmd.service", f"{machine.name}.service",
+                ]  # fmt: skip
+        if (bare := hosts.machines[4].systemd) is not None:
+            calls = bare.run("cat", "/run/apt.calls").splitlines()
+            assert calls[0].endswith(" install --no-install-recommends rabbitmq-server")
+            assert calls[1:] == ["policy 101", "unit /dev/null"]
+            assert bare.run("ls", "/usr/sbin/policy-rc.d", check=False) == ""
+            assert "host.installed" in [one["kind"] for one in events(warren)]
         spread = members(warren)
         assert all(len(nodes) == 3 for nodes in spread.values()), spread
         held = [sum(row["name"] in nodes for nodes in spread.values()) for row in nodes_of(warren)]

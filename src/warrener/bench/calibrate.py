@@ -46,6 +46,7 @@ from warrener.control.state_folder import StateFolder
 from warrener.control.wire import BAD_INPUT as BAD_INPUT_REFUSALS
 from warrener.control.wire import BadLine, Refused
 from warrener.facts.ids import NodeName, short_name
+from warrener.planner import words
 from warrener.planner.calibration_file import encode_calibration, write_calibration
 from warrener.planner.costs import Calibration, QueueType
 from warrener.planner.fit import Surroundings, fit
@@ -172,13 +173,16 @@ def calibrate(spec: CalibrateSpec, say: Say) -> Calibration:
                 f"{', '.join(by_metrics)}: by the nodes' own metrics, which leave out what the "
                 f"kernel does for them: a fifth to a half comes on top"
             )
+        limited = [f"{short_name(name)} {words.cores(s)}" for name, s in bench.shares.items()]
+        if limited:
+            warnings.append(f"less than their hosts have may be used by {', '.join(limited)}")
         if idle.others > OTHERS:
             warnings.append(
                 f"other processes used {idle.others:.1f} of this machine's "
                 f"{bench.cores[platform.node()]} cores before it began: limits are too low, and "
                 f"costs less sure than their errors say"
             )
-        runs, failures = run_all(bench, members, spec.seconds, began, say)
+        measured = run_all(bench, members, spec.seconds, began, say)
         around = Surroundings(
             taken_at=taken_at,
             seconds=time.monotonic() - began,
@@ -186,15 +190,17 @@ def calibrate(spec: CalibrateSpec, say: Say) -> Calibration:
             version=room.version,
             hosts={node.name: node.host for node in room.nodes},
             cores=bench.cores,
+            shares=bench.shares,
         )
-    if not any(run.balancer is None for run in runs):
-        raise Stopped(f"nothing could be measured: {failures[0]}")
+    if not any(run.balancer is None for run in measured.runs):
+        raise Stopped(f"nothing could be measured: {measured.failures[0]}")
     calibration = fit(
-        runs,
+        measured.runs,
         idle=idle.nodes,
         around=around,
         balancer_idle=idle.balancer,
-        warnings=[*warnings, *failures],
+        waits=measured.waits,
+        warnings=[*warnings, *measured.failures],
     )
     write_calibration(folder.path, calibration)
     say(ProgressLine(SUBJECT, f"done in {around.seconds:.0f} s", done=True))

@@ -9,9 +9,10 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
+from warrener.bench.alone import AloneResult, AloneSpec
 from warrener.bench.calibration_plan import (
     IDLE,
     PACE,
@@ -33,7 +34,7 @@ from warrener.control.plan_operations import Room, RoomNode
 from warrener.control.state_folder import StateFolder
 from warrener.facts.ids import NodeName
 from warrener.management.client import ManagementError
-from warrener.planner.costs import QueueType
+from warrener.planner.costs import QueueType, Wait
 from warrener.planner.fit import Run
 
 MEMBERS_KNOWN: Final = 10.0
@@ -89,6 +90,11 @@ class CalibrationBench:
             for node in room.nodes
         ]
         self.cores = self._cores()
+        self.shares = {
+            node.name: node.cores
+            for node in room.nodes
+            if node.cores is not None and node.cores < self.cores.get(node.host, node.cores)
+        }
 
     def target(self, number: int) -> Target:
         """Straight to a node."""
@@ -244,6 +250,14 @@ def _measure(
     )
 
 
+def _measure_alone(bench: CalibrationBench, step: Step, window: float) -> Wait:
+    """BenchError."""
+    queue = _queue(step.type, step.body, full=False)
+    spec = AloneSpec(queue, bench.target(step.leader), step.body, window)
+    done = measure(spec, AloneResult, timeout=window + SPARE)
+    return Wait(done.transit, done.turnaround)
+
+
 def _followers(
     bench: CalibrationBench, step: Step, leader: NodeName, members: tuple[NodeName, ...]
 ) -> tuple[NodeName, ...]:
@@ -253,7 +267,8 @@ def _followers(
 
 
 def _busy(bench: CalibrationBench, meter: Meter, start: float, end: float) -> dict[str, float]:
-    """Of this machine, where the generator is, by its own word; of others, what nodes use there."""
+    """Of this machine, where the generator is, by its own word; of others, what nodes use there;
+    and of what a node may use of its host, where that is a part."""
     here = platform.node()
     busy = {here: meter.busy(start, end)}
     for name, node in bench.nodes.items():
@@ -261,6 +276,8 @@ def _busy(bench: CalibrationBench, meter: Meter, start: float, end: float) -> di
         if node.host != here and used is not None:
             cores = bench.cores.get(node.host, 1)
             busy[node.host] = busy.get(node.host, 0.0) + used / (end - start) / cores
+        if used is not None and name in bench.shares:
+            busy[name] = used / (end - start) / bench.shares[name]
     return busy
 
 
@@ -278,17 +295,26 @@ def _error(done: LoadResult) -> float:
     return float(statistics.stdev(rates) / len(rates) ** 0.5 / mean)
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What came of the steps; ``failures`` in words."""
+
+    runs: list[Run] = field(default_factory=list)
+    waits: dict[QueueType, Wait] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+
+
 def run_all(
     bench: CalibrationBench,
     members: Members,
     seconds: float,
     began: float,
     say: Say,
-) -> tuple[list[Run], list[str]]:
-    """What was measured, and in words what failed: the rest goes on without it. What took longer
-    than planned, on a machine that is busy, shortens the windows that follow."""
-    runs: list[Run] = []
-    failures: list[str] = []
+) -> Measured:
+    """All steps; what fails is left out. What took longer than planned, on a machine that is busy,
+    shortens the windows that follow."""
+    measured = Measured()
+    runs, failures = measured.runs, measured.failures
     planned = bench.asked.steps
     total = len(planned)
     rate = 0.0
@@ -306,7 +332,10 @@ def run_all(
         run = None
         for attempt in range(ATTEMPTS):
             try:
-                run = _measure(bench, step, paced, members, each)
+                if step.shape is Shape.ALONE:
+                    measured.waits[step.type] = _measure_alone(bench, step, each)
+                else:
+                    run = _measure(bench, step, paced, members, each)
                 break
             except BenchError as error:
                 if attempt == ATTEMPTS - 1:
@@ -318,4 +347,4 @@ def run_all(
         if run is not None:
             runs.append(run)
         time.sleep(SETTLE)
-    return runs, failures
+    return measured

@@ -8,6 +8,10 @@ For each type of queue and size of body, one queue with one publisher and one co
     enter     the publisher at another node
     leave     the consumer at another node
 
+and for the smallest size, but not of streams:
+
+    alone     one message at a time: how long it takes through the broker
+
 and once for each size of body through the balancer. The leader goes round the nodes.
 """
 
@@ -51,6 +55,7 @@ class Shape(StrEnum):
     ENTER = "enter"
     LEAVE = "leave"
     BALANCER = "balancer"
+    ALONE = "alone"
 
 
 _WORDS: Final = {
@@ -60,6 +65,7 @@ _WORDS: Final = {
     Shape.ENTER: "published through another node",
     Shape.LEAVE: "consumed through another node",
     Shape.BALANCER: "through the balancer",
+    Shape.ALONE: "one message at a time",
 }
 
 
@@ -97,6 +103,8 @@ def steps(types: Sequence[QueueType], bodies: Sequence[int], nodes: int) -> tupl
             planned += [Step(kind, body, shape, leader, other) for shape in shapes]
             if kind == types[0]:
                 planned.append(Step(kind, body, Shape.BALANCER, leader, other))
+            if body == bodies[0] and kind is not QueueType.STREAM:
+                planned.append(Step(kind, body, Shape.ALONE, leader, other))
     return tuple(planned)
 
 

@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from warrener.amqp.errors import ProtocolViolation
+from warrener.bench.alone import AloneResult, AloneSpec, run_alone
 from warrener.bench.idle import IdleResult, IdleSpec, run_idle
 from warrener.bench.latency import LatencyResult, LatencySpec, run_latency
 from warrener.bench.load import LoadResult, LoadSpec, run_load
@@ -24,7 +25,7 @@ from warrener.bench.paced import PacedResult, PacedSpec, run_paced
 from warrener.bench.setup_rate import SetupResult, SetupSpec, run_setup
 from warrener.bench.wire import BenchError
 
-_R = TypeVar("_R", LoadResult, LatencyResult, SetupResult, IdleResult, PacedResult)
+_R = TypeVar("_R", LoadResult, LatencyResult, SetupResult, IdleResult, PacedResult, AloneResult)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ _KINDS: Final = {
     "setup": _Kind(SetupSpec, SetupResult, run_setup),
     "idle": _Kind(IdleSpec, IdleResult, run_idle),
     "paced": _Kind(PacedSpec, PacedResult, run_paced),
+    "alone": _Kind(AloneSpec, AloneResult, run_alone),
 }
 
 
@@ -54,7 +56,7 @@ class _Answer(msgspec.Struct):
 
 
 def measure(
-    spec: LoadSpec | LatencySpec | SetupSpec | IdleSpec | PacedSpec,
+    spec: LoadSpec | LatencySpec | SetupSpec | IdleSpec | PacedSpec | AloneSpec,
     result: type[_R],
     *,
     timeout: float,

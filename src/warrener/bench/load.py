@@ -101,12 +101,14 @@ class LoadSpec:
 @dataclass(frozen=True, slots=True)
 class LoadSample:
     """So far: messages confirmed and delivered, CPU s that the generator has used. ``at``: s of the
-    machine's monotonic clock."""
+    machine's monotonic clock. ``due``: messages that should have been sent, where there is a rate.
+    """
 
     at: float
     cpu: float
     published: int
     delivered: int
+    due: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,14 +218,18 @@ class _Publisher:
     def publish(self) -> None:
         free = self._window - (self.published - self.confirms.confirmed)
         if self.rate is not None:
-            now = time.monotonic()
-            self._began = self._began or now
-            due = int(self.rate * (now - self._began))
-            free = min(free, due - self.published)
+            free = min(free, self.due() - self.published)
         if free < self._least or self.stopped or self.peer.waits:
             return
         self.published += free
         self.peer.send(self._batch[: free * self._size])
+
+    def due(self) -> int:
+        """Messages that its rate has come to so far."""
+        assert self.rate is not None, "only a paced one is asked"
+        now = time.monotonic()
+        self._began = self._began or now
+        return int(self.rate * (now - self._began))
 
     @property
     def progress(self) -> int:
@@ -362,6 +368,7 @@ class _Run:
             time.process_time(),
             sum(p.progress for p in self.publishers.values()),
             sum(c.progress for c in self.consumers.values()),
+            sum(p.due() for p in self.paced),
         )
 
     def drained(self) -> bool:

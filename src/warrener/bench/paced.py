@@ -15,6 +15,7 @@ import selectors
 import struct
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -59,10 +60,16 @@ class PacedSpec:
 @dataclass(frozen=True, slots=True)
 class PacedResult:
     """Of the messages that count: their response times, s, in the order in which they were due, and
-    the mean service time that they had. ``rate``: what was published, in all."""
+    the mean service time that they had. ``rate``: what was published, in all.
+
+    ``ideal``: the mean response time that the very same messages would have had, due when they were
+    and served as long as they were, in a queue that costs no time. What a model misses is this
+    compared with the model; what the cluster adds is the measured mean compared with this.
+    """
 
     responses: tuple[float, ...]
     service_time: float
+    ideal: float
     rate: float
     cpu: float  # the generator's own, in cores
 
@@ -138,7 +145,9 @@ def run_paced(spec: PacedSpec) -> PacedResult:
     figure worthless."""
     if spec.body < _STAMP.size:
         raise BenchError(f"a body needs {_STAMP.size} bytes for its time stamp")
-    chance = random.Random(spec.seed)  # noqa: S311 - the same run again, not a secret
+    # The same run again, not a secret; apart, so that arrivals don't depend on who is served when.
+    chance = random.Random(spec.seed)  # noqa: S311
+    services = random.Random(spec.seed + 1_000_000)  # noqa: S311
     done: list[_Done] = []
     publisher = _Publisher(spec)
     consumers: list[_Consumer] = []
@@ -147,7 +156,7 @@ def run_paced(spec: PacedSpec) -> PacedResult:
     try:
         selector.register(publisher.wire.sock, selectors.EVENT_READ, publisher)
         for _ in range(spec.consumers):
-            consumers.append(_Consumer(spec, chance, done))
+            consumers.append(_Consumer(spec, services, done))
             selector.register(consumers[-1].wire.sock, selectors.EVENT_READ, consumers[-1])
         cpu = time.process_time()
         start = time.monotonic()
@@ -161,9 +170,8 @@ def run_paced(spec: PacedSpec) -> PacedResult:
         selector.close()
         for wire in (publisher.wire, *(consumer.wire for consumer in consumers)):
             wire.sock.close()
-    return _result(
-        spec, done, publisher.published / (spec.warmup + spec.seconds), start, cpu / took
-    )
+    rate = publisher.published / (spec.warmup + spec.seconds)
+    return _result(spec, done, rate, start, cpu / took)
 
 
 def _work(
@@ -213,12 +221,26 @@ def _result(
     spec: PacedSpec, done: list[_Done], rate: float, start: float, cpu: float
 ) -> PacedResult:
     opens = start + spec.warmup
-    counted = sorted((one for one in done if one.due >= opens), key=lambda one: one.due)
+    done = sorted(done, key=lambda one: one.due)
+    ideal = _ideal(done, spec.consumers)
+    counted = [one for one in done if one.due >= opens]
     if len(counted) < 100:
         raise BenchError(f"only {len(counted)} messages counted; 100 are the least")
     return PacedResult(
         responses=tuple(one.response for one in counted),
         service_time=sum(one.service for one in counted) / len(counted),
+        ideal=sum(ideal[-len(counted) :]) / len(counted),
         rate=rate,
         cpu=cpu,
     )
+
+
+def _ideal(done: Sequence[_Done], consumers: int) -> list[float]:
+    """The response time of each, in the order in which they were due: first come, first served."""
+    free = [0.0] * consumers
+    responses = []
+    for one in done:
+        begins = max(one.due, heapq.heappop(free))
+        heapq.heappush(free, begins + one.service)
+        responses.append(begins + one.service - one.due)
+    return responses

@@ -10,6 +10,7 @@ from the same functions as `plan show`'s, for the load that is then measured.
    stream at five loads (rho 0.3 to 0.9).
 2. Capacity: as much as goes through 1 and 6 queues, classic and quorum, clients at the leaders.
 3. N-1: the same with a node stopped (6 quorum queues).
+4. Policies: what `plan advise` says of them, beside real runs of all of them (``policies``).
 """
 
 import argparse
@@ -27,6 +28,7 @@ from typing import Any, Final
 import numpy as np
 import psutil
 
+from warrener.bench import policies
 from warrener.bench.job import measure
 from warrener.bench.load import Flow, LoadResult, LoadSpec
 from warrener.bench.paced import PacedResult, PacedSpec
@@ -42,7 +44,10 @@ from warrener.planner.costs import Calibration, QueueType
 from warrener.planner.load import HostLoad, Load, NodeLoad, QueueLoad
 from warrener.planner.outlook import outlook
 
-LEVELS: Final = (0.3, 0.5, 0.7, 0.8, 0.9)
+LEVELS: Final = {0.3: 0.5, 0.5: 1.0, 0.7: 2.0, 0.8: 4.0, 0.9: 5.0}
+"""How busy the consumers are, and how many times ``--seconds`` it lasts: the nearer to 1, the more
+do messages hang together, and the more of them it takes until a mean says anything."""
+
 CONSUMERS: Final = 4
 SERVICE: Final = 0.02  # s
 BODY: Final = 100
@@ -74,28 +79,53 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="of each level at rho 0.5")
     parser.add_argument("--rounds", type=int, default=5, help="of each capacity")
     parser.add_argument("--calibrate", type=float, default=90.0, help="seconds of the calibration")
-    parser.add_argument("--parts", default="response,capacity,loss")
+    parser.add_argument(
+        "--levels",
+        type=_levels,
+        default=LEVELS,
+        metavar="0.5,0.8",
+        help=f"some of {', '.join(map(str, LEVELS))}",
+    )
+    parser.add_argument("--parts", default="response,capacity,loss,policies")
     parser.add_argument("--json", type=Path, default=None, metavar="FILE")
     options = parser.parse_args()
     parts = options.parts.split(",")
     points: list[Point] = []
-    with temporary_stand(3) as stand:
-        _calibrate(stand, options.calibrate)
-        calibration = read_calibration(stand.state)
-        if calibration is None:
-            raise BenchError("`warrener plan calibrate` kept nothing")
-        if "response" in parts:
-            points += _responses(stand, options.seconds)
-        if "capacity" in parts:
-            points += _capacities(stand, calibration, options.rounds)
-        if "loss" in parts:
-            points += _loss(stand, calibration, options.rounds)
-    if options.json is not None:
-        rows = [asdict(point) | {"error": point.error} for point in points]
-        document = {"machine": _machine(), "warnings": calibration.warnings, "points": rows}
-        options.json.write_text(json.dumps(document, indent=2) + "\n")
-    for warning in calibration.warnings:
+    document: dict[str, Any] = {"machine": _machine()}
+    warnings: Sequence[str] = ()
+    if set(parts) - {"policies"}:
+        with temporary_stand(3) as stand:
+            _calibrate(stand, options.calibrate)
+            calibration = read_calibration(stand.state)
+            if calibration is None:
+                raise BenchError("`warrener plan calibrate` kept nothing")
+            warnings = calibration.warnings
+            if "response" in parts:
+                points += _responses(stand, options.seconds, options.levels)
+            if "capacity" in parts:
+                points += _capacities(stand, calibration, options.rounds)
+            if "loss" in parts:
+                points += _loss(stand, calibration, options.rounds)
+    document |= {
+        "warnings": warnings,
+        "points": [asdict(point) | {"error": point.error} for point in points],
+    }
+    try:
+        if "policies" in parts:
+            document["policies"] = policies.hold(rounds=min(3, options.rounds), seconds=4.0)
+    finally:
+        if options.json is not None:
+            options.json.write_text(json.dumps(document, indent=2) + "\n")
+    for warning in warnings:
         say(f"calibration: {warning}")
+
+
+def _levels(text: str) -> Mapping[float, float]:
+    levels = [float(level) for level in text.split(",")]
+    for level in levels:
+        if level not in LEVELS:
+            raise argparse.ArgumentTypeError(f"no level {level}")
+    return {level: LEVELS[level] for level in levels}
 
 
 def _calibrate(stand: Stand, seconds: float) -> None:
@@ -107,13 +137,11 @@ def _calibrate(stand: Stand, seconds: float) -> None:
 # -- R and L
 
 
-def _responses(stand: Stand, seconds: float) -> list[Point]:
+def _responses(stand: Stand, seconds: float, levels: Mapping[float, float]) -> list[Point]:
     points = []
     for kind in ("classic", "quorum"):
-        for level in LEVELS:
-            # The nearer to 1, the more do messages hang together, the more of them it takes.
-            lasts = seconds * max(0.5, 0.5 / (1 - level))
-            points += _at_level(stand, kind, level, lasts)
+        for level, lasts in levels.items():
+            points += _at_level(stand, kind, level, seconds * lasts)
     return points
 
 
@@ -146,7 +174,11 @@ def _at_level(stand: Stand, kind: str, level: float, seconds: float) -> list[Poi
         ("L", "messages", line["length"], length),
     ):
         name = f"{what} of a {kind} queue at rho {level:g}"
-        note = f"consumers told as {line['consumers_rate'] or 0:.0f}/s together"
+        note = (
+            f"{len(result.responses):,} messages; the same without a cluster in between: R "
+            f"{result.ideal:.4g} s; consumers told as {line['consumers_rate'] or 0:.1f}/s, "
+            f"{CONSUMERS / result.service_time:.1f}/s by themselves"
+        )
         if predicted is None:
             say(f"{name}: no prediction ({note})")
             continue
@@ -180,7 +212,7 @@ def _loss(stand: Stand, calibration: Calibration, rounds: int) -> list[Point]:
     assert pid is not None, "a local stand"
     os.kill(pid, signal.SIGKILL)
     deadline = time.monotonic() + _KNOWN
-    while gone in stand.leaders().values():
+    while gone in [leader for name, leader in stand.leaders().items() if name in queues]:
         if time.monotonic() > deadline:
             raise BenchError(f"queues are still said to be led by {gone}")
         time.sleep(0.5)

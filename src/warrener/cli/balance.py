@@ -133,6 +133,40 @@ def set_weight(
         typer.echo(f"{answer.node}: weight {answer.weight} (before: {answer.before})")
 
 
+@app.command("auto-weights")
+def auto_weights(
+    context: typer.Context,
+    switch: Annotated[str, typer.Argument(metavar="on|off", help="Whether they do.")],
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let weights follow what each node can carry, until the next `warrener up`.
+
+    Every half a minute: the cores that a node may use, less what else runs
+    there, less what it needs for the queues that it leads and copies. A weight
+    moves by a quarter at most at a time, stays between a quarter and four times
+    the mean, and isn't touched when it is within a tenth. Each change is an
+    event with its figures. Off leaves the weights as they are. To keep it,
+    write `weights = "auto"` into warrener.toml, under [balancer].
+
+    Examples:
+
+      warrener balance auto-weights on
+      warrener balance show
+    """
+    from warrener.control.balance_operations import AUTO_WEIGHTS, AutoWeightsRequest
+
+    if switch not in ("on", "off"):
+        raise CliError(f"weights follow (on) or they don't (off), not {switch!r}", BAD_INPUT)
+    with Client.connect(folder_of(context, state)) as client:
+        answer = client.call(AUTO_WEIGHTS, AutoWeightsRequest(switch == "on"))
+    if as_json:
+        print_json(answer)
+        return
+    word = {True: "follow what nodes can carry", False: "are set by hand"}
+    typer.echo(f"weights {word[answer.on]} (before: {'on' if answer.before else 'off'})")
+
+
 @app.command("rebalance")
 def rebalance(
     context: typer.Context,
@@ -181,10 +215,19 @@ def show(context: typer.Context, state: StateOption = None, as_json: JsonOption 
     with Client.connect(folder_of(context, state)) as client:
         answer = client.call(STATUS, StatusRequest(queues=False))
     if as_json:
-        keys = ("name", "weight", "fit", "unfit_reason", "unfit_detail", "sessions")
+        keys = (
+            "name",
+            "weight",
+            "weight_reason",
+            "fit",
+            "unfit_reason",
+            "unfit_detail",
+            "sessions",
+        )
         print_json(
             {
                 "policy": answer.balancer.policy if answer.balancer else None,
+                "auto_weights": bool(answer.balancer and answer.balancer.auto_weights),
                 "nodes": [{key: getattr(node, key) for key in keys} for node in answer.nodes],
             }
         )
@@ -196,4 +239,6 @@ def show(context: typer.Context, state: StateOption = None, as_json: JsonOption 
     console.print(f"Policy: [bold]{policy}[/]")
     console.print()
     console.print(render.weights(answer.nodes))
+    if answer.balancer is not None:
+        render.weight_reasons(console, answer.balancer, answer.nodes)
     render.unfit(console, answer.nodes)

@@ -30,7 +30,7 @@ from warrener.cluster.spec import ClusterSpec
 from warrener.control.lock import Holder, holder_of
 from warrener.control.state_folder import StateFolder
 from warrener.daemon.errors import DaemonError
-from warrener.daemon.wiring import count_leftovers, read_spec
+from warrener.daemon.wiring import count_leftovers, look_at_hosts, read_spec
 from warrener.facts.data_plane import DataPlane
 
 GIB: Final = 1 << 30
@@ -179,14 +179,15 @@ def examine(folder: StateFolder, file: Path | None) -> Iterator[Check]:
     else:
         if file is not None:
             yield Check("warrener.toml", Verdict.OK, f"{shown(file)}: {spec.nodes} nodes")
-    yield _rabbitmq(spec)
+    yield from _hosts(spec) if spec.hosts else [_rabbitmq(spec)]
     yield _haproxy(spec)
     prometheus = version_of(["prometheus", "--version"])
     yield program("Prometheus", prometheus, "prometheus", needed_for="`make test` only")
-    yield localhost(_addresses("localhost"))
+    if not spec.hosts:
+        yield localhost(_addresses("localhost"))
     yield open_files(*resource.getrlimit(resource.RLIMIT_NOFILE))
     holder = holder_of(folder.lock)
-    if holder is None:
+    if holder is None and not spec.hosts:
         yield memory(psutil.virtual_memory().available, spec.nodes)
     place = _nearest_existing(folder.path)
     yield disk(shutil.disk_usage(place).free, shown(place))
@@ -209,6 +210,32 @@ def _rabbitmq(spec: ClusterSpec) -> Check:
         fix = "apt-get install --no-install-recommends rabbitmq-server"
         return Check("RabbitMQ", Verdict.FAIL, str(error), fix)
     return Check("RabbitMQ", Verdict.OK, f"{found.version} in {found.root}, Erlang at {found.erl}")
+
+
+def _hosts(spec: ClusterSpec) -> Iterator[Check]:
+    """Each host as `up` looks at it, and what they should have in common."""
+    seen, differing = look_at_hosts(spec)
+    for one in seen:
+        if not one.problems:
+            yield Check(one.name, Verdict.OK, one.told)
+        elif one.installable and set(one.problems) == set(one.installable):
+            yield Check(one.name, Verdict.WARN, "; ".join(one.problems), "warrener up")
+        else:
+            for problem in one.problems:
+                yield Check(
+                    one.name,
+                    Verdict.FAIL,
+                    problem,
+                    _command_in(problem) or "mend that, then `warrener doctor` again",
+                )
+    for problem in differing:
+        yield Check("hosts", Verdict.FAIL, problem, "install the same version on all of them")
+
+
+def _command_in(problem: str) -> str:
+    """What is to be typed, which stands in a problem in quotes of its own."""
+    found = re.search(r"`([a-z][^`]* [^`]*)`", problem)
+    return found[1] if found else ""
 
 
 def _haproxy(spec: ClusterSpec) -> Check:

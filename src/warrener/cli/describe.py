@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import typer
 
-from warrener.cli import leaders
+from warrener.cli import hosts, leaders
 from warrener.cli.common import (
     BAD_INPUT,
     CliError,
@@ -162,6 +162,7 @@ def validate(path: PathArgument = Path(SPEC_FILE), as_json: JsonOption = False) 
     render_describe.summary(out(), spec, shown(path))
     for warning in warnings:
         err().print(f"warrener: {warning}", markup=False, soft_wrap=True)
+    hosts.tell_where_hosts_are_judged(spec, path)
 
 
 def diff(
@@ -263,6 +264,7 @@ def _start(folder: StateFolder, file: Path, *, yes: bool) -> None:
         markup=False,
         soft_wrap=True,
     )
+    hosts.tell_what_is_installed(_read(file)[0])
     if not yes and not typer.confirm("Start it?", err=True):
         raise CliError("nothing was changed")
     with ProgressView() as view:

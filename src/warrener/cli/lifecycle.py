@@ -69,6 +69,23 @@ def up(
             show_default="the file's, or warrener",
         ),
     ] = None,
+    prometheus: Annotated[
+        bool | None,
+        typer.Option(
+            "--with-prometheus/--no-prometheus",
+            help="Run a Prometheus beside it.",
+            show_default="the file's, or no",
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            "--weights",
+            metavar="auto",
+            help="The balancer's weights follow what nodes can carry.",
+            show_default="the file's",
+        ),
+    ] = None,
     attach: AttachOption = None,
     user: UserOption = None,
     password_file: PasswordFileOption = None,
@@ -90,10 +107,18 @@ def up(
       warrener up -d --nodes 5
       warrener up -f staging.toml --state /var/tmp/staging
       warrener up --data-plane haproxy
+      warrener up -d --with-prometheus
+      warrener up --weights auto
       warrener up -d --attach http://rabbit.example:15672 --user ops
     """
     folder = folder_of(context, state)
     plane = _data_plane(data_plane)
+    if weights not in (None, "auto"):
+        raise CliError(
+            f"--weights takes auto, not {weights!r}; weights by hand stand in {SPEC_FILE}, or are "
+            f"set with `warrener balance set-weight`",
+            BAD_INPUT,
+        )
     if file is None and Path(SPEC_FILE).exists():
         file = Path(SPEC_FILE)
     _refuse_second(folder)
@@ -111,7 +136,14 @@ def up(
     from warrener.cli.progress import ProgressView
     from warrener.daemon.options import Options
 
-    options = Options(folder.path, file, nodes, data_plane=plane)
+    options = Options(
+        folder.path,
+        file,
+        nodes,
+        data_plane=plane,
+        auto_weights=weights is not None,
+        prometheus=prometheus,
+    )
     if theirs is not None:
         options = replace(options, attach=theirs[0], password=theirs[1])
     if detach:
@@ -208,6 +240,8 @@ def _show_ready(
     console.print(endpoints(status.nodes, status.tls))
     console.print()
     console.print(f"[bold]{address}[/]", soft_wrap=True)
+    if status.prometheus_url:
+        console.print(f"Prometheus: {status.prometheus_url}", soft_wrap=True, markup=False)
     console.print()
     if detached:
         console.print(

@@ -24,6 +24,7 @@ from warrener.cli import (
     lifecycle,
     node_membership,
     plan,
+    telemetry,
     tls,
     upgrade,
     words,
@@ -60,7 +61,7 @@ _PANELS: Final = {
         "list-configs",
         "set-config",
     ),
-    "Measure": ("plan", "bench"),
+    "Measure": ("plan", "telemetry", "bench"),
 }
 """Where `warrener --help` lists what, in this order."""
 
@@ -114,6 +115,7 @@ app.add_typer(leaders.app, name="leaders")
 app.add_typer(config.app, name="config")
 app.add_typer(tls.app, name="tls")
 app.add_typer(plan.app, name="plan")
+app.add_typer(telemetry.app, name="telemetry")
 config.register(app)
 backup.register(app)
 doctor.register(app)

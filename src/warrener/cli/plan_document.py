@@ -12,6 +12,8 @@ from warrener.facts.ids import NodeName
 from warrener.models.terms import Outcome
 from warrener.planner import words
 from warrener.planner.advice import Advice, TypeLine
+from warrener.planner.balancing import Balancing
+from warrener.planner.costs import CostsFrom
 from warrener.planner.outlook import Outlook, QueueOutlook
 from warrener.planner.resources import Part, PartKind
 
@@ -101,6 +103,7 @@ class OutlookDocument(msgspec.Struct, frozen=True, kw_only=True):
     queues: Sequence[QueueLine]
     without: Sequence[LossLine]
     warnings: Sequence[str]
+    costs_from: CostsFrom
 
 
 class WhatIfDocument(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,14 +115,20 @@ class WhatIfDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AdviceDocument(msgspec.Struct, frozen=True):
-    """What to change, urgent things first, and the types of queues side by side."""
+    """What to change, urgent things first, the types of queues side by side, and the balancer's
+    policies and weights."""
 
     pieces: Sequence[Advice]
     types: Sequence[TypeLine]
     warnings: Sequence[str]
+    balancing: Balancing
 
 
-def document(outlook: Outlook, warnings: Sequence[str] = ()) -> OutlookDocument:
+def document(
+    outlook: Outlook,
+    warnings: Sequence[str] = (),
+    costs_from: CostsFrom = CostsFrom.MEASURED,
+) -> OutlookDocument:
     """The outlook as what is printed."""
     first = outlook.reckoned.first
     gains = {worth.edge[:2]: worth.gain for worth in outlook.worths}
@@ -154,7 +163,8 @@ def document(outlook: Outlook, warnings: Sequence[str] = ()) -> OutlookDocument:
             )
             for loss in outlook.losses
         ],
-        warnings=[*warnings, *(f"{what} wasn't measured" for what in outlook.reckoned.unknown)],
+        warnings=[*warnings, *(f"{what} isn't known" for what in outlook.reckoned.unknown)],
+        costs_from=costs_from,
     )
 
 
@@ -196,6 +206,14 @@ def _nodes(outlook: Outlook) -> list[NodeLine]:
     return lines
 
 
+def _consumers_rate(queue: QueueOutlook) -> float | None:
+    """What all of them together get through, 1/s."""
+    load = queue.load
+    if queue.consumers is not None:
+        return load.consumers * queue.consumers.service_rate
+    return load.consumers / load.service_time if load.service_time else None
+
+
 def _queue(queue: QueueOutlook) -> QueueLine:
     load = queue.load
     stations: list[Outcome] = [
@@ -209,7 +227,7 @@ def _queue(queue: QueueOutlook) -> QueueLine:
         arrival_rate=load.published,
         service_rate=queue.process.service_rate if queue.process is not None else None,
         consumers=load.consumers,
-        consumers_rate=load.consumers / load.service_time if load.service_time else None,
+        consumers_rate=_consumers_rate(queue),
         utilisation=max((station.utilisation for station in stations), default=None),
         response_time=finite(queue.response_time),
         response_time_measured=queue.measured_response_time,

@@ -1,10 +1,12 @@
 """`warrener plan show`, `what-if` and `size`: what the cluster carries, now and if things change,
 and what another load would take."""
 
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from warrener.cli import plan_plot
 from warrener.cli.common import (
     BAD_INPUT,
     CliError,
@@ -13,16 +15,22 @@ from warrener.cli.common import (
     folder_of,
     out,
     print_json,
-    with_state,
 )
+from warrener.cli.history import window_of
 from warrener.cli.long import ask
+from warrener.cli.plan_costs import CalibrationOption, CostsChoice, costs_of
+from warrener.cli.plan_plot import PlotKindOption, PlotOption, plotting
 from warrener.control.state_folder import StateFolder
 
 if TYPE_CHECKING:
+    from warrener.planner.balancing import Balancing
     from warrener.planner.costs import Calibration
     from warrener.planner.load import Load
     from warrener.planner.outlook import Outlook
     from warrener.planner.sizing import Profile
+
+PATIENCE: Final = 1.0
+"""s of work that nothing is said of."""
 
 WindowOption = Annotated[
     str,
@@ -44,6 +52,9 @@ def show(
     limit: Annotated[
         int, typer.Option("--limit", metavar="N", min=0, help="How many queues at most.")
     ] = 20,
+    calibration: CalibrationOption = CostsChoice.AUTO,
+    plot: PlotOption = None,
+    plot_kind: PlotKindOption = None,
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -56,27 +67,40 @@ def show(
     Then the part that breaks first, at how many times today's load, what helps,
     and what is left without each node.
 
-    It goes by the history of the last minutes and by `warrener plan calibrate`,
-    which has to be run once.
+    It goes by the history of the last minutes and by `warrener plan calibrate`.
+    If that was never run, what messages cost is told by the history of the last
+    day, as far as that goes.
 
     Examples:
 
       warrener plan show
       warrener plan show --window 2h
+      warrener plan show --plot plan.svg
       warrener plan show --json | jq '{capacity, first, remedy}'
     """
     from warrener.cli.plan_document import document
 
     folder = folder_of(context, state)
-    load, calibration, warnings = _known(folder, window)
-    outlook = _outlook(load, calibration)
-    told = document(outlook, warnings)
+    with plotting(plot, plot_kind) as picture:
+        load, costs, warnings = _known(folder, window, calibration)
+        outlook = _outlook(load, costs)
+        if picture is not None:
+            plan_plot.outlooks(
+                picture,
+                folder,
+                costs,
+                outlook,
+                kind=plot_kind,
+                window=window_of(window),
+                title=f"{costs.cluster}: load of the last {window}",
+            )
+    told = document(outlook, warnings, costs.source)
     if as_json:
         print_json(told)
         return
     from warrener.cli import render_plan
 
-    render_plan.show(out(), outlook, told, source=_source(calibration, window), limit=limit)
+    render_plan.show(out(), outlook, told, source=_source(costs, window), limit=limit)
 
 
 def what_if(
@@ -103,6 +127,9 @@ def what_if(
         typer.Option("--body", metavar="[QUEUE=]SIZE", help="4KiB, or orders=4KiB."),
     ] = None,
     window: WindowOption = "5m",
+    calibration: CalibrationOption = CostsChoice.AUTO,
+    plot: PlotOption = None,
+    plot_kind: PlotKindOption = None,
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -117,7 +144,7 @@ def what_if(
 
       warrener plan what-if --load x2
       warrener plan what-if --load x2 --nodes +2
-      warrener plan what-if --kill n2
+      warrener plan what-if --kill n2 --plot without-n2.png --plot-kind flow
       warrener plan what-if --consumers billing=+3 --queue-type orders=quorum --body 4KiB
     """
     from warrener.cli.plan_document import WhatIfDocument, document
@@ -138,17 +165,30 @@ def what_if(
         raise CliError(str(error), BAD_INPUT) from None
     if asked == question.WhatIf():
         raise CliError("say what is to be different: --load, --nodes, --kill, ...", BAD_INPUT)
-    now, calibration, warnings = _known(folder, window)
-    same_host = len(now.hosts) == 1 and len(now.nodes) > 1
-    try:
-        then = question.asked(now, asked, same_host=same_host)
-        stopped = question.stopped(now, asked, same_host=same_host)
-    except WrongInput as error:
-        raise CliError(str(error), BAD_INPUT) from None
-    after = _outlook(then, calibration)
+    with plotting(plot, plot_kind) as picture:
+        now, costs, warnings = _known(folder, window, calibration)
+        same_host = len(now.hosts) == 1 and len(now.nodes) > 1
+        try:
+            then = question.asked(now, asked, same_host=same_host)
+            stopped = question.stopped(now, asked, same_host=same_host)
+        except WrongInput as error:
+            raise CliError(str(error), BAD_INPUT) from None
+        before, after = _outlook(now, costs), _outlook(then, costs)
+        if picture is not None:
+            plan_plot.outlooks(
+                picture,
+                folder,
+                costs,
+                before,
+                after,
+                kind=plot_kind,
+                window=window_of(window),
+                title=f"{costs.cluster}: what if {question.words(asked)}",
+                asked=asked.load,
+            )
     told = WhatIfDocument(
-        before=document(_outlook(now, calibration), warnings),
-        after=document(after, warnings),
+        before=document(before, warnings, costs.source),
+        after=document(after, warnings, costs.source),
         stopped=stopped,
     )
     if as_json:
@@ -211,7 +251,7 @@ def size(
     from warrener.planner import question, sizing
 
     folder = folder_of(context, state)
-    calibration = _calibration(folder)
+    calibration = costs_of(folder, CostsChoice.MEASURED)
     try:
         wanted = sizing.Wanted(
             rate=rate,
@@ -247,7 +287,15 @@ def advise(
     round_trip: Annotated[
         str, typer.Option("--round-trip", metavar="TIME", help="From a client and back.")
     ] = "1ms",
+    load: Annotated[
+        str, typer.Option("--load", metavar="xN", help="Times today's load: x2, 1.5, 150%.")
+    ] = "x1",
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", min=0, help="Of the trials of policies.")
+    ] = 1,
     window: WindowOption = "5m",
+    calibration: CalibrationOption = CostsChoice.AUTO,
+    plot: PlotOption = None,
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -257,34 +305,89 @@ def advise(
     consumers or pile messages up behind one, leaders that are piled up, traffic
     that takes a detour, a node that couldn't be spared, and (with --profile
     orders) queues with one copy. Nothing is said that would bring less than a
-    tenth. Below, the types of queues side by side, by what messages cost here.
+    tenth. Below, the types of queues side by side, by what messages cost here;
+    the balancer's policies, each tried in simulation on the sessions that are
+    open, with how much they differ and whether chance explains it (--plot draws
+    them); and the weights that fit what each node has left. The same --seed
+    gives the same figures.
 
     Examples:
 
       warrener plan advise
+      warrener plan advise --load x2
+      warrener plan advise --plot policies.svg
       warrener plan advise --profile orders --window 1h
       warrener plan advise --json | jq '.pieces[] | {about, do, command}'
     """
     from warrener.models.terms import WrongInput
-    from warrener.planner import question
+    from warrener.planner import changes, question
     from warrener.planner.advice import advise as advice_of
 
     wanted = _profile(profile) if profile else None
     folder = folder_of(context, state)
     try:
         trip = question.duration(round_trip)
+        times = question.factor(load)
     except WrongInput as error:
         raise CliError(str(error), BAD_INPUT) from None
-    load, calibration, warnings = _known(folder, window)
-    advised = advice_of(load, calibration, wanted, trip)
+    with plotting(plot) as picture:
+        now, costs, warnings = _known(folder, window, calibration)
+        scaled = changes.scaled(now, times)
+        advised = advice_of(scaled, costs, wanted, trip)
+        balanced = _balancing(folder, now, costs, window, times, seed)
+        told = picture is None
+        if picture is not None:
+            at = f" x {times:g}" if times != 1.0 else ""
+            title = f"{costs.cluster}: balancing policies, load of the last {window}{at}"
+            told = plan_plot.policies(picture, balanced, title=title)
+    pieces = sorted((*advised.pieces, *balanced.pieces), key=lambda piece: not piece.urgent)
+    warnings += [text for text in balanced.warnings if text not in warnings]
     if as_json:
         from warrener.cli.plan_document import AdviceDocument
 
-        print_json(AdviceDocument(advised.pieces, advised.types, warnings))
-        return
-    from warrener.cli import render_plan
+        print_json(AdviceDocument(pieces, advised.types, warnings, balanced))
+    else:
+        from warrener.cli import render_plan, render_policies
 
-    render_plan.advice(out(), advised, warnings)
+        advised = replace(advised, pieces=tuple(pieces))
+        render_plan.advice(out(), advised, ())
+        render_policies.balancing(out(), balanced)
+        render_plan.notes(out(), warnings)
+    if not told:
+        raise CliError(f"nothing was drawn, as there are no policies to draw: {balanced.untried}")
+
+
+def _balancing(
+    folder: StateFolder,
+    load: "Load",
+    calibration: "Calibration",
+    window: str,
+    times: float,
+    seed: int,
+) -> "Balancing":
+    """The policies tried on the sessions that are open, with progress if that takes its time."""
+    from time import monotonic
+
+    from warrener.cli.history import window_of
+    from warrener.cli.progress import ProgressView
+    from warrener.control.balance_operations import PLAN_SESSIONS, PlanSessionsRequest
+    from warrener.control.operations import ProgressLine
+    from warrener.planner import balancing, changes
+    from warrener.planner.load_wire import sessions_from_wire
+
+    answer = ask(folder, PLAN_SESSIONS, PlanSessionsRequest(window_of(window)))
+    sessions = changes.more_from_each(sessions_from_wire(answer, load), times)
+    began = monotonic()
+    with ProgressView(begin_with_first=True) as view:
+
+        def progress(done: int, total: int) -> None:
+            if monotonic() - began > PATIENCE:
+                text = "are tried in simulation"
+                view(ProgressLine("policies", text, done >= total, count=done, total=total))
+
+        return balancing.balancing(
+            changes.scaled(load, times), calibration, sessions, seed=seed, progress=progress
+        )
 
 
 def _profile(name: str) -> "Profile":
@@ -298,28 +401,16 @@ def _profile(name: str) -> "Profile":
         ) from None
 
 
-def _known(folder: StateFolder, window: str) -> "tuple[Load, Calibration, list[str]]":
+def _known(
+    folder: StateFolder, window: str, choice: CostsChoice = CostsChoice.AUTO
+) -> "tuple[Load, Calibration, list[str]]":
     """The load, what messages cost, and what is to be said of both."""
-    from warrener.cli.history import window_of
     from warrener.control.history_operations import PLAN_LOAD, PlanLoadRequest
     from warrener.planner.load_wire import from_wire
 
     answer = ask(folder, PLAN_LOAD, PlanLoadRequest(window_of(window)))
-    calibration = _calibration(folder)
+    calibration = costs_of(folder, choice)
     return from_wire(answer), calibration, [*answer.warnings, *calibration.warnings]
-
-
-def _calibration(folder: StateFolder) -> "Calibration":
-    from warrener.planner.calibration_file import read_calibration
-
-    calibration = read_calibration(folder.path)
-    if calibration is None:
-        command = with_state(folder, "warrener plan calibrate")
-        raise CliError(
-            f"nobody has measured what a message costs here; `{command}` does, in a minute and a "
-            f"half"
-        )
-    return calibration
 
 
 def _outlook(load: "Load", calibration: "Calibration") -> "Outlook":
@@ -331,5 +422,9 @@ def _outlook(load: "Load", calibration: "Calibration") -> "Outlook":
 def _source(calibration: "Calibration", window: str) -> str:
     from datetime import datetime
 
+    from warrener.planner.costs import CostsFrom
+
+    if calibration.source is CostsFrom.HISTORY:
+        return f"Load of the last {window}; what messages cost by the history, not measured"
     taken = datetime.fromtimestamp(calibration.taken_at).astimezone()
     return f"Load of the last {window}; what messages cost was measured on {taken:%Y-%m-%d %H:%M}"

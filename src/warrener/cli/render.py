@@ -17,6 +17,7 @@ from warrener.control.operations import (
     ViewStatus,
 )
 from warrener.facts.data_plane import DataPlane
+from warrener.facts.ids import short_name
 from warrener.facts.reasons import NodeState
 from warrener.facts.snapshot import QueueView
 
@@ -81,8 +82,17 @@ def status(console: Console, answer: StatusAnswer, folder: str) -> None:
             soft_wrap=True,
         )
         console.print()
+    _metrics(console, answer)
     _queues(console, answer.queues)
     _view(console, answer.management)
+
+
+def _metrics(console: Console, answer: StatusAnswer) -> None:
+    if not answer.metrics_url:
+        return
+    beside = f", Prometheus at {answer.prometheus_url}" if answer.prometheus_url else ""
+    console.print(f"[bold]Metrics[/] {answer.metrics_url}{beside}", soft_wrap=True)
+    console.print()
 
 
 def _without_tls(balancer: BalancerStatus | None) -> str:
@@ -159,6 +169,7 @@ def _balancer(console: Console, balancer: BalancerStatus, nodes: Sequence[NodeSt
         f"channels moved: {counts(balancer.moves or {})}{_trouble(balancer)}",
         soft_wrap=True,
     )
+    weight_reasons(console, balancer, nodes)
     unfit(console, nodes)
     console.print()
 
@@ -184,6 +195,7 @@ def _haproxy(console: Console, balancer: BalancerStatus, nodes: Sequence[NodeSta
     failed = {str(node.name): node.failures_total for node in nodes if node.failures_total}
     if failed:
         console.print(f"  connects to nodes that failed: {escape(counts(failed))}", soft_wrap=True)
+    weight_reasons(console, balancer, nodes)
     unfit(console, nodes)
     console.print()
 
@@ -283,6 +295,18 @@ def weights(nodes: Sequence[NodeStatus]) -> Table:
             escape(node.name), str(node.weight), str(node.sessions), str(node.sessions_total), fit
         )
     return table
+
+
+def weight_reasons(console: Console, balancer: BalancerStatus, nodes: Sequence[NodeStatus]) -> None:
+    """What automatic weights go by; nothing for those by hand."""
+    if not balancer.auto_weights:
+        return
+    console.print("  weights follow what nodes can carry:", soft_wrap=True)
+    for node in nodes:
+        why = node.weight_reason or "not measured yet"
+        console.print(
+            f"    {escape(short_name(node.name))} {node.weight}: {escape(why)}", soft_wrap=True
+        )
 
 
 def endpoints(nodes: Sequence[NodeStatus], tls: Sequence[str] = ()) -> Table:

@@ -40,8 +40,14 @@ def calibration(console: Console, found: Calibration, now: float | None = None) 
     console.print(limits)
     console.print()
     idle = ", ".join(f"{short_name(node)} {cores:.2f}" for node, cores in found.idle.items())
-    cores = ", ".join(f"{host} {count}" for host, count in found.cores.items())
+    cores = ", ".join(f"{host} {count:g}" for host, count in found.cores.items())
     _line(console, f"Cores used by nodes without load: {idle}. Cores there are: {cores}.")
+    for kind, wait in found.waits.items():
+        _line(
+            console,
+            f"One message alone, {kind}: {wait.transit * 1e3:.2f} ms to a consumer that waits for "
+            f"it; with a prefetch of 1, {wait.turnaround * 1e3:.2f} ms from an ack to the next.",
+        )
     age = (time.time() if now is None else now) - found.taken_at
     _line(
         console,

@@ -42,7 +42,7 @@ def show(console: Console, answer: HistoryAnswer) -> None:
     for host in answer.hosts:
         others = "" if host.others is None else f", {host.others:.2f} used by others"
         clients = "" if host.clients is None else f", {host.clients:.2f} by clients"
-        console.print(f"{escape(host.host)}: {host.cores} cores{others}{clients}")
+        console.print(f"{escape(host.host)}: {host.cores:g} cores{others}{clients}")
     if (balancer := answer.balancer) is not None:
         counted = ""
         if balancer.published is not None and balancer.delivered is not None:

@@ -116,7 +116,7 @@ def _parts(console: Console, told: OutlookDocument) -> None:
         assert part.breaks_at is not None
         table.add_row(
             escape(part.name if part.kind == part.name else f"{part.kind} {part.name}"),
-            f"{more}{part.capacity:.0f}{unit}" if cores else f"{more}{amount(part.capacity)}{unit}",
+            f"{more}{part.capacity:.3g}{unit}" if cores else f"{more}{amount(part.capacity)}{unit}",
             f"{used:.2f}{unit}" if cores else f"{amount(used)}{unit}",
             part_of(part.utilisation),
             f"{part.breaks_at:.2f} x",
@@ -272,6 +272,11 @@ def advice(console: Console, advised: Advised, warnings: Sequence[str]) -> None:
             line.loses,
         )
     console.print(table)
+    notes(console, warnings)
+
+
+def notes(console: Console, warnings: Sequence[str]) -> None:
+    """What is to be said of all of it."""
     for warning in warnings:
         console.print(f"[yellow]Note:[/] {escape(warning)}", soft_wrap=True)
 

@@ -51,10 +51,12 @@ class ClusterPart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BalancerPart(msgspec.Struct, frozen=True, kw_only=True):
-    """How clients were spread, by hand or by warrener.toml."""
+    """How clients were spread, by hand or by warrener.toml. ``auto_weights``: weights follow what
+    nodes can carry, and aren't in it."""
 
     policy: str
     weights: dict[str, int] = {}
+    auto_weights: bool = False
 
 
 class DescriptionPart(msgspec.Struct, frozen=True, kw_only=True):

@@ -55,7 +55,10 @@ def describe(document: Document) -> str:
         lines += [f"plugins = {_value(plugins)}"] if plugins else []
         lines += ["", "[balancer]", f"policy = {_value(backup.balancer.policy)}"]
         weights = {node: w for node, w in backup.balancer.weights.items() if w != DEFAULT_WEIGHT}
-        lines += [f"weights = {_value(weights)}"] if weights else []
+        if backup.balancer.auto_weights:
+            lines += ['weights = "auto"']
+        elif weights:
+            lines += [f"weights = {_value(weights)}"]
         if backup.config:
             lines += ["", "[config]"]
             lines += [f"{_value(key)} = {_value(text)}" for key, text in backup.config.items()]

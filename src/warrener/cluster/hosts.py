@@ -9,6 +9,8 @@
     [ssh]
     user = "warrener"
     key = "~/.ssh/id_ed25519"
+    supervision = "systemd"
+    install = true
 
 A node on another machine is called after it, n1@10.0.0.1: Erlang's long names, which want an IP
 address or a name with a dot. Nodes on this machine need no tables.
@@ -44,11 +46,20 @@ class NodeDriver(StrEnum):
     SSH = "ssh"
 
 
+class Supervision(StrEnum):
+    """Who looks after a node's process on its host. ``AUTO``: systemd where the login may use one,
+    else a shell of Warrener's beside the node."""
+
+    AUTO = "auto"
+    SYSTEMD = "systemd"
+    OWN = "own"
+
+
 @dataclass(frozen=True, slots=True)
 class HostSpec:
     """A node on another machine, and how that is reached. Empty ``user``: who runs Warrener;
     empty ``key``: those of the SSH agent, and the usual files. ``folder`` is on the host, ``~``
-    being the user's home there."""
+    being the user's home there. ``install``: a RabbitMQ that is missing there may be installed."""
 
     name: NodeName
     host: str
@@ -57,6 +68,8 @@ class HostSpec:
     known_hosts: str = DEFAULT_KNOWN_HOSTS
     port: int = DEFAULT_PORT
     folder: str = DEFAULT_FOLDER
+    supervision: Supervision = Supervision.AUTO
+    install: bool = False
 
 
 _LABEL: Final = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
@@ -81,6 +94,13 @@ def _driver(value: object) -> NodeDriver:
         raise PydanticCustomError("wrong", "can't be used") from None
 
 
+def _supervision(value: object) -> Supervision:
+    try:
+        return Supervision(value)  # type: ignore[arg-type]  # anything else is what we refuse
+    except ValueError:
+        raise PydanticCustomError("wrong", "can't be used") from None
+
+
 _TEXT: Final = r"^[^\x00-\x1f\x7f]+$"
 
 
@@ -97,6 +117,12 @@ class SshSection(Section):
         None,
         pattern=r"^(/|~/)[^\x00-\x1f\x7f]*$",
         description='a folder on the hosts, such as "~/.warrener" or "/srv/warrener"',
+    )
+    supervision: Annotated[Supervision, BeforeValidator(_supervision)] | None = Field(
+        None, description=", ".join(f'"{one}"' for one in Supervision)
+    )
+    install: bool | None = Field(
+        None, description="true or false: RabbitMQ may be installed where it is missing"
     )
 
 
@@ -131,6 +157,8 @@ def hosts(nodes: Sequence[NodeSection], common: SshSection, folder: Path) -> tup
             known_hosts=here(of("known_hosts", DEFAULT_KNOWN_HOSTS)),
             port=of("port", DEFAULT_PORT),
             folder=of("folder", DEFAULT_FOLDER),
+            supervision=of("supervision", Supervision.AUTO),
+            install=of("install", False),
         )
 
     remote = (node for node in nodes if node.driver is NodeDriver.SSH)
@@ -186,6 +214,13 @@ def mistakes(document: Mapping[str, Any], where: Mapping[KeyPath, Place]) -> lis
         if isinstance(nodes, int) and nodes != len(tables):
             text = f"{nodes}, but {len(tables)} have a table [[node]]"
             wrong(("cluster", "nodes"), text, f"{len(tables)}, or no such line")
+    if isinstance(cluster, dict) and "rabbitmq" in cluster:
+        asking: list[tuple[KeyPath, Any]] = [(("ssh",), document.get("ssh", {}))]
+        asking += [(("node", at), table) for at, table in enumerate(tables)]
+        for path, table in asking:
+            if isinstance(table, dict) and table.get("install") is True:
+                text = "installs the host's own package, and `rabbitmq` names another RabbitMQ"
+                wrong((*path, "install"), text, "false, or no `rabbitmq` under [cluster]")
     names = [str(table.get("name")) for table in tables]
     local = [name.partition("@")[0] for name in node_names(len(tables))] if tables else []
     if drivers == {NodeDriver.LOCAL} and tables and sorted(names) != local:

@@ -31,6 +31,7 @@ async def observe_topology(
     chosen: Mapping[str, str],
     started_as: ClusterSpec,
     unspread: Sequence[NodeName] = (),
+    auto_weights: bool = False,
 ) -> Observed:
     """All of it, asked of one node. What the management API doesn't tell is passed in (plugins are
     in it, but up to 5 s late). Raises ManagementError."""
@@ -82,6 +83,7 @@ async def observe_topology(
         weights=weights,
         started_as=started_as,
         unspread=tuple(unspread),
+        auto_weights=auto_weights,
         unreached=frozenset(vhosts) - {one.vhost for one in permissions if one.user == client.user},
     )
 

@@ -17,7 +17,7 @@ in ``facts.settings.BalancerSettings``) and nowhere else.
     policy = "leastconn"
     handshake_timeout = "10s"
     high_water = "512KiB"
-    weights = { n1 = 100, n2 = 50 }
+    weights = { n1 = 100, n2 = 50 }    # or "auto": they follow what nodes can carry
     locality = true
     outage_timeout = "30s"
     journal_limit = "16MiB"
@@ -43,6 +43,7 @@ from warrener.cluster import (
     healing_file,
     history_file,
     hosts,
+    telemetry_file,
     tls_file,
     topology_checks,
 )
@@ -66,6 +67,7 @@ from warrener.facts.healing import HealingSettings
 from warrener.facts.history import HistorySettings
 from warrener.facts.ids import NodeName, short_name
 from warrener.facts.settings import BalancerSettings
+from warrener.facts.telemetry import TelemetrySettings
 from warrener.facts.tls import TlsPart, TlsSettings
 
 __all__ = [
@@ -79,6 +81,11 @@ __all__ = [
 ]
 
 ALWAYS_ON: Final = ("rabbitmq_management", "rabbitmq_prometheus")
+
+AUTO: Final = "auto"
+"""In place of a table of weights."""
+
+_NO_HISTORY: Final = "weights follow it, and `enabled = false` stands under [history]"
 
 _MAX_FILE: Final = 1024 * 1024  # a description of a cluster, not data
 
@@ -109,6 +116,7 @@ class ClusterSpec:
     tls: TlsSettings = field(default_factory=TlsSettings)
     history: HistorySettings = field(default_factory=HistorySettings)
     healing: HealingSettings = field(default_factory=HealingSettings)
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     source: str = ""  # the file it was read from; empty: all defaults
     hosts: tuple[HostSpec, ...] = ()  # of nodes on other machines: of all nodes, or none
     attach: Attach | None = None  # somebody else runs it
@@ -162,6 +170,13 @@ class ClusterSpec:
             text = f"{table} is for a cluster that Warrener runs, not for --attach"
             raise SpecError(self.source or "--attach", [Mistake("", text)])
         return replace(self, attach=attach, tls=tls_file.beside_attach(self.tls))
+
+    def with_auto_weights(self) -> "ClusterSpec":
+        """The same with weights that follow what nodes can carry; SpecError if that can't be."""
+        if not self.history.enabled:
+            text = f"not without a history: {_NO_HISTORY}"
+            raise SpecError("--weights auto", [Mistake("", text)])
+        return replace(self, balancer=replace(self.balancer, weights={}, auto_weights=True))
 
     def with_data_plane(self, data_plane: DataPlane) -> "ClusterSpec":
         """The same with another data plane; SpecError if that can't be."""
@@ -224,6 +239,7 @@ def parse_spec(
     mistakes += config_table.mistakes(document, where, release)
     mistakes += tls_file.mistakes(document, where, folder)
     mistakes += attach_file.mistakes(document, where)
+    document, auto = _without_auto(document)
     try:
         file = SpecFile.model_validate(document)
     except ValidationError as error:
@@ -231,7 +247,16 @@ def parse_spec(
         raise SpecError(source, mistakes) from None
     if mistakes:
         raise SpecError(source, mistakes)
-    return replace(_build(file, source, folder), text=text)
+    return replace(_build(file, source, folder, auto_weights=auto), text=text)
+
+
+def _without_auto(document: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """The document without ``weights = "auto"``, and whether it stood there."""
+    balancer = document.get("balancer")
+    if not isinstance(balancer, dict) or balancer.get("weights") != AUTO:
+        return document, False
+    rest = {key: value for key, value in balancer.items() if key != "weights"}
+    return {**document, "balancer": rest}, True
 
 
 def _syntax_mistake(error: tomllib.TOMLDecodeError, text: str) -> Mistake:
@@ -264,6 +289,11 @@ def _mistakes_between_keys(
         mistakes.append(
             Mistake(dotted(path), text, "false, or no such line", place=where.get(path))
         )
+    history = document.get("history")
+    if weights == AUTO and isinstance(history, dict) and history.get("enabled") is False:
+        path = ("balancer", "weights")
+        text = f'"auto" needs a history: {_NO_HISTORY}'
+        mistakes.append(Mistake(dotted(path), text, "a table of weights", place=where.get(path)))
     mistakes += _mistakes_in_parts(
         balancer,
         where,
@@ -332,7 +362,7 @@ def _full_name(given: str, names: Iterable[NodeName]) -> NodeName:
     return next((name for name in names if given in (name, short_name(name))), unknown)
 
 
-def _build(file: SpecFile, source: str, folder: Path) -> ClusterSpec:
+def _build(file: SpecFile, source: str, folder: Path, *, auto_weights: bool) -> ClusterSpec:
     settings = {key: value for key, value in file.balancer if key not in ("weights", "haproxy")}
     machines = hosts.hosts(file.node, file.ssh, folder)
     nodes = len(file.node) or file.cluster.nodes
@@ -353,7 +383,10 @@ def _build(file: SpecFile, source: str, folder: Path) -> ClusterSpec:
         plugins=tuple(dict.fromkeys((*ALWAYS_ON, *file.cluster.plugins))),
         base_port=file.cluster.base_port,
         balancer=BalancerSettings(
-            **settings, weights=weights, haproxy=_program(file.balancer.haproxy, folder)
+            **settings,
+            weights=weights,
+            auto_weights=auto_weights,
+            haproxy=_program(file.balancer.haproxy, folder),
         ),
         wanted=wanted(
             users=file.user,
@@ -367,6 +400,7 @@ def _build(file: SpecFile, source: str, folder: Path) -> ClusterSpec:
         tls=tls,
         history=history_file.settings(file.history),
         healing=healing_file.settings(file.healing),
+        telemetry=telemetry_file.settings(file.telemetry),
         source=source,
         hosts=machines,
         attach=attach_file.attach_of(file.attach, folder, tls=tls.has(TlsPart.LINKS)),

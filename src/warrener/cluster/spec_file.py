@@ -15,10 +15,11 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from warrener.cluster.attach_file import AttachSection
 from warrener.cluster.healing_file import HealingSection
 from warrener.cluster.history_file import HistorySection
-from warrener.cluster.hosts import NodeDriver, NodeSection, SshSection
+from warrener.cluster.hosts import NodeDriver, NodeSection, SshSection, Supervision
 from warrener.cluster.members import MAX_NODES
 from warrener.cluster.mistakes import Mistake, dotted, nearest, nearest_place
 from warrener.cluster.policy_keys import APPLY_TO, QUEUE_TYPES
+from warrener.cluster.telemetry_file import TelemetrySection
 from warrener.cluster.tls_file import TlsSection
 from warrener.cluster.toml_places import Path as KeyPath
 from warrener.cluster.toml_places import Place
@@ -186,7 +187,9 @@ class BalancerSection(Section):
         Annotated[
             int, Field(ge=0, le=MAX_WEIGHT, description=f"a whole number from 0 to {MAX_WEIGHT:,}")
         ],
-    ] = Field({}, description=f"a table of node names and weights from 0 to {MAX_WEIGHT:,}")
+    ] = Field(
+        {}, description=f'"auto", or a table of node names and weights from 0 to {MAX_WEIGHT:,}'
+    )
     handshake_timeout: _Duration = _time(_DEFAULTS.handshake_timeout, 0.5, 300)
     connect_timeout: _Duration = _time(_DEFAULTS.connect_timeout, 0.1, 60)
     link_heartbeat: Annotated[int, BeforeValidator(_seconds)] = Field(
@@ -254,6 +257,10 @@ class SpecFile(Section):
     healing: HealingSection = Field(
         default_factory=lambda: HealingSection.model_validate({}), description="a table: [healing]"
     )
+    telemetry: TelemetrySection = Field(
+        default_factory=lambda: TelemetrySection.model_validate({}),
+        description="a table: [telemetry]",
+    )
     tls: TlsSection | None = Field(None, description="a table: [tls]")
     node: list[NodeSection] = Field(
         [], max_length=MAX_NODES, description="tables, each headed [[node]]"
@@ -305,7 +312,8 @@ def mistake_of(
 
 _WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "policy": tuple(str(policy) for policy in PolicyName),
-    "driver": tuple(NodeDriver),
+    "driver": tuple(str(driver) for driver in NodeDriver),
+    "supervision": tuple(str(one) for one in Supervision),
     "data_plane": tuple(str(plane) for plane in DataPlane),
     "apply_to": tuple(APPLY_TO),
     "default_queue_type": QUEUE_TYPES,

@@ -39,6 +39,7 @@ from warrener.cluster.topology_steps import (
     PutUser,
     PutVHost,
     RemoveNode,
+    SetAutoWeights,
     SetBalancerPolicy,
     SetConfig,
     SetPlugins,
@@ -61,10 +62,20 @@ from warrener.facts.healing import HealingSettings
 from warrener.facts.history import HistorySettings
 from warrener.facts.ids import NodeName, short_name
 from warrener.facts.settings import DEFAULT_WEIGHT, BalancerSettings
+from warrener.facts.telemetry import TelemetrySettings
 from warrener.facts.tls import TlsSettings
 
 TYPE_CHANGES_SINCE: Final = (3, 12)
 """Before, the management API takes a virtual host's default queue type only when it makes it."""
+
+
+_LATER: Final = (
+    ("tls", TlsSettings),
+    ("history", HistorySettings),
+    ("healing", HealingSettings),
+    ("telemetry", TelemetrySettings),
+)
+"""Parts of the description that only a new daemon takes."""
 
 
 def plan(
@@ -145,7 +156,17 @@ class _Planner:
             change = Change("replicas", "", "its share")
             yield Step(Verb.CHANGE, Thing.NODE, short_name(name), (change,), AddNode(name))
         for name in self._coming:
-            yield Step(Verb.MAKE, Thing.NODE, short_name(name), (), AddNode(name))
+            yield Step(Verb.MAKE, Thing.NODE, short_name(name), self._on(name), AddNode(name))
+
+    def _on(self, name: NodeName) -> tuple[Change, ...]:
+        """Where a node on another machine comes to be, and what may be installed there for it."""
+        host = next((host for host in self._spec.hosts if host.name == name), None)
+        if host is None:
+            return ()
+        changes = [Change("host", "", host.host)]
+        if host.install:
+            changes.append(Change("RabbitMQ", "", "installed by apt-get, if it is missing there"))
+        return tuple(changes)
 
     def _nodes_to_remove(self) -> Iterator[Step]:
         """Those that came last go first."""
@@ -302,6 +323,15 @@ class _Planner:
                 Verb.CHANGE, Thing.BALANCER, "policy", (Change("policy", before, after),),
                 SetBalancerPolicy(after),
             )  # fmt: skip
+        auto = wanted.auto_weights
+        if auto != self._seen.auto_weights:
+            said = {False: "by hand", True: "auto"}
+            yield Step(
+                Verb.CHANGE, Thing.BALANCER, "weights",
+                (Change("weights", said[not auto], said[auto]),), SetAutoWeights(auto),
+            )  # fmt: skip
+        if auto:
+            return
         weights = {**self._seen.weights, **dict.fromkeys(self._coming, DEFAULT_WEIGHT)}
         for node, weight in weights.items():
             share = wanted.weights.get(node, DEFAULT_WEIGHT)
@@ -321,16 +351,14 @@ class _Planner:
     def _later(self) -> Iterator[Later]:
         wanted, running = self._spec.balancer, self._seen.started_as.balancer
         for one in fields(BalancerSettings):
-            if one.name in ("policy", "weights") or (one.name == "port" and not wanted.port):
+            if one.name in ("policy", "weights", "auto_weights") or (
+                one.name == "port" and not wanted.port
+            ):
                 continue
             before, after = getattr(running, one.name), getattr(wanted, one.name)
             if before != after:
                 yield Later(Thing.BALANCER, Change(one.name, setting(before), setting(after)))
-        for part, kind in (
-            ("tls", TlsSettings),
-            ("history", HistorySettings),
-            ("healing", HealingSettings),
-        ):
+        for part, kind in _LATER:
             was, will = getattr(self._seen.started_as, part), getattr(self._spec, part)
             for key in fields(kind):
                 before, after = getattr(was, key.name), getattr(will, key.name)

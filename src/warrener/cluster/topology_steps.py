@@ -162,6 +162,13 @@ class SetBalancerPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class SetAutoWeights:
+    """Weights follow what nodes can carry, or don't any more."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SetWeight:
     node: NodeName
     weight: int
@@ -170,7 +177,7 @@ class SetWeight:
 Action = (
     SetPlugins | NameCluster | AddNode | RemoveNode | PutVHost | DeleteVHost | LimitVHost | PutUser
     | DeleteUser | LimitUser | Permit | PutPolicy | DeletePolicy | MakeQueue | SetConfig
-    | SetBalancerPolicy | SetWeight
+    | SetBalancerPolicy | SetAutoWeights | SetWeight
 )  # fmt: skip
 
 
@@ -232,6 +239,7 @@ class Observed:
     chosen: Mapping[str, str] = field(default_factory=dict)
     unspread: tuple[NodeName, ...] = ()
     unreached: frozenset[str] = frozenset()
+    auto_weights: bool = False
 
 
 @dataclass(frozen=True, slots=True)

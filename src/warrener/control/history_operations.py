@@ -30,7 +30,8 @@ class FigureLine(msgspec.Struct, frozen=True, kw_only=True):
 
 class HistoryNodeLine(msgspec.Struct, frozen=True, kw_only=True):
     """One node. ``cpu`` and ``memory_used`` are None if nobody tells. ``published`` and
-    ``delivered`` are of the queues that it leads; ``points`` of CPU, over the window."""
+    ``delivered`` are of the queues that it leads; ``points`` of CPU, over the window. ``cores``:
+    how many of its host's it may use, None: all."""
 
     node: NodeName
     host: str
@@ -42,6 +43,7 @@ class HistoryNodeLine(msgspec.Struct, frozen=True, kw_only=True):
     published: float
     delivered: float
     points: tuple[float, ...] = ()
+    cores: float | None = None
 
 
 class HistoryQueueLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +77,7 @@ class HistoryHostLine(msgspec.Struct, frozen=True, kw_only=True):
     """A machine: cores used by others than this cluster, and by its clients; None: not known."""
 
     host: str
-    cores: int
+    cores: float
     others: float | None
     clients: float | None
 
@@ -142,6 +144,7 @@ class LoadQueueLine(msgspec.Struct, frozen=True, kw_only=True):
     ready: float
     unacked: float
     service_time: float | None
+    seen_here: bool
     entering: tuple[tuple[NodeName, float], ...]
     leaving: tuple[tuple[NodeName, float], ...]
 
@@ -155,13 +158,14 @@ class LoadNodeLine(msgspec.Struct, frozen=True, kw_only=True):
     cpu: float | None
     mem_used: int
     mem_limit: int
+    cores: float | None = None
 
 
 class LoadHostLine(msgspec.Struct, frozen=True, kw_only=True):
     """``planner.load.HostLoad``."""
 
     name: str
-    cores: int
+    cores: float
     others: float
 
 

@@ -78,6 +78,7 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     failures_total: int = 0  # connects and handshakes that failed
     bytes_in: int | None = None  # from clients; None: the data plane doesn't count by node
     bytes_out: int | None = None
+    weight_reason: str = ""  # what an automatic weight goes by; empty for one set by hand
 
 
 class BalancerStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +111,7 @@ class BalancerStatus(msgspec.Struct, frozen=True, kw_only=True):
     tls: bool = False  # host and port are those of the listener with TLS
     plain_port: int | None = None  # of the one without TLS beside it
     tls_rejected: int | None = 0  # connections that didn't get through the TLS handshake
+    auto_weights: bool = False  # weights follow what nodes can carry
 
 
 class ViewStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,6 +142,8 @@ class StatusAnswer(msgspec.Struct, frozen=True, kw_only=True):
     management: ViewStatus
     tls: list[str] = []  # which connections speak it: clients, links, management, inter_node
     driver: str = "local"  # who runs the nodes; attached: somebody else
+    metrics_url: str = ""  # of the daemon's own metrics; empty: none are served
+    prometheus_url: str = ""  # of the Prometheus beside the cluster; empty: none is run
 
 
 # ------------------------------------------------------------------------------------- url

@@ -21,7 +21,8 @@ class RoomRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class RoomNode(msgspec.Struct, frozen=True, kw_only=True):
     """A node that takes clients. ``host`` is the machine; ``pid`` the node's process if that is
     this machine and Warrener runs it; ``metrics`` the URL of its metrics, empty if it has none that
-    is known. ``server_name``, ``metrics_name``: whom their certificates have to be for."""
+    is known. ``server_name``, ``metrics_name``: whom their certificates have to be for. ``cores``:
+    how many of its host's it may use, None: not known."""
 
     name: NodeName
     host: str
@@ -31,6 +32,7 @@ class RoomNode(msgspec.Struct, frozen=True, kw_only=True):
     metrics: str
     server_name: str = ""
     metrics_name: str = ""
+    cores: float | None = None
 
 
 class Room(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,13 +7,16 @@ import msgspec
 
 from warrener.control import (
     backup_operations,
+    balance_operations,
     config_operations,
     count_operations,
     describe_operations,
     history_operations,
     node_operations,
     operations,
+    plan_history_operations,
     plan_operations,
+    telemetry_operations,
     tls_operations,
     upgrade_operations,
 )
@@ -30,6 +33,9 @@ _MODULES: Final = (
     tls_operations,
     history_operations,
     plan_operations,
+    plan_history_operations,
+    balance_operations,
+    telemetry_operations,
 )
 
 OPERATIONS: Final[Mapping[str, Operation[msgspec.Struct, msgspec.Struct]]] = {

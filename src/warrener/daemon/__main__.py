@@ -20,6 +20,8 @@ def main() -> int:
     parser.add_argument("--data-plane", type=DataPlane)
     parser.add_argument("--attach", type=int, metavar="FD")
     parser.add_argument("--for-apply", action="store_true")
+    parser.add_argument("--auto-weights", action="store_true")
+    parser.add_argument("--prometheus", action=argparse.BooleanOptionalAction)
     parser.add_argument("--report", type=int, required=True, metavar="FD")
     given = parser.parse_args()
     os.chdir("/")  # a daemon holds no folder that somebody may want to unmount
@@ -38,6 +40,8 @@ def main() -> int:
             given.for_apply,
             attach,
             password,
+            given.auto_weights,
+            given.prometheus,
         )
         run(options, reporter)
     except DaemonError as error:

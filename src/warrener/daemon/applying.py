@@ -29,6 +29,7 @@ from warrener.cluster.topology_steps import (
     PutUser,
     PutVHost,
     RemoveNode,
+    SetAutoWeights,
     SetBalancerPolicy,
     SetConfig,
     SetPlugins,
@@ -81,6 +82,7 @@ class Actions:
     set_config    a setting of RabbitMQ is in force on every node, restarts included; None: it is
                   as if nobody had chosen one
     renamed       the cluster's name was changed: for who shows it
+    auto_weights  the balancer's weights follow what nodes can carry, or don't any more
 
     They raise ``DaemonError`` or ``Refused``.
     """
@@ -90,6 +92,7 @@ class Actions:
     remove_node: Callable[[NodeName], Awaitable[None]]
     set_config: Callable[[str, Scalar | None], Awaitable[None]]
     renamed: Callable[[str], None]
+    auto_weights: Callable[[bool], None]
 
 
 class Executor:
@@ -161,6 +164,8 @@ class Executor:
                 self._actions.renamed(name)
             case SetBalancerPolicy(balancing):
                 self._balancer.set_policy(balancing)
+            case SetAutoWeights(on):
+                self._actions.auto_weights(on)
             case SetWeight(node, weight):
                 self._balancer.set_weight(node, weight)
             case SetPlugins(names):

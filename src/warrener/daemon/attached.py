@@ -181,6 +181,10 @@ class Attached:
         return self._cluster.balancer_port
 
     @property
+    def telemetry_ports(self) -> tuple[int, int]:
+        return self._cluster.telemetry_ports
+
+    @property
     def plain_port(self) -> int:
         return self._cluster.balancer_port
 
@@ -272,7 +276,7 @@ class Attached:
     def spread(self, name: NodeName) -> None:
         """Replicas on new nodes are whoever's who adds them."""
 
-    def look_at_installation(self, path: Path) -> Candidate:
+    async def look_at_installation(self, path: Path, names: Sequence[NodeName]) -> Candidate:
         self._impossible(Can.UPGRADE)
 
     def installation_of(self, name: NodeName) -> Installation:
@@ -294,6 +298,9 @@ class Attached:
 
     def metrics_places(self) -> Sequence[MetricsPlace]:
         return self._cluster.metrics_places()
+
+    async def cpu_shares(self) -> Mapping[NodeName, float]:
+        return {}  # their hosts are out of reach; the history goes by what nodes tell
 
     async def measure_rates(self, seconds: float) -> RateSample:
         return await self._cluster.measure_rates(seconds)

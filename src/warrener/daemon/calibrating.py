@@ -10,7 +10,7 @@ while the virtual host goes.
 import os
 import platform
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -28,7 +28,7 @@ from warrener.daemon.report import DrivenNode
 from warrener.daemon.steps import Steps
 from warrener.daemon.works import Whole, Works
 from warrener.facts.happenings import Event
-from warrener.facts.ids import short_name
+from warrener.facts.ids import NodeName, short_name
 from warrener.facts.reasons import NodeState
 from warrener.facts.tls import TlsPart
 from warrener.management.client import (
@@ -91,7 +91,8 @@ class Calibrating:
             self._service.events.record(Event("calibration.room_made", subject=name))
             steps.say(_SUBJECT, f"virtual host {name}")
             try:
-                await call.emit(RoomLine(room=self._room(balancer, name, password)))
+                shares = await self._service.cluster.cpu_shares()
+                await call.emit(RoomLine(room=self._room(balancer, name, password, shares)))
             except ConnectionError:
                 steps.abandoned.set()
             await steps.abandoned.wait()
@@ -133,7 +134,9 @@ class Calibrating:
 
     # -- told
 
-    def _room(self, balancer: Balancer, name: str, password: str) -> Room:
+    def _room(
+        self, balancer: Balancer, name: str, password: str, shares: Mapping[NodeName, float]
+    ) -> Room:
         cluster, tls = self._service.cluster, self._service.cluster.tls
         status = self._service.status()
         assert status.balancer is not None
@@ -152,7 +155,7 @@ class Calibrating:
             vhost=name,
             user=name,
             password=password,
-            nodes=[self._node(node) for node in nodes],
+            nodes=[self._node(node, shares.get(node.name)) for node in nodes],
             left_out=left_out,
             ca=str(tls.files.trust) if tls.has(TlsPart.LINKS) else "",
             metrics_ca=str(management_ca) if tls.has(TlsPart.MANAGEMENT) else "",
@@ -162,7 +165,7 @@ class Calibrating:
             balancer_ca=self._service.url_ca(),
         )
 
-    def _node(self, node: DrivenNode) -> RoomNode:
+    def _node(self, node: DrivenNode, cores: float | None) -> RoomNode:
         tls = self._service.cluster.tls
         here = _is_here(node.host)
         link, web = tls.link(node.name), tls.management(node.name)
@@ -177,6 +180,7 @@ class Calibrating:
             metrics=metrics,
             server_name=link.server_name if link else "",
             metrics_name=web.server_name if web else "",
+            cores=cores,
         )
 
 

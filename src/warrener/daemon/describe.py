@@ -10,6 +10,7 @@ it lasts nothing else is done to the cluster (``Whole.DESCRIPTION``).
 
 import asyncio
 import hashlib
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -105,6 +106,7 @@ class Describe:
             add_node=add_node,
             remove_node=remove_node,
             renamed=self._service.rename,
+            auto_weights=self._service.weighing.set,
         )
 
     # -- what can be asked for
@@ -112,6 +114,18 @@ class Describe:
     async def diff(self, request: DiffRequest, call: Call) -> DiffAnswer:
         _, found = await self._plan(request)
         return await asyncio.to_thread(_told, found)
+
+    async def drift(self) -> int | None:
+        """Steps from the cluster as it is to the description in force; None if there is none.
+        ``Refused`` if that can't be told."""
+        source, text = self.in_force
+        if not source:
+            return None
+        request = DiffRequest(
+            source=source, folder=os.path.dirname(source) or ".", text=text, secrets={}
+        )
+        _, found = await self._plan(request)
+        return len(found.steps)
 
     async def apply(self, request: ApplyRequest, call: Call) -> ApplyAnswer:
         self._balancer()
@@ -207,6 +221,7 @@ class Describe:
                 chosen=self._configuring.chosen(),
                 started_as=self._service.cluster.spec,
                 unspread=self._service.cluster.unspread(),
+                auto_weights=self._service.weighing.on,
             )
         except ManagementError as error:
             raise Refused(Refusal.FAILED, f"the cluster can't be read: {error}") from None

@@ -10,7 +10,7 @@ many.
 
 import contextlib
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -53,12 +53,14 @@ class EventLog:
         self._closed = False
         self._watchers: list[tuple[Callable[[Event], bool], Callable[[], None]]] = []
         self.lost_on_disk = 0
+        self.counts: Counter[str] = Counter()  # by kind
         with contextlib.suppress(OSError):  # then each record tries again, and counts
             self._open()
 
     def record(self, event: Event) -> None:
         """Keeps an event, writes it, and hands it to the followers."""
         self._count += 1
+        self.counts[event.kind] += 1
         line = EventLine(
             number=self._count,
             at=self._now(),

@@ -174,6 +174,7 @@ class Handlers:
                 f"a weight is 0 to {MAX_WEIGHT} (0: only if no other node is fit), "
                 f"not {request.weight}",
             )
+        self._service.weighing.refuse_by_hand()
         balancer.set_weight(node, request.weight)
         return SetWeightAnswer(node=node, weight=request.weight, before=before[node])
 

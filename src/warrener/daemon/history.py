@@ -36,7 +36,7 @@ from warrener.facts.history import HistorySettings
 from warrener.planner import history, load_wire
 from warrener.planner.history import NoHistory, Window, span
 from warrener.planner.load import Load
-from warrener.planner.samples import RestSample, Sample, merge
+from warrener.planner.samples import QueueSample, RestSample, Sample, merge
 from warrener.planner.sampling import Reading, make
 
 if TYPE_CHECKING:  # the service makes this
@@ -98,9 +98,9 @@ class History:
         before, self._before = self._before, reading
         if before is None or reading.clock <= before.clock:
             return None
-        sample = await self._in_thread(lambda: make(before, reading, view, self._reader.looked))
+        sample = await self.in_thread(lambda: make(before, reading, view, self._reader.looked))
         if self._settings.prometheus:
-            sample = replace(sample, nodes=(), queues=(), rest=RestSample(), missing=())
+            sample = _what_prometheus_lacks(sample)
         await self._keep(sample)
         return sample
 
@@ -108,10 +108,10 @@ class History:
         now = self._service.monotonic()
         tidy = now - self._tidied >= TIDY
         try:
-            await self._in_thread(lambda: self._store.add(sample))
+            await self.in_thread(lambda: self._store.add(sample))
             if tidy:
                 self._tidied = now
-                await self._in_thread(lambda: self._store.tidy(sample.at))
+                await self.in_thread(lambda: self._store.tidy(sample.at))
         except StoreFailed as error:
             if not self._failing:
                 self._service.events.record(
@@ -125,10 +125,11 @@ class History:
 
     async def close(self) -> None:
         """Writes what is being written, and closes the file."""
-        await self._in_thread(self._store.close)
+        await self.in_thread(self._store.close)
         self._thread.shutdown(wait=False)
 
-    async def _in_thread(self, work: Callable[[], _T]) -> _T:
+    async def in_thread(self, work: Callable[[], _T]) -> _T:
+        """What takes its time: in the thread that has the store."""
         self._loop = asyncio.get_running_loop()
         return await self._loop.run_in_executor(self._thread, work)
 
@@ -142,6 +143,15 @@ class History:
 
     async def look(self, window: float) -> Window:
         """The last ``window`` s. ``Refused`` if there is nothing, or it can't be read."""
+        samples, now = await self.samples(window)
+        try:
+            return await self.in_thread(lambda: history.look(samples, window=window, now=now))
+        except NoHistory as error:
+            raise Refused(Refusal.NOT_YET, str(error)) from None
+
+    async def samples(self, window: float) -> tuple[Sequence[Sample], float]:
+        """Those of the last ``window`` s, and what time it is. ``Refused`` as ``look``, but for an
+        empty window."""
         if not SHORTEST_WINDOW <= window <= self._settings.keep:
             raise Refused(
                 Refusal.BAD_ARGUMENT,
@@ -159,11 +169,7 @@ class History:
                 "no history is kept: `enabled = false` under [history] in warrener.toml",
             )
         now = self._service.now()
-        samples = await self._samples(now - window, now)
-        try:
-            return await self._in_thread(lambda: history.look(samples, window=window, now=now))
-        except NoHistory as error:
-            raise Refused(Refusal.NOT_YET, str(error)) from None
+        return await self._samples(now - window, now), now
 
     async def load(self, window: float) -> Load:
         """What the planner reckons with: means over the last ``window`` s. As ``look``."""
@@ -171,7 +177,7 @@ class History:
 
     async def _samples(self, since: float, until: float) -> Sequence[Sample]:
         try:
-            own = await self._in_thread(lambda: self._store.read(since, until))
+            own = await self.in_thread(lambda: self._store.read(since, until))
         except StoreFailed as error:
             raise Refused(Refusal.FAILED, f"the history can't be read: {error}") from None
         if not self._settings.prometheus:
@@ -196,13 +202,19 @@ class History:
             )
         except history_prometheus.PrometheusFailed as error:
             raise Refused(Refusal.FAILED, str(error)) from None
-        if not own:
-            return found
-        here = await self._in_thread(lambda: merge(own))
-        return [
-            replace(sample, hosts=here.hosts or sample.hosts, balancer=here.balancer)
+        found = [
+            replace(
+                sample,
+                nodes=tuple(
+                    replace(node, cores=self._reader.share(node.name)) for node in sample.nodes
+                ),
+            )
             for sample in found
         ]
+        if not own:
+            return found
+        here = await self.in_thread(lambda: merge(own))
+        return [_completed(sample, here) for sample in found]
 
     # -- operations
 
@@ -220,3 +232,32 @@ class History:
 
     async def plan_load(self, request: PlanLoadRequest, call: Call) -> PlanLoadAnswer:
         return load_wire.to_wire(await self.load(request.window))
+
+
+def _what_prometheus_lacks(sample: Sample) -> Sample:
+    """The balancer's and this machine's own, and what consumers did."""
+    queues = tuple(
+        QueueSample(
+            queue.vhost,
+            queue.name,
+            queue.type,
+            queue.leader,
+            at_work=queue.at_work,
+            worked=queue.worked,
+        )
+        for queue in sample.queues
+        if queue.worked > 0
+    )
+    return replace(sample, nodes=(), queues=queues, rest=RestSample(), missing=())
+
+
+def _completed(sample: Sample, here: Sample) -> Sample:
+    """What Prometheus told, with what only we know over the whole window."""
+    seen = {queue.key: queue for queue in here.queues}
+    queues = tuple(
+        replace(queue, at_work=seen[queue.key].at_work, worked=seen[queue.key].worked)
+        if queue.key in seen
+        else queue
+        for queue in sample.queues
+    )
+    return replace(sample, hosts=here.hosts or sample.hosts, balancer=here.balancer, queues=queues)

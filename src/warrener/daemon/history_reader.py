@@ -16,6 +16,7 @@ import msgspec
 import psutil
 import structlog
 
+from warrener.cluster.drivers.cpu_share import Here, cpu_share
 from warrener.cluster.leaders.measure import BIG
 from warrener.cluster.leaders.rates import FAMILIES, Counters, counters
 from warrener.daemon.parts import Balancer, Cluster
@@ -46,6 +47,7 @@ PATIENCE: Final = 5.0
 
 _RUNTIME: Final = b"erlang_vm_statistics_runtime_milliseconds "
 _CORES: Final = b"erlang_vm_logical_processors "
+_SCHEDULERS: Final = b"erlang_vm_schedulers_online "
 
 log = structlog.get_logger(__name__)
 
@@ -87,6 +89,9 @@ class Reader:
         self._service = service
         self._processes: dict[int, psutil.Process] = {}
         self._cores_of: dict[NodeName, int] = {}
+        self._schedulers: dict[NodeName, int] = {}
+        self._shares: Mapping[NodeName, float] = {}
+        self._own_share: float | None = None
         self._clients: frozenset[int] | None = None
         self._clients_here = False
         self.looked = Looked()
@@ -120,6 +125,7 @@ class Reader:
             nodes=tuple(self._nodes(cluster.nodes(), here, runtime, statistics)),
             hosts=tuple(self._hosts(cluster.nodes(), here, statistics)),
             balancer=None if statistics is None else self._balancer(statistics, here),
+            work=self._service.balancer.take_work() if self._service.balancer else {},
         )
 
     async def _counters(
@@ -154,6 +160,9 @@ class Reader:
             cores = _metric(text, _CORES)
             if cores is not None:
                 self._cores_of[place.node] = int(cores)
+            schedulers = _metric(text, _SCHEDULERS)
+            if schedulers is not None:
+                self._schedulers[place.node] = int(schedulers)
             runtime = _metric(text, _RUNTIME)
             return None if runtime is None else runtime / 1000
 
@@ -186,7 +195,22 @@ class Reader:
                 mem_used=view.mem_used if view else 0,
                 mem_limit=view.mem_limit if view else 0,
                 sessions=sessions.get(node.name, 0),
+                cores=self.share(node.name),
             )
+
+    def share(self, name: NodeName) -> float | None:
+        """Cores that a node may use, where that is less than its host has: by its control group, or
+        by the Erlang VM's schedulers, which are as many as it was given when it started."""
+        here = self._service.cluster.capabilities.driver == "local"
+        host = self._cores_here() if here else self._cores_of.get(name)
+        found = [self._shares.get(name), None if here else self._schedulers.get(name)]
+        share = min((one for one in found if one is not None), default=None)
+        return share if share is not None and host is not None and share < host else None
+
+    def _cores_here(self) -> float:
+        """This machine's, or what of it Warrener and with it its nodes may use."""
+        cores = float(psutil.cpu_count() or 1)
+        return cores if self._own_share is None else min(cores, self._own_share)
 
     def _hosts(
         self, nodes: Iterable[DrivenNode], here: bool, statistics: BalancerStatistics | None
@@ -202,11 +226,13 @@ class Reader:
         pids = {node.pid for node in nodes if node.pid} | {os.getpid()}
         if statistics is not None and statistics.pid:
             pids.add(statistics.pid)
-        times = psutil.cpu_times()
+        times, there = psutil.cpu_times(), self._cores_here()
+        busy = sum(times) - times.idle - times.iowait - times.guest - times.guest_nice
         yield HostReading(
             name=next((node.host for node in nodes), "127.0.0.1"),
-            cores=psutil.cpu_count() or 1,
-            busy=sum(times) - times.idle - times.iowait - times.guest - times.guest_nice,
+            cores=there,
+            # What other containers do is no part of this one's.
+            busy=busy if there == psutil.cpu_count() else None,
             ours=self._cpus(pids),
             clients=None if self._clients is None else self._cpus(self._clients - pids),
         )
@@ -253,7 +279,9 @@ class Reader:
             return
         began = self._service.monotonic()
         self.looked = Looked(await self._consumers(), await self._held())
+        self._shares = await self._service.cluster.cpu_shares()
         if self._service.cluster.capabilities.driver == "local":
+            self._own_share = await cpu_share(Here(), os.getpid())
             await self._find_clients()
         took = self._service.monotonic() - began
         self._look_at = began + max(SELDOM, LIGHT * took)

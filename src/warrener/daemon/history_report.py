@@ -71,6 +71,7 @@ def _node(node: NodeHistory) -> HistoryNodeLine:
         published=node.published,
         delivered=node.delivered,
         points=node.points,
+        cores=node.means.cores,
     )
 
 

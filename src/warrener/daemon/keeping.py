@@ -165,7 +165,10 @@ class Keeping:
             ),
             balancer=BalancerPart(
                 policy=statistics.policy.value,
-                weights={one.name: one.weight for one in statistics.backends},
+                weights={}
+                if self._service.weighing.on
+                else {one.name: one.weight for one in statistics.backends},
+                auto_weights=self._service.weighing.on,
             ),
             config=settings,
             description=self._description(left_out, secrets=request.secrets),
@@ -352,6 +355,13 @@ class Keeping:
             change = ChangeLine(what="policy", before=statistics.policy.value, after=policy)
             blocked = "" if known else "this Warrener has no such policy"
             steps.append(Own(own_line(BALANCER, "policy", False, change, blocked), policy))
+        auto, now_auto = backup.balancer.auto_weights, self._service.weighing.on
+        if auto == now_auto:
+            same += auto
+        else:
+            said = {False: "by hand", True: "auto"}
+            change = ChangeLine(what="weights", before=said[now_auto], after=said[auto])
+            steps.append(Own(own_line(BALANCER, "weights", False, change, ""), said[auto]))
         weights = {one.name: one.weight for one in statistics.backends}
         for node, weight in backup.balancer.weights.items():
             now = weights.get(NodeName(node))
@@ -384,6 +394,8 @@ class Keeping:
                     await self._configuring.set_within(change, says)
                 case "balancer", "policy":
                     self._balancer().set_policy(PolicyName(one.value))
+                case "balancer", "weights":
+                    self._service.weighing.set(one.value == "auto")
                 case "balancer", node:
                     self._balancer().set_weight(NodeName(node), int(one.value))
                 case "generated password", user:

@@ -195,6 +195,10 @@ def _spawn(options: Options, report: int, secret: int | None) -> int:
         arguments += ["--attach", str(secret)]
     if options.for_apply:
         arguments.append("--for-apply")
+    if options.auto_weights:
+        arguments.append("--auto-weights")
+    if options.prometheus is not None:
+        arguments.append("--prometheus" if options.prometheus else "--no-prometheus")
     # Not subprocess: nobody will wait for this child, and Popen objects object to that.
     return os.posix_spawn(
         sys.executable,

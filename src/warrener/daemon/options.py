@@ -13,7 +13,8 @@ class Options:
     file's; ``password`` is that of ``attach.user``, empty if it is where the file says.
 
     ``for_apply``: steps follow that take nodes away, so a cluster that has more than the file says
-    is started with all of them.
+    is started with all of them. ``auto_weights``: as ``weights = "auto"`` in the file.
+    ``prometheus``: whether one is run; None: as the file says.
     """
 
     state: Path
@@ -24,3 +25,5 @@ class Options:
     for_apply: bool = False
     attach: Attach | None = None
     password: str = field(default="", repr=False)
+    auto_weights: bool = False
+    prometheus: bool | None = None

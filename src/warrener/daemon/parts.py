@@ -13,7 +13,7 @@ from warrener.cluster.tls.cluster import ClusterTls
 from warrener.cluster.tls.rotation import Act
 from warrener.control.operations import StatusAnswer, UrlAnswer
 from warrener.daemon.report import DrivenNode
-from warrener.facts.balance import Backend, BalancerStatistics, SessionStatistics
+from warrener.facts.balance import Backend, BalancerStatistics, ConsumerWork, SessionStatistics
 from warrener.facts.booting import BootLook
 from warrener.facts.capability import Capabilities
 from warrener.facts.happenings import Progress
@@ -23,6 +23,7 @@ from warrener.facts.moves import ChannelStatistics, DrainResult, MoveProgress, R
 from warrener.facts.replicas import Position, ReplicaMove
 from warrener.facts.settings import PolicyName
 from warrener.facts.snapshot import ClusterSnapshot
+from warrener.facts.telemetry import BalancerFigures
 from warrener.management.client import ManagementClient
 from warrener.management.metrics import MetricsPlace
 
@@ -71,6 +72,10 @@ class Cluster(Protocol):
     @property
     def balancer_port(self) -> int:
         """Where the balancer should listen; known once prepared."""
+
+    @property
+    def telemetry_ports(self) -> tuple[int, int]:
+        """Where metrics and a Prometheus may listen, if nobody else does; known once prepared."""
 
     async def prepare(self) -> None:
         """Ports are claimed, credentials made; no node boots. ``stop`` undoes it."""
@@ -133,6 +138,9 @@ class Cluster(Protocol):
     def metrics_places(self) -> Sequence[MetricsPlace]:
         """Where each node's own metrics are; empty if they can't be asked."""
 
+    async def cpu_shares(self) -> Mapping[NodeName, float]:
+        """Cores that nodes may use of their hosts, where that is known."""
+
     async def measure_rates(self, seconds: float) -> RateSample:
         """What goes through the queues; ``DaemonError`` or ``ManagementError`` if nobody tells."""
 
@@ -145,8 +153,9 @@ class Cluster(Protocol):
     def plugins(self) -> frozenset[str]:
         """Those that are enabled by name. ``DaemonError`` if that can't be read."""
 
-    def look_at_installation(self, path: Path) -> Candidate:
-        """What RabbitMQ is there, and whether it has what is used here. ``DaemonError``."""
+    async def look_at_installation(self, path: Path, names: Sequence[NodeName]) -> Candidate:
+        """What RabbitMQ is there for these nodes, and whether it has what is used here.
+        ``DaemonError``."""
 
     def installation_of(self, name: NodeName) -> Installation:
         """What a node runs, or starts with. ``DaemonError``."""
@@ -198,6 +207,8 @@ class Balancer(Protocol):
     def set_weight(self, node: NodeName, weight: int) -> None: ...
     def apply_snapshot(self, snapshot: ClusterSnapshot | None) -> None: ...
     def statistics(self) -> BalancerStatistics: ...
+    async def figures(self) -> BalancerFigures: ...
+    def take_work(self) -> Mapping[tuple[str, str], ConsumerWork]: ...
     def sessions(self) -> tuple[SessionStatistics, ...]: ...
     async def wait_ready(self, nodes: int, timeout: float) -> bool: ...
     async def drain(

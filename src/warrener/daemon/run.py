@@ -30,7 +30,12 @@ from warrener.daemon.options import Options
 from warrener.daemon.parts import Reporter
 from warrener.daemon.service import Service
 from warrener.daemon.switch import Switch
-from warrener.daemon.wiring import balancer_factory, make_cluster, read_spec
+from warrener.daemon.wiring import (
+    balancer_factory,
+    make_cluster,
+    prometheus_launcher,
+    read_spec,
+)
 from warrener.facts.happenings import Progress
 
 STOPPING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -40,7 +45,13 @@ log = structlog.get_logger(__name__)
 
 def run(options: Options, reporter: Reporter) -> None:
     """Starts a cluster and keeps it until it is asked to stop. ``DaemonError`` if it can't."""
-    spec = read_spec(options.file, options.nodes, options.data_plane, options.attach)
+    spec = read_spec(
+        options.file,
+        options.nodes,
+        options.data_plane,
+        options.attach,
+        auto_weights=options.auto_weights,
+    )
     spec = replace(spec, more_may_run=options.for_apply)
     folder = StateFolder(options.state.absolute())
     try:
@@ -127,6 +138,8 @@ async def _serve(
             switch=switch,
             now=time.time,
             monotonic=loop.time,
+            launch=prometheus_launcher(cluster),
+            with_prometheus=options.prometheus,
         )
         await service.run()
     finally:

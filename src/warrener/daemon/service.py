@@ -21,6 +21,7 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from warrener.cluster.passwords import GeneratedPasswords
+from warrener.control.balance_operations import AUTO_WEIGHTS, PLAN_SESSIONS
 from warrener.control.count_operations import LEADERS_SPREAD
 from warrener.control.history_operations import HISTORY, PLAN_LOAD
 from warrener.control.operations import (
@@ -31,8 +32,10 @@ from warrener.control.operations import (
 )
 from warrener.control.plan_operations import ROOM
 from warrener.control.state_folder import StateFolder
+from warrener.control.telemetry_operations import TELEMETRY, TELEMETRY_EXPORT
 from warrener.daemon import report
 from warrener.daemon.calibrating import Calibrating
+from warrener.daemon.census import Census
 from warrener.daemon.configuring import Configuring
 from warrener.daemon.control_server import ControlServer, Handler
 from warrener.daemon.counting import Counting
@@ -49,12 +52,16 @@ from warrener.daemon.leaders import Leaders
 from warrener.daemon.membership import Membership
 from warrener.daemon.observer import STALE_AFTER, Observer, is_news
 from warrener.daemon.parts import Balancer, BalancerFactory, Cluster, Reporter
+from warrener.daemon.plan_history import PlanHistory
 from warrener.daemon.possible import guarded
+from warrener.daemon.prometheus import Launcher
 from warrener.daemon.spreading import Spreading
 from warrener.daemon.switch import Switch
+from warrener.daemon.telemetry import Telemetry
 from warrener.daemon.tls import Tls
 from warrener.daemon.upgrading import Upgrading
 from warrener.daemon.upkeep import Upkeep
+from warrener.daemon.weighing import Weighing
 from warrener.daemon.works import Works
 from warrener.facts.happenings import Event, Progress, ProgressSink
 from warrener.facts.ids import short_name
@@ -95,6 +102,8 @@ class Service:
         switch: Switch,
         now: Callable[[], float],
         monotonic: Callable[[], float] = time.monotonic,
+        launch: Launcher | None = None,
+        with_prometheus: bool | None = None,
     ) -> None:
         self.switch = switch
         self.events = events
@@ -141,12 +150,20 @@ class Service:
             self._tls,
         )
         self.history = History(self)
+        self.weighing = Weighing(self)
+        self._census = Census(self)
+        self.telemetry = Telemetry(self, version, launch, with_prometheus)
         table: dict[str, Handler] = {
             **handlers.table(),
             LEADERS_SPREAD.name: Counting(self, self._works).spread,
             HISTORY.name: self.history.show,
             PLAN_LOAD.name: self.history.plan_load,
+            **PlanHistory(self, self.history).table(),
+            TELEMETRY.name: self.telemetry.show,
+            TELEMETRY_EXPORT.name: self.telemetry.export,
             ROOM.name: Calibrating(self, self._works, folder).lend,
+            PLAN_SESSIONS.name: self._census.plan_sessions,
+            AUTO_WEIGHTS.name: self.weighing.switch,
         }
         self._control = ControlServer(
             folder.socket, guarded(table, lambda: self.cluster.capabilities)
@@ -170,12 +187,14 @@ class Service:
                 self._reporter.ready(status, url)
                 renewing = group.create_task(self._tls.renew_forever(), name="certificates")
                 sampling = group.create_task(self.history.run(), name="history")
+                counting = group.create_task(self._census.run(), name="census")
+                weighing = group.create_task(self.weighing.run(), name="weights")
                 healing = group.create_task(self._healing.run(), name="healing")
+                telling = group.create_task(self.telemetry.run(), name="telemetry")
                 await self.switch.wait_asked()
-                healing.cancel()
-                observing.cancel()
-                renewing.cancel()
-                sampling.cancel()
+                loops = (healing, observing, renewing, sampling, counting, weighing, telling)
+                for task in loops:
+                    task.cancel()
             except Exception as error:
                 failure = error
                 self._record_failure(error)
@@ -188,6 +207,7 @@ class Service:
 
     async def _start(self) -> tuple[StatusAnswer, UrlAnswer]:
         balancer = await self._bind()
+        await self.telemetry.start()
         await self.cluster.start()
         backends = self.cluster.backends()
         balancer.set_backends(backends)
@@ -199,11 +219,15 @@ class Service:
                 for backend in balancer.statistics().backends
                 if backend.unfit is not None
             )
+            runs = "the nodes run" if booted else "no node runs, as the cluster says"
+            which = "any" if self.cluster.capabilities.theirs else "all"
+            but = "but" if booted else "and"
             raise DaemonError(
-                f"the nodes run, but the balancer can't reach all of them after "
+                f"{runs}, {but} the balancer can't reach {which} of them after "
                 f"{READY_TIMEOUT:g} s ({unfit}); the logs are in {self.folder.path}"
             )
         await self._observer.look_once()
+        await self.telemetry.start_prometheus()
         host, port = balancer.address
         self.progress(Progress("balancer", f"listens on {host}:{port}", done=True))
         return self.status(), self.url()
@@ -213,7 +237,8 @@ class Service:
         had within a moment, and one at least."""
         if not self.cluster.capabilities.theirs:
             return await balancer.wait_ready(nodes, READY_TIMEOUT)
-        reachable = nodes - len(self.cluster.unreachable())
+        # Of nodes that all seem down one has to turn out to be there, too: else nobody is served.
+        reachable = max(1, nodes - len(self.cluster.unreachable()))
         if await balancer.wait_ready(reachable, THEIRS_READY):
             return True
         for backend in balancer.statistics().backends:
@@ -247,6 +272,7 @@ class Service:
         await self._hurried_or(self._works.close())
         await self._hurried_or(self._following.close())
         await self._hurried_or(self.history.close())
+        await self._hurried_or(self.telemetry.close())
         balancer, self.balancer = self.balancer, None
         if balancer is not None:
             self.progress(Progress("balancer", "closing its sessions"))
@@ -293,6 +319,11 @@ class Service:
             log.error("start_failed", exc_info=error)
         self.events.record(Event("daemon.failed", detail={"error": str(error)}))
 
+    @property
+    def name(self) -> str:
+        """What the cluster is called."""
+        return self._name
+
     def rename(self, name: str) -> None:
         """The cluster has another name."""
         self._name = name
@@ -307,6 +338,10 @@ class Service:
         """The newest view that is young enough to act on."""
         age = self._observer.view().age
         return None if age is None or age > STALE_AFTER else self._observer.snapshot
+
+    def view_age(self) -> float | None:
+        """Seconds since the newest view, however old; None if there never was one."""
+        return self._observer.view().age
 
     def _viewed(self, snapshot: ClusterSnapshot | None) -> None:
         if self.balancer is not None:
@@ -348,7 +383,7 @@ class Service:
         """What ``warrener status`` shows."""
         statistics = self.balancer.statistics() if self.balancer else None
         snapshot = self._observer.snapshot
-        return StatusAnswer(
+        answer = StatusAnswer(
             phase=self.phase,
             cluster=self._name,
             version=self._version,
@@ -361,7 +396,10 @@ class Service:
             queues=list(snapshot.queues) if snapshot and request.queues else [],
             management=self._observer.view(),
             driver=self.cluster.capabilities.driver,
+            metrics_url=self.telemetry.metrics_url,
+            prometheus_url=self.telemetry.prometheus_url,
         )
+        return self.weighing.told(answer)
 
     def url(self) -> UrlAnswer:
         """The URL through the balancer; only once the cluster has started."""

@@ -31,7 +31,7 @@ from warrener.control.upgrade_operations import (
 from warrener.control.wire import Refusal, Refused
 from warrener.daemon.control_server import Call
 from warrener.daemon.describe import Describe
-from warrener.daemon.errors import DaemonError
+from warrener.daemon.errors import BAD_INPUT, DaemonError
 from warrener.daemon.steps import Steps
 from warrener.daemon.upgrade_checks import Flags, NodeNow, checks
 from warrener.daemon.upkeep import Upkeep, check_timeout
@@ -204,10 +204,14 @@ class Upgrading:
         cluster = self._service.cluster
         if not Path(request.to).is_absolute():
             raise Refused(Refusal.BAD_ARGUMENT, f"{request.to} isn't an absolute path")
+        chosen = list(dict.fromkeys(nodes)) or [row.name for row in cluster.nodes()]
         try:
-            target = await asyncio.to_thread(cluster.look_at_installation, Path(request.to))
+            target = await cluster.look_at_installation(Path(request.to), chosen)
         except DaemonError as error:
-            raise Refused(Refusal.BAD_ARGUMENT, error.message) from None
+            wrong = error.exit_code == BAD_INPUT
+            raise Refused(
+                Refusal.BAD_ARGUMENT if wrong else Refusal.FAILED, error.message
+            ) from None
         view = await self._upkeep.look()
         if view is None:
             raise Refused(Refusal.FAILED, "no node tells how the cluster is; `warrener status`")
@@ -222,7 +226,6 @@ class Upgrading:
             found = checks(target, now, await _flags(client), await _mirrored(client))
         except ManagementError as error:
             raise Refused(Refusal.FAILED, f"the cluster can't be read: {error}") from None
-        chosen = list(dict.fromkeys(nodes)) or [row.name for row in cluster.nodes()]
         roots = {name: cluster.installation_of(name).root for name in chosen}
         leaders = [queue.leader for queue in view.queues]
         todo = [name for name in chosen if roots[name] != target.root]
@@ -327,7 +330,7 @@ class Upgrading:
             flags_enabled=enabled,
             mixed=len(set(versions.values())) > 1,
             described=cluster.spec.rabbitmq is not None
-            and cluster.spec.rabbitmq.resolve() == plan.target.root,
+            and plan.target.root in {cluster.spec.rabbitmq, cluster.spec.rabbitmq.resolve()},
             dry_run=dry_run,
         )
 

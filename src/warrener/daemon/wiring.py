@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -27,7 +28,7 @@ from warrener.cluster.drivers.node import LocalNode
 from warrener.cluster.drivers.private_files import PrivateFiles
 from warrener.cluster.drivers.processes import Child
 from warrener.cluster.drivers.schema_files import load_schema
-from warrener.cluster.errors import ClusterError, StateBroken
+from warrener.cluster.errors import ClusterError, HostUnreachable, StateBroken
 from warrener.cluster.look_up import look_up
 from warrener.cluster.mistakes import SpecError
 from warrener.cluster.observe import observe, stagger_after, with_members
@@ -39,6 +40,7 @@ from warrener.daemon.errors import BAD_INPUT, DaemonError
 from warrener.daemon.haproxy import haproxy_factory, remove_files
 from warrener.daemon.options import Options
 from warrener.daemon.parts import BalancerFactory
+from warrener.daemon.prometheus import Launcher
 from warrener.daemon.tls import balancer_tls, with_ports
 from warrener.facts.balance import Backend
 from warrener.facts.booting import BootLook
@@ -53,6 +55,9 @@ from warrener.facts.snapshot import ClusterSnapshot
 from warrener.facts.tls import TlsPart
 from warrener.management.client import ManagementClient, ManagementError
 from warrener.management.metrics import MetricsPlace
+
+if TYPE_CHECKING:
+    from warrener.cluster.drivers.ssh_looks import Seen
 
 log = structlog.get_logger(__name__)
 
@@ -76,12 +81,15 @@ def read_spec(
     nodes: int | None,
     data_plane: DataPlane | None = None,
     attach: Attach | None = None,
+    *,
+    auto_weights: bool = False,
 ) -> ClusterSpec:
     """The cluster that is wanted; ``DaemonError`` with every mistake and exit code 2."""
     try:
         spec = load_spec(file)
         spec = spec if attach is None else spec.with_attach(attach)
         spec = spec if data_plane is None else spec.with_data_plane(data_plane)
+        spec = spec.with_auto_weights() if auto_weights else spec
         return spec if nodes is None else spec.with_nodes(nodes)
     except SpecError as error:
         raise DaemonError(str(error), exit_code=BAD_INPUT) from error
@@ -111,12 +119,25 @@ def balancer_factory(
     return make
 
 
+def prometheus_launcher(cluster: "Local | Attached") -> Launcher | None:
+    """How a Prometheus is started beside the cluster; None if it can't be: nobody would find one
+    that a killed daemon left."""
+    if not isinstance(cluster, Local):
+        return None
+    local = cluster
+
+    def launch(part: str, arguments: Sequence[str], folder: Path, output: Path) -> Child:
+        return local.start_beside(part, arguments, folder=folder, output=output)
+
+    return launch
+
+
 def stop_leftovers(state: Path) -> int:
     """Stops what a killed daemon left in a state folder; how many processes that were."""
     with _told():
         stopped = leftovers.stop_leftovers(state)
         if _has_hosts(state):
-            stopped += asyncio.run(_ssh().stop_leftovers(state))
+            stopped += asyncio.run(_ssh("ssh_leftovers").stop_leftovers(state))
     if stopped:
         remove_files(state)
     return stopped
@@ -126,7 +147,7 @@ def remove_from_hosts(state: Path) -> None:
     """Removes what a cluster that doesn't run has on other hosts, if it has any there."""
     with _told():
         if _has_hosts(state):
-            asyncio.run(_ssh().stop_leftovers(state, remove=True))
+            asyncio.run(_ssh("ssh_leftovers").stop_leftovers(state, remove=True))
 
 
 def _has_hosts(state: Path) -> bool:
@@ -137,9 +158,17 @@ def _has_hosts(state: Path) -> bool:
     return record is not None and bool(record.hosts)
 
 
-def _ssh() -> ModuleType:
+def look_at_hosts(spec: ClusterSpec) -> "tuple[list[Seen], list[str]]":
+    """What the hosts of a description are like, and what they should have in common and haven't.
+    Nothing is changed there but that the folder for clusters is made."""
+    looks = _ssh("ssh_looks")
+    seen: list[Seen] = asyncio.run(looks.look_around(spec.hosts, spec.rabbitmq))
+    return seen, looks.common(seen)
+
+
+def _ssh(module: str) -> ModuleType:
     """The driver, loaded when it is needed: its cryptography takes 0.2 s at every start."""
-    return importlib.import_module("warrener.cluster.drivers.ssh")
+    return importlib.import_module(f"warrener.cluster.drivers.{module}")
 
 
 def count_leftovers(state: Path) -> int:
@@ -147,7 +176,7 @@ def count_leftovers(state: Path) -> int:
     with _told():
         found = len(leftovers.find_leftovers(state))
         if _has_hosts(state):
-            found += len(asyncio.run(_ssh().find_leftovers(state)))
+            found += len(asyncio.run(_ssh("ssh_leftovers").find_leftovers(state)))
         return found
 
 
@@ -180,6 +209,10 @@ class Local:
             if self.tls.has(TlsPart.CLIENTS):
                 return self._cluster.tls_port
             return self._cluster.balancer_port
+
+    @property
+    def telemetry_ports(self) -> tuple[int, int]:
+        return self._cluster.telemetry_ports
 
     @property
     def plain_port(self) -> int:
@@ -296,6 +329,9 @@ class Local:
     def metrics_places(self) -> Sequence[MetricsPlace]:
         return self._cluster.metrics_places()
 
+    async def cpu_shares(self) -> Mapping[NodeName, float]:
+        return await self._cluster.cpu_shares()
+
     async def measure_rates(self, seconds: float) -> RateSample:
         with _told():
             return await self._cluster.measure_rates(seconds)
@@ -312,9 +348,13 @@ class Local:
         with _told():
             return self._cluster.plugins()
 
-    def look_at_installation(self, path: Path) -> Candidate:
-        with _told():
-            return self._cluster.look_at_installation(path)
+    async def look_at_installation(self, path: Path, names: Sequence[NodeName]) -> Candidate:
+        try:
+            return await self._cluster.look_at_installation(path, names)
+        except HostUnreachable as error:
+            raise DaemonError(str(error)) from error
+        except ClusterError as error:  # what is there isn't what was said
+            raise DaemonError(str(error), exit_code=BAD_INPUT) from error
 
     def installation_of(self, name: NodeName) -> Installation:
         with _told():
@@ -374,7 +414,7 @@ def _driven(
 ) -> DrivenCluster:
     with _told():
         if spec.hosts or _has_hosts(state):
-            made: DrivenCluster = _ssh().SshCluster(
+            made: DrivenCluster = _ssh("ssh").SshCluster(
                 spec, state, progress=progress, on_event=on_event
             )
             return made

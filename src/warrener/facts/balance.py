@@ -64,6 +64,15 @@ class SessionStatistics:
 
 
 @dataclass(frozen=True, slots=True)
+class ConsumerWork:
+    """What the consumers of one queue did: ``seconds`` at work, all of them together, and the
+    messages that they settled in that time."""
+
+    seconds: float
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
 class BalancerStatistics:
     """The balancer as a whole, since it started. None: its data plane can't know that."""
 

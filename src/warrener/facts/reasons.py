@@ -87,3 +87,9 @@ class Placement(StrEnum):
     UNSETTLED = "unsettled"  # its client doesn't settle in time for a move to the leader
     MOVING = "moving"
     WAITING = "waiting"  # for a node, or for its queue to come back
+
+
+class WeightReason(StrEnum):
+    """Why a node's weight was changed by itself."""
+
+    CAPACITY = "capacity"  # it follows what the node has left for sessions

@@ -30,7 +30,7 @@ class BalancerSettings:
     """The balancer's settings. Times in seconds, sizes in bytes.
 
     ``weights`` maps a node to 0..1000; a node that isn't named has 100; 0 means: take it only
-    if no other node is fit.
+    if no other node is fit. With ``auto_weights`` they follow what nodes can carry.
     """
 
     host: str = "127.0.0.1"
@@ -39,6 +39,7 @@ class BalancerSettings:
     plain: bool | None = None  # a port without TLS; None: only where there is none with it
     policy: PolicyName = PolicyName.ROUNDROBIN
     weights: Mapping[NodeName, int] = field(default_factory=dict)
+    auto_weights: bool = False
     handshake_timeout: float = 10.0  # RabbitMQ's own default; the whole handshake of a client
     connect_timeout: float = 3.0  # one node's share of it, from connect to connection.start
     link_heartbeat: int = 6  # s; on links, whatever the client negotiated for its own side

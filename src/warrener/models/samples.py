@@ -53,6 +53,20 @@ def percentile_of(series: Array, share: float) -> Estimate:
     return _by_batches(series, lambda part: float(np.quantile(part, share)))
 
 
+def interval_of(values: Array, confidence: float = 0.95) -> Estimate:
+    """The mean of independent values (of runs with other chances), with Student's interval.
+    WrongInput without any."""
+    check_share("the confidence", confidence)
+    if not len(values):
+        raise WrongInput("nothing was measured: there are no values")
+    if len(values) < 2:
+        return Estimate(float(values.mean()), math.inf)
+    spread = float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    return Estimate(
+        float(values.mean()), float(student.ppf((1 + confidence) / 2, len(values) - 1)) * spread
+    )
+
+
 def _by_batches(series: Array, of: Callable[[Array], float]) -> Estimate:
     if not len(series):
         raise WrongInput("nothing was measured: the series is empty")

@@ -41,6 +41,8 @@ class About(StrEnum):
     LOCALITY = "locality"
     TYPE = "type"
     LOSS = "loss"  # of a node
+    POLICY = "policy"  # of the balancer
+    WEIGHTS = "weights"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from warrener.facts.ids import NodeName
 from warrener.models.terms import WrongInput
 from warrener.planner.costs import QueueType
 from warrener.planner.load import HostLoad, Load, NodeLoad, QueueLoad
+from warrener.planner.sessions import Sessions
 
 REPLICAS = 3
 """Of a quorum queue or a stream, as RabbitMQ makes them."""
@@ -31,6 +32,12 @@ def scaled(load: Load, factor: float) -> Load:
         for queue in load.queues
     )
     return replace(load, queues=queues, through_balancer=load.through_balancer * factor)
+
+
+def more_from_each(sessions: Sessions, factor: float) -> Sessions:
+    """As many sessions, each of which does so many times as much."""
+    kinds = tuple(replace(kind, rate=kind.rate * factor) for kind in sessions.kinds)
+    return replace(sessions, kinds=kinds)
 
 
 def without_node(load: Load, name: NodeName) -> tuple[Load, tuple[str, ...]]:
@@ -79,12 +86,14 @@ def with_nodes(load: Load, more: int, *, same_host: bool) -> Load:
     nodes, hosts = list(load.nodes), list(load.hosts)
     cores = min(host.cores for host in hosts)
     limit = min(node.mem_limit for node in load.nodes)
+    share = min((node.cores for node in load.nodes if node.cores is not None), default=None)
     for number in range(1, more + 1):
         host = hosts[0].name
         if not same_host:
             host = f"new-host-{number}"
             hosts.append(HostLoad(host, cores))
-        nodes.append(NodeLoad(NodeName(f"new-{number}@{host}"), host, mem_limit=limit))
+        name = NodeName(f"new-{number}@{host}")
+        nodes.append(NodeLoad(name, host, mem_limit=limit, cores=share))
     return spread(replace(load, nodes=tuple(nodes), hosts=tuple(hosts)))
 
 

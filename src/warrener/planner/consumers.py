@@ -1,8 +1,12 @@
 """How long a consumer takes for one message, told from outside. Pure.
 
-RabbitMQ knows when it handed a message out and when that was acked, but the time between has the
-wait in the client's own buffer in it, as much as the prefetch allows. So it depends on what the
-queue looks like:
+Where messages pass the balancer, it sees each delivery and ack, so it knows how long consumers have
+something to work on, and how much they get done in that time (``balancer.core.worktime``). That one
+over the other is it, whatever the load and the prefetch.
+
+Elsewhere there is what RabbitMQ tells: every five seconds how many messages are out. The time from
+delivery to ack has the wait in the client's own buffer in it, as much as the prefetch allows. So it
+depends on what the queue looks like:
 
     it holds messages all the time, and its consumers all they may
         They are never idle, so c consumers that ack a rate x take c / x each (utilisation law with
@@ -32,9 +36,14 @@ FULL: Final = 0.75
 their way, and those for many messages at once, take the rest."""
 
 
+SEEN: Final = 0.3
+"""The part of what is acked that the balancer has to have seen to speak for all of it."""
+
+
 class ServiceFrom(StrEnum):
     """How a service time was told, or why it can't be."""
 
+    WATCHED = "watched"  # time at work over messages
     SATURATED = "saturated"  # c / x
     LITTLE = "little"  # L / x
     BUFFERED = "buffered"  # an M/M/1 in each client
@@ -61,13 +70,19 @@ def service_time(
     prefetch: int,
     unacked: float,
     backlog: float,
+    at_work: float = 0.0,
+    worked: float = 0.0,
 ) -> ServiceTime:
     """Rates in 1/s; ``consumers`` and ``unacked``: mean numbers; ``prefetch`` of each consumer, 0:
-    no limit, below: not known; ``backlog``: the part of the time in which messages were ready."""
+    no limit, below: not known; ``backlog``: the part of the time in which messages were ready.
+    ``at_work``: consumers that the balancer saw busy on the average, ``worked``: messages a second
+    that they settled."""
     if delivered <= 0 and acked <= 0:
         return ServiceTime(None, ServiceFrom.NO_TRAFFIC)
     if consumers <= 0:
         return ServiceTime(None, ServiceFrom.NO_CONSUMERS)
+    if at_work > 0 and worked >= SEEN * max(acked, delivered):
+        return ServiceTime(at_work / worked, ServiceFrom.WATCHED)
     if acked <= 0 or unacked <= 0:
         return ServiceTime(None, ServiceFrom.NO_ACKS)
     if prefetch < 0:
@@ -84,6 +99,7 @@ def service_time(
 
 
 WORDS: Final = {
+    ServiceFrom.WATCHED: "seen from delivery to ack at the balancer",
     ServiceFrom.SATURATED: "its consumers are busy all the time",
     ServiceFrom.LITTLE: "by the messages that are out on the average",
     ServiceFrom.BUFFERED: "by what waits in the clients' buffers, each taken as an M/M/1",

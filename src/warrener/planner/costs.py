@@ -39,6 +39,13 @@ class Act(StrEnum):
     LEAVE = "leave"
 
 
+class CostsFrom(StrEnum):
+    """Where it is known from what messages cost."""
+
+    MEASURED = "measured"  # a calibration run
+    HISTORY = "history"  # what the cluster did anyway
+
+
 @dataclass(frozen=True, slots=True)
 class Cost:
     """CPU seconds a message: ``base`` + ``per_byte`` x bytes of its body. ``error`` is the standard
@@ -66,13 +73,24 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """Seconds a message takes through the broker when nothing else does. ``transit``: from when it
+    is sent until a consumer that waits for it has it; ``turnaround``: from when a consumer with a
+    prefetch of 1 acks until it has the next."""
+
+    transit: float
+    turnaround: float
+
+
+@dataclass(frozen=True, slots=True)
 class Calibration:
     """What was measured of a cluster: once, over ``seconds`` from ``taken_at`` (s since the epoch).
 
     ``costs`` has what was measured, by type and act; ``limits`` of one queue of each type, one for
     each size of body; ``idle``: cores that a node without traffic uses; ``client``: what a message
     costs whoever publishes (PUBLISH) or consumes it (DELIVER), of the load generator; ``balancer``:
-    what a message costs the balancer, each way. ``warnings`` in words.
+    what a message costs the balancer, each way; ``waits``: by type, as far as measured.
+    ``warnings`` in words. ``shares``: cores of its host's that a node might use, where not all.
     """
 
     taken_at: float
@@ -80,18 +98,34 @@ class Calibration:
     cluster: str
     version: str  # RabbitMQ's
     hosts: Mapping[NodeName, str]
-    cores: Mapping[str, int]  # of each host
+    cores: Mapping[str, float]  # of each host
     costs: Mapping[QueueType, Mapping[Act, Cost]]
     limits: Mapping[QueueType, tuple[Limit, ...]]
     idle: Mapping[NodeName, float]
     client: Mapping[Act, Cost] = field(default_factory=dict)
     balancer: Cost | None = None
+    waits: Mapping[QueueType, Wait] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    shares: Mapping[NodeName, float] = field(default_factory=dict)
+    source: CostsFrom = CostsFrom.MEASURED
+
+    def node_cores(self) -> float | None:
+        """Those of the node that had least; None if nothing was told of any."""
+        shares = [
+            min(self.shares.get(node, self.cores[host]), self.cores[host])
+            for node, host in self.hosts.items()
+            if host in self.cores
+        ]
+        return min(shares or self.cores.values(), default=None)
 
     def cost(self, kind: QueueType, act: Act, body: float) -> float | None:
         """CPU seconds of one message at one node; None if it wasn't measured."""
         found = self.costs.get(kind, {}).get(act)
         return None if found is None else found.at(body)
+
+    def wait(self, kind: QueueType) -> Wait:
+        """Nothing if it wasn't measured."""
+        return self.waits.get(kind, Wait(0.0, 0.0))
 
     def limit(self, kind: QueueType, body: float) -> Limit | None:
         """Of one queue with bodies of that size: between two sizes that were measured, by the time

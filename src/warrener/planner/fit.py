@@ -6,8 +6,7 @@ The utilisation law for each node and each stretch of time (Denning and Buzen 19
 
 ``fit`` takes the runs of a calibration, each with one queue, so that the acts differ from run to
 run: publish-only tells PUBLISH from DELIVER, the followers' nodes tell REPLICATE, clients that are
-connected to another node tell ENTER and LEAVE. ``passive`` takes a history of a cluster at work,
-whatever it did, and says where that can't tell.
+connected to another node tell ENTER and LEAVE. ``passive.passive`` does the same with a history.
 
 ``least_squares`` solves it, one type of queue after the other.
 
@@ -33,7 +32,7 @@ from typing import Final
 import numpy as np
 
 from warrener.facts.ids import NodeName
-from warrener.planner.costs import Act, Calibration, Cost, Limit, QueueType
+from warrener.planner.costs import Act, Calibration, Cost, Limit, QueueType, Wait
 from warrener.planner.least_squares import Row, Solved, solve
 
 GRAIN: Final = 0.01
@@ -54,9 +53,6 @@ USED_UP: Final = 0.9
 LEADER_OFF: Final = 0.25
 LOAD_MATTERS: Final = 1.3
 
-ROWS_FOR_EACH: Final = 5
-"""Rows of a history for each unknown, or it is called too short."""
-
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
@@ -67,7 +63,8 @@ class Surroundings:
     cluster: str
     version: str
     hosts: Mapping[NodeName, str]
-    cores: Mapping[str, int]
+    cores: Mapping[str, float]
+    shares: Mapping[NodeName, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +73,8 @@ class Run:
     ``consumer``: the nodes where they are connected, no consumer: publish-only. ``cpu``, ``client``
     and ``balancer`` are CPU seconds; with ``balancer`` both went through it, and nodes say nothing.
     ``saturated``: as many messages as went, not a paced rate. ``busy``: the part of a host's CPU in
-    use, whoever used it. ``error``: standard error of the rate, as a part of it."""
+    use, whoever used it, and of a node's share where it has one. ``error``: standard error of the
+    rate, as a part of it."""
 
     type: QueueType
     body: int
@@ -117,29 +115,17 @@ class Run:
         return done
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """A cluster at work for ``seconds``: cores that each node used, and the acts a second that fell
-    on it, by type of queue."""
-
-    seconds: float
-    cpu: Mapping[NodeName, float]
-    rates: Mapping[NodeName, Mapping[QueueType, Mapping[Act, float]]]
-
-
-# ---------------------------------------------------------------------------- a calibration run
-
-
 def fit(
     runs: Iterable[Run],
     *,
     idle: Mapping[NodeName, float],
     around: Surroundings,
     balancer_idle: float = 0.0,
+    waits: Mapping[QueueType, Wait] | None = None,
     warnings: Sequence[str] = (),
 ) -> Calibration:
-    """The costs behind ``runs``; ``idle``: cores of each node without traffic. ``warnings`` are
-    passed on, before what the figures give reason for."""
+    """The costs behind ``runs``; ``idle``: cores of each node without traffic. ``waits`` and
+    ``warnings`` are passed on, these before what the figures give reason for."""
     runs = list(runs)
     told = list(warnings)
     costs: dict[QueueType, Mapping[Act, Cost]] = {}
@@ -175,7 +161,9 @@ def fit(
         idle=dict(idle),
         client=_client(runs, told),
         balancer=_balancer(runs, balancer_idle, told),
+        waits=waits or {},
         warnings=tuple(told),
+        shares=around.shares,
     )
 
 
@@ -350,63 +338,3 @@ def _balancer(runs: Iterable[Run], idle: float, told: list[str]) -> Cost | None:
     if cost.error > LARGE_ERROR:
         told.append(f"the balancer: not measured well: ±{cost.error:.0%}")
     return cost
-
-
-# ------------------------------------------------------------------------------------- passive
-
-
-def passive(samples: Sequence[Sample], *, around: Surroundings) -> Calibration:
-    """What a history tells of the costs, without a run of its own: per message whatever its body,
-    no limits. What never happened isn't in it; where the history can't tell, a warning says so."""
-    rows = []
-    for sample in samples:
-        for node, cores in sample.cpu.items():
-            terms = {f"idle {node}": sample.seconds}
-            for kind, acts in sample.rates.get(node, {}).items():
-                for act, rate in acts.items():
-                    terms[f"{kind} {act}"] = rate * sample.seconds
-            rows.append(Row(terms, cores * sample.seconds, _noise(sample.seconds)))
-    solved = solve(rows)
-    told: list[str] = []
-    if len(rows) < ROWS_FOR_EACH * len(solved.names):
-        told.append(
-            f"too short a history: {len(rows)} measurements for {len(solved.names)} unknowns, and "
-            f"{ROWS_FOR_EACH} for each are needed"
-        )
-    for group in solved.together:
-        told.append(
-            f"can't be told apart, as they rise and fall together: {', '.join(sorted(group))}"
-        )
-    costs: dict[QueueType, dict[Act, Cost]] = {}
-    for kind in QueueType:
-        unsure = []
-        for act in Act:
-            name = f"{kind} {act}"
-            if name not in solved.names:
-                continue
-            value = solved.value(name)
-            error = min(1.0, solved.error({name: 1.0}) / value) if value > 0 else 1.0
-            error = error if solved.told(name) else 1.0
-            costs.setdefault(kind, {})[act] = Cost(value, 0.0, error)
-            if solved.told(name) and error > LARGE_ERROR:
-                unsure.append(f"{act} ±{error:.0%}")
-        if unsure:
-            told.append(f"{kind} queues: not measured well: {', '.join(unsure)}")
-    if not costs:
-        told.append("nothing went through the queues, so nothing can be said of what it costs")
-    idle = {
-        node: solved.value(f"idle {node}")
-        for node in dict.fromkeys(node for sample in samples for node in sample.cpu)
-    }
-    return Calibration(
-        taken_at=around.taken_at,
-        seconds=around.seconds,
-        cluster=around.cluster,
-        version=around.version,
-        hosts=around.hosts,
-        cores=around.cores,
-        costs=costs,
-        limits={},
-        idle=idle,
-        warnings=tuple(told),
-    )

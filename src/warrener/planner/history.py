@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Final
 
 from warrener.facts.ids import NodeName, short_name
-from warrener.planner.consumers import ServiceTime, service_time
+from warrener.planner.consumers import ServiceFrom, ServiceTime, service_time
 from warrener.planner.costs import QueueType
 from warrener.planner.load import HostLoad, Load, NodeLoad, QueueLoad
 from warrener.planner.samples import (
@@ -92,12 +92,12 @@ class QueueHistory:
     @property
     def entering(self) -> tuple[tuple[NodeName, float], ...]:
         """The part that was published through each node that doesn't lead it."""
-        return _parts(self.means.entering.items(), self.means.published, self.means.leader)
+        return detours(self.means.entering.items(), self.means.published, self.means.leader)
 
     @property
     def leaving(self) -> tuple[tuple[NodeName, float], ...]:
         """The part that was delivered through each of them."""
-        return _parts(self.means.leaving.items(), self.means.delivered, self.means.leader)
+        return detours(self.means.leaving.items(), self.means.delivered, self.means.leader)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +199,7 @@ def load(window: Window) -> Load:
                 cpu=node.means.cpu,
                 mem_used=round(node.means.mem_used or 0),
                 mem_limit=round(node.means.mem_limit),
+                cores=node.means.cores,
             )
             for node in window.nodes
         ),
@@ -262,6 +263,8 @@ def _queue(
             prefetch=means.prefetch,
             unacked=means.unacked,
             backlog=means.backlog,
+            at_work=means.at_work,
+            worked=means.worked,
         ),
         points=_points(
             [(at, 0.0 if queue is None else queue.published) for at, queue in seen],
@@ -340,15 +343,17 @@ def _queue_load(one: QueueHistory, kind: QueueType) -> QueueLoad:
         ready=queue.ready,
         unacked=queue.unacked,
         service_time=one.service.seconds,
+        seen_here=one.service.why is ServiceFrom.WATCHED,
         entering=one.entering,
         leaving=one.leaving,
     )
 
 
-def _parts(
+def detours(
     flows: Iterable[tuple[NodeName, float]], whole: float, leader: NodeName | None
 ) -> tuple[tuple[NodeName, float], ...]:
-    """Of the whole; what came in through a node that leads the queue by now comes straight."""
+    """What goes through other nodes than the leader's, as parts of the whole; what came in through
+    one that leads the queue by now comes straight."""
     if whole <= 0:
         return ()
     return tuple(

@@ -47,6 +47,8 @@ class Solved:
     values: Floats
     covariance: Floats
     together: tuple[frozenset[str], ...]
+    unseen: Floats  # what sums of values can't be told: directions of coefficients, length 1
+    lengths: Floats
 
     def value(self, name: str) -> float:
         """0 for what is no unknown."""
@@ -55,6 +57,13 @@ class Solved:
     def told(self, name: str) -> bool:
         """Whether it has a value of its own."""
         return not any(name in group for group in self.together)
+
+    def determined(self, parts: Mapping[str, float]) -> bool:
+        """Whether a sum of values, each times a number, has a value of its own, even if they
+        haven't."""
+        vector = np.array([parts.get(name, 0.0) for name in self.names]) / self.lengths
+        whole = float(np.linalg.norm(vector))
+        return whole > 0 and float(np.linalg.norm(self.unseen @ vector)) <= ENTANGLED * whole
 
     def error(self, parts: Mapping[str, float]) -> float:
         """Standard error of a sum of values, each times a number."""
@@ -70,7 +79,7 @@ def solve(rows: Sequence[Row]) -> Solved:
     """
     names = tuple(dict.fromkeys(name for row in rows for name, x in row.terms.items() if x))
     if not names:
-        return Solved((), np.zeros(0), np.zeros((0, 0)), ())
+        return Solved((), np.zeros(0), np.zeros((0, 0)), (), np.zeros((0, 0)), np.zeros(0))
     terms = np.array([[row.terms.get(name, 0.0) for name in names] for row in rows])
     values = np.array([row.value for row in rows])
     noise = np.array([row.noise for row in rows])
@@ -88,18 +97,29 @@ def solve(rows: Sequence[Row]) -> Solved:
     covariance = np.zeros((len(names), len(names)))
     part = scaled[:, active]
     covariance[np.ix_(active, active)] = scale * np.linalg.pinv(part.T @ part)
+    unseen = _unseen(scaled)
     return Solved(
-        names, found / lengths, covariance / np.outer(lengths, lengths), _together(scaled, names)
+        names,
+        found / lengths,
+        covariance / np.outer(lengths, lengths),
+        _together(unseen, names),
+        unseen,
+        lengths,
     )
 
 
-def _together(scaled: Floats, names: Sequence[str]) -> tuple[frozenset[str], ...]:
+def _unseen(scaled: Floats) -> Floats:
+    """The directions in which nothing changes that was measured."""
+    rows, columns = scaled.shape
+    _, singular, directions = np.linalg.svd(scaled, full_matrices=rows < columns)
+    singular = np.concatenate([singular, np.zeros(columns - len(singular))])
+    return np.asarray(directions[singular < SINGULAR * singular[0]], dtype=np.float64)
+
+
+def _together(unseen: Floats, names: Sequence[str]) -> tuple[frozenset[str], ...]:
     """Groups of columns of which each can stand for the others: those that the directions in which
     nothing changes have in common, by the projection onto them (which directions span the same
     space makes no difference to it)."""
-    _, singular, directions = np.linalg.svd(scaled, full_matrices=True)
-    singular = np.concatenate([singular, np.zeros(len(names) - len(singular))])
-    unseen = directions[singular < SINGULAR * singular[0]]
     projection = np.abs(unseen.T @ unseen)
     groups: list[set[str]] = []
     for row in projection:

@@ -57,6 +57,8 @@ def network(load: Load, reckoned: Reckoned) -> Sequence[Edge]:
             )
         )
         for one in there:
+            if led[one.name] <= 0:
+                continue  # nothing goes that way, and the load may cost it nothing either
             capacity = limited(PartKind.NODE, short_name(one.name), led[one.name])
             edges.append(Edge(f"host {host.name}", f"node {one.name}", capacity, PartKind.NODE))
     for queue in carrying:

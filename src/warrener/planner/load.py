@@ -14,6 +14,7 @@ class QueueLoad:
     delivered through a node that isn't the leader's, by that node.
 
     ``service_time``: s that a consumer takes for one message, None if it isn't known.
+    ``seen_here``: by the balancer, so that the way between it and the node isn't in it.
     """
 
     vhost: str
@@ -30,6 +31,7 @@ class QueueLoad:
     ready: float = 0.0
     unacked: float = 0.0
     service_time: float | None = None
+    seen_here: bool = False
     entering: tuple[tuple[NodeName, float], ...] = ()
     leaving: tuple[tuple[NodeName, float], ...] = ()
 
@@ -41,7 +43,8 @@ class QueueLoad:
 
 @dataclass(frozen=True, slots=True)
 class NodeLoad:
-    """One node. ``cpu``: cores it uses, None if nobody tells. Memory in bytes."""
+    """One node. ``cpu``: cores it uses, None if nobody tells; ``cores``: how many of its host's it
+    may use (a container's quota), None: all. Memory in bytes."""
 
     name: NodeName
     host: str
@@ -49,6 +52,7 @@ class NodeLoad:
     cpu: float | None = None
     mem_used: int = 0
     mem_limit: int = 0
+    cores: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ class HostLoad:
     client of this cluster."""
 
     name: str
-    cores: int
+    cores: float
     others: float = 0.0
 
 

@@ -6,7 +6,9 @@ M/D/1 by Pollaczek and Khinchine), and its consumers. With a prefetch of 1 those
 take the next message when they are free: M/M/c. With a larger one RabbitMQ deals messages out in
 turn before they are needed, and each consumer has a line of its own: what arrives there is every
 c-th message, less irregular than at random (scv 1/c), and is served one by one (G/G/1, Allen and
-Cunneen). Services are taken as exponential: nothing is known of them but the mean.
+Cunneen). Services are taken as exponential: nothing is known of them but the mean. What the way
+through the broker adds was measured by the calibration: to each message, and to each consumer that
+waits for the next with a prefetch of 1 (``waits``).
 """
 
 import math
@@ -21,6 +23,7 @@ from warrener.planner.costs import Calibration, QueueType
 from warrener.planner.limits import SINK, SOURCE, network
 from warrener.planner.load import Load, QueueLoad
 from warrener.planner.resources import Part, Reckoned, reckon
+from warrener.planner.waits import occupied
 
 OVERHEAD = 1024.0
 """Bytes of memory that a waiting message takes beside its body, at most: RabbitMQ keeps some
@@ -36,6 +39,7 @@ class QueueOutlook:
     load: QueueLoad
     process: Outcome | None
     consumers: Outcome | None
+    transit: float = 0.0  # s through the broker when nothing else is on its way
     memory_alarm_in: float | None = None  # s; only where it grows
 
     @property
@@ -53,8 +57,10 @@ class QueueOutlook:
             return None
         if self.grows or isinstance(self.consumers, Growing):
             return math.inf
+        # The transit has the queue's own work on the message in it, but not the wait for others.
+        waits = self.process.waiting_time if isinstance(self.process, Steady) else 0.0
         own = self.process.response_time if isinstance(self.process, Steady) else 0.0
-        return own + self.consumers.response_time
+        return max(own, waits + self.transit) + self.consumers.response_time
 
     @property
     def length(self) -> float | None:
@@ -113,29 +119,31 @@ def outlook(load: Load, calibration: Calibration) -> Outlook:
     return Outlook(
         load=load,
         reckoned=reckoned,
-        queues=tuple(_queue(queue, load, calibration) for queue in load.queues),
+        queues=tuple(look_at(queue, load, calibration) for queue in load.queues),
         losses=tuple(_loss(node.name, load, calibration) for node in load.running()),
         flow=max_flow(edges, SOURCE, SINK) if edges else None,
         worths=tuple(worths(edges, SOURCE, SINK)) if edges else (),
     )
 
 
-def _queue(queue: QueueLoad, load: Load, calibration: Calibration) -> QueueOutlook:
+def look_at(queue: QueueLoad, load: Load, calibration: Calibration) -> QueueOutlook:
+    """One queue, which has to make sense (``resources.check``); ``load`` has its node."""
     limit = calibration.limit(queue.type, queue.body)
     process = consumers = None
     if queue.published > 0:
         if limit is not None:
             process = mg1(queue.published, limit.rate, 0.0)
-        if queue.consumers and queue.service_time and queue.type is not QueueType.STREAM:
-            consumers = _consumers(queue, queue.service_time)
-    found = QueueOutlook(queue, process, consumers)
+        takes = occupied(queue, calibration)
+        if queue.consumers and takes and queue.type is not QueueType.STREAM:
+            consumers = _consumers(queue, takes)
+    found = QueueOutlook(queue, process, consumers, calibration.wait(queue.type).transit)
     if found.grows > 0:
         found = replace(found, memory_alarm_in=_memory_alarm(queue, found.grows, load))
     return found
 
 
-def _consumers(queue: QueueLoad, service_time: float) -> Outcome:
-    rate, count = 1.0 / service_time, queue.consumers
+def _consumers(queue: QueueLoad, takes: float) -> Outcome:
+    rate, count = 1.0 / takes, queue.consumers
     if queue.prefetch == 1 or count == 1:
         return mmc(queue.published, rate, count)
     each = ggc(queue.published / count, rate, 1, arrival_scv=1.0 / count, service_scv=1.0)

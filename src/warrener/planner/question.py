@@ -65,6 +65,22 @@ def read(
     )
 
 
+def words(question: WhatIf) -> str:
+    """What is different, in words: ``load x2, 2 nodes more, without n2``."""
+    parts = [f"load x{question.load:g}"] if question.load != 1.0 else []
+    if question.nodes:
+        parts.append(f"{question.nodes} node{'s' * (question.nodes > 1)} more")
+    parts += [f"without {name}" for name in question.kill]
+    parts += [f"{number} consumers of {_all(name)}" for name, number in question.consumers]
+    parts += [f"{_all(name)} {kind}" for name, kind in question.types]
+    parts += [f"bodies of {_all(name)} {size:g} B" for name, size in question.body]
+    return ", ".join(parts)
+
+
+def _all(name: str) -> str:
+    return "all queues" if name == changes.EVERY else name
+
+
 def factor(text: str) -> float:
     """``x2``, ``1.5``, ``150%``."""
     match = _FACTOR.fullmatch(text.strip())

@@ -18,8 +18,10 @@ from enum import StrEnum
 
 from warrener.facts.ids import NodeName, short_name
 from warrener.models.terms import WrongInput
-from warrener.planner.costs import Act, Calibration, QueueType
-from warrener.planner.load import Load, QueueLoad
+from warrener.planner.costs import Act, Calibration
+from warrener.planner.load import Load, NodeLoad, QueueLoad
+from warrener.planner.waits import occupied
+from warrener.planner.work import acts
 
 BALANCER_CORES = 1.0
 """It is one process with one event loop (docs/decisions/0001)."""
@@ -151,24 +153,8 @@ def _at_nodes(
         else:
             by_node[node].add(rate * cost.at(queue.body), cost.error)
 
-    running = {node.name for node in load.running()}
-    if queue.leader is None or queue.leader not in running:
-        return
-    add(queue.leader, Act.PUBLISH, queue.published)
-    elsewhere = 0.0
-    if queue.type is QueueType.STREAM:  # read where the consumer is, of that node's own replica
-        for node, part in queue.leaving:
-            add(node, Act.DELIVER, part * queue.delivered)
-            elsewhere += part
-    add(queue.leader, Act.DELIVER, max(0.0, 1 - elsewhere) * queue.delivered)
-    if queue.type is not QueueType.CLASSIC:
-        for member in queue.members:
-            if member != queue.leader and member in running:
-                add(member, Act.REPLICATE, queue.published)
-    for node, part in queue.entering:
-        add(node, Act.ENTER, part * queue.published)
-    for node, part in queue.leaving:
-        add(node, Act.LEAVE, part * queue.delivered)
+    for node, act, rate in acts(queue, {node.name for node in load.running()}):
+        add(node, act, rate)
 
 
 def _at_clients(queue: QueueLoad, calibration: Calibration, clients: _Sum) -> None:
@@ -203,18 +189,23 @@ def _of_hosts(
 def _of_nodes(
     load: Load, calibration: Calibration, by_node: Mapping[NodeName, _Sum]
 ) -> Iterable[Part]:
-    cores = {host.name: host.cores for host in load.hosts}
     for node in load.running():
         spent = by_node.get(node.name, _Sum())
         idle = calibration.idle.get(node.name, _mean_idle(calibration))
         yield Part(
             PartKind.NODE,
             short_name(node.name),
-            float(cores.get(node.host, 1)),
+            node_cores(node, load),
             idle,
             spent.cost,
             spent.error,
         )
+
+
+def node_cores(node: NodeLoad, load: Load) -> float:
+    """Those that it may use: its host's, or its share of them."""
+    cores = next((host.cores for host in load.hosts if host.name == node.host), 1.0)
+    return float(cores if node.cores is None else min(cores, node.cores))
 
 
 def _of_queues(load: Load, calibration: Calibration, unknown: dict[str, None]) -> Iterable[Part]:
@@ -233,8 +224,8 @@ def _of_queues(load: Load, calibration: Calibration, unknown: dict[str, None]) -
             )
         elif through > 0:
             unknown[f"what one {queue.type} queue gets through"] = None
-        if queue.consumers and queue.service_time:
-            rate = queue.consumers / queue.service_time
+        if queue.consumers and (takes := occupied(queue, calibration)):
+            rate = queue.consumers / takes
             yield Part(PartKind.CONSUMERS, queue.full_name, rate, 0.0, queue.published)
 
 
@@ -254,9 +245,13 @@ def check(load: Load) -> None:
     """WrongInput, naming the value, for rates below 0, hosts that aren't there and the like."""
     hosts = {host.name for host in load.hosts}
     for host in load.hosts:
-        if host.cores < 1:
-            raise WrongInput(f"host {host.name} has {host.cores} cores; it has to be 1 or more")
+        if not host.cores > 0:
+            raise WrongInput(f"host {host.name} has {host.cores} cores; it has to be more than 0")
     for node in load.nodes:
+        if node.cores is not None and not node.cores > 0:
+            raise WrongInput(
+                f"node {node.name} may use {node.cores} cores; it has to be more than 0"
+            )
         if node.host not in hosts:
             raise WrongInput(f"node {node.name} is on host {node.host}, which isn't given")
     names = {node.name for node in load.nodes}

@@ -25,7 +25,9 @@ UNKNOWN: Final = -1
 class QueueSample:
     """One queue. ``backlog``: the part of the time in which messages were ready, 0 or 1 of a single
     look. ``entering`` and ``leaving``: messages a second that came and went through nodes that
-    don't lead it. ``held``: messages whose size was known, and ``held_bytes`` of their bodies."""
+    don't lead it. ``held``: messages whose size was known, and ``held_bytes`` of their bodies.
+    ``at_work``: consumers that were busy on the average, and ``worked``: messages a second that
+    they settled, as the balancer saw it."""
 
     vhost: str
     name: str
@@ -44,6 +46,8 @@ class QueueSample:
     held_bytes: float = 0.0
     entering: Mapping[NodeName, float] = field(default_factory=dict)
     leaving: Mapping[NodeName, float] = field(default_factory=dict)
+    at_work: float = 0.0
+    worked: float = 0.0
 
     @property
     def key(self) -> Key:
@@ -57,7 +61,8 @@ class QueueSample:
 
 @dataclass(frozen=True, slots=True)
 class NodeSample:
-    """One node. ``cpu``: cores it used; memory in bytes; None if nobody tells."""
+    """One node. ``cpu``: cores it used; memory in bytes; None if nobody tells. ``cores``: how many
+    of its host's it may use, None: all."""
 
     name: NodeName
     host: str
@@ -66,15 +71,17 @@ class NodeSample:
     mem_used: float | None = None
     mem_limit: float = 0.0
     sessions: float = 0.0
+    cores: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class HostSample:
-    """A machine. ``others``: cores used by what isn't this cluster's, its clients included;
-    ``clients``: by clients that run there. None if nobody tells."""
+    """A machine, or what of it may be used here. ``others``: cores used by what isn't this
+    cluster's, its clients included; ``clients``: by clients that run there. None if nobody
+    tells."""
 
     name: str
-    cores: int
+    cores: float
     others: float | None = None
     clients: float | None = None
 
@@ -199,6 +206,8 @@ def _queues(samples: Sequence[Sample], weights: Sequence[float]) -> Iterable[Que
             held_bytes=_mean((queue.held_bytes for queue in queues), share),
             entering=_by_node([queue.entering for queue in queues], parts),
             leaving=_by_node([queue.leaving for queue in queues], parts),
+            at_work=_mean((queue.at_work for queue in queues), parts),
+            worked=_mean((queue.worked for queue in queues), parts),
         )
 
 
@@ -231,6 +240,7 @@ def _nodes(samples: Sequence[Sample], weights: Sequence[float]) -> Iterable[Node
             mem_used=_known((node.mem_used for node in nodes), share),
             mem_limit=last.mem_limit,
             sessions=_mean((node.sessions for node in nodes), share),
+            cores=last.cores,
         )
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from warrener.cluster.leaders.rates import Counters, rates
+from warrener.facts.balance import ConsumerWork
 from warrener.facts.ids import NodeName
 from warrener.facts.leaders import QueueRates
 from warrener.facts.snapshot import ClusterSnapshot, QueueView
@@ -35,10 +36,13 @@ BUSY_UP_TO: Final = 500
 """Queues that are kept of more than ``ALL_UP_TO``: the busiest, if that many are busy at all."""
 
 
+_NO_WORK: Final = ConsumerWork(0.0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class NodeReading:
     """One node. ``cpu``: seconds used so far by the process ``pid`` (0: as the node itself tells
-    it), None if nobody knows."""
+    it), None if nobody knows. ``cores``: how many of its host's it may use, None: all."""
 
     name: NodeName
     host: str
@@ -48,6 +52,7 @@ class NodeReading:
     mem_used: int = 0  # 0: nobody tells
     mem_limit: int = 0
     sessions: int = 0
+    cores: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,7 @@ class HostReading:
     """A machine. CPU seconds so far: ``busy`` in all, ``ours`` and ``clients`` by process."""
 
     name: str
-    cores: int
+    cores: float
     busy: float | None = None
     ours: Mapping[int, float] = field(default_factory=dict)
     clients: Mapping[int, float] | None = None
@@ -91,7 +96,7 @@ class Reading:
 
     ``counters`` of the nodes that answered, each with its own moment by that clock; ``asked`` are
     those that should have. ``told``: rates as somebody else reckons them, where nodes can't be
-    asked for counters.
+    asked for counters. ``work``: what consumers did since the reading before.
     """
 
     at: float
@@ -102,6 +107,7 @@ class Reading:
     nodes: tuple[NodeReading, ...] = ()
     hosts: tuple[HostReading, ...] = ()
     balancer: BalancerReading | None = None
+    work: Mapping[Key, ConsumerWork] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -131,7 +137,10 @@ def make(
         raise ValueError(f"the readings are {seconds} s apart")
     flows, missing = _flows(before, after)
     views = snapshot.queues if snapshot is not None else ()
-    queues = [_queue(view, flows.get((view.vhost, view.name)), looked) for view in views]
+    queues = [
+        _queue(view, flows.get((view.vhost, view.name)), looked, after.work, seconds)
+        for view in views
+    ]
     kept, rest = _chosen(queues, all_up_to, busy_up_to)
     return Sample(
         at=after.at,
@@ -171,8 +180,15 @@ def _flows(before: Reading, after: Reading) -> tuple[Mapping[Key, _Flow], tuple[
     return flows, tuple(missing)
 
 
-def _queue(view: QueueView, flow: _Flow | None, looked: Looked) -> QueueSample:
+def _queue(
+    view: QueueView,
+    flow: _Flow | None,
+    looked: Looked,
+    works: Mapping[Key, ConsumerWork],
+    seconds: float,
+) -> QueueSample:
     flow = flow or _Flow()
+    work = works.get((view.vhost, view.name), _NO_WORK)
     key = (view.vhost, view.name)
     consumers, prefetch = view.consumers, UNKNOWN
     if looked.consumers is not None:
@@ -197,6 +213,8 @@ def _queue(view: QueueView, flow: _Flow | None, looked: Looked) -> QueueSample:
         held_bytes=held_bytes,
         entering={node: rate for node, rate in flow.entered.items() if node != view.leader},
         leaving={node: rate for node, rate in flow.left.items() if node != view.leader},
+        at_work=work.seconds / seconds,
+        worked=work.messages / seconds,
     )
 
 
@@ -235,6 +253,7 @@ def _nodes(before: Reading, after: Reading, seconds: float) -> Iterable[NodeSamp
             mem_used=node.mem_used or None,
             mem_limit=node.mem_limit,
             sessions=node.sessions,
+            cores=node.cores,
         )
 
 

@@ -221,7 +221,7 @@ def _nodes(
             return nodes, number, load, busy, lost
     raise WrongInput(
         f"{wanted.rate:,.0f} messages/s in {kind} queues take more than {MOST_NODES} nodes of "
-        f"{_cores(wanted, calibration)} cores"
+        f"{_cores(wanted, calibration):.3g} cores"
     )
 
 
@@ -252,8 +252,8 @@ def _load(
     )
 
 
-def _cores(wanted: Wanted, calibration: Calibration) -> int:
-    return wanted.cores or min(calibration.cores.values(), default=1)
+def _cores(wanted: Wanted, calibration: Calibration) -> float:
+    return wanted.cores or calibration.node_cores() or 1.0
 
 
 def _busiest(reckoned: Reckoned) -> float:

@@ -3,9 +3,10 @@
 import math
 from typing import Final
 
-from warrener.planner.load import Load, QueueLoad
+from warrener.facts.ids import short_name
+from warrener.planner.load import Load, NodeLoad, QueueLoad
 from warrener.planner.outlook import QueueOutlook
-from warrener.planner.resources import Part, PartKind
+from warrener.planner.resources import Part, PartKind, node_cores
 
 BUSY: Final = 0.8
 """The utilisation that consumers are proposed for: above it a queue gets long fast, as
@@ -28,14 +29,18 @@ def span(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+def cores(number: float) -> str:
+    """1 core, 2 cores, 0.5 cores."""
+    return f"{number:.3g} core{'' if number == 1 else 's'}"
+
+
 def named(part: Part) -> str:
     """What it is."""
     match part.kind:
         case PartKind.HOST:
-            cores = f"{part.capacity:.0f} core{'s' if part.capacity > 1 else ''}"
-            return f"the CPU of host {part.name} ({cores})"
+            return f"the CPU of host {part.name} ({cores(part.capacity)})"
         case PartKind.NODE:
-            return f"the CPU of node {part.name}"
+            return f"the CPU of node {part.name} ({cores(part.capacity)})"
         case PartKind.BALANCER:
             return "the balancer (one process, one core)"
         case PartKind.QUEUE:
@@ -66,6 +71,12 @@ def remedy(part: Part, load: Load) -> str:
                 )
             return "more cores, or another node on another host"
         case PartKind.NODE:
+            node = next((one for one in load.nodes if short_name(one.name) == part.name), None)
+            if node is not None and _is_limited(node, load):
+                return (
+                    "more of its host's cores (its share is limited, as a container's is), leaders "
+                    "spread (`warrener leaders balance`), or another node"
+                )
             return "spread the leaders (`warrener leaders balance`) or add a node"
         case PartKind.BALANCER:
             return "a second balancer (`warrener up --attach`), with clients on both"
@@ -77,6 +88,12 @@ def remedy(part: Part, load: Load) -> str:
             if more > 0:
                 return f"{more} consumer{'s' if more > 1 else ''} more"
             return "more consumers, or faster ones"
+
+
+def _is_limited(node: NodeLoad, load: Load) -> bool:
+    return any(
+        host.name == node.host and node_cores(node, load) < host.cores for host in load.hosts
+    )
 
 
 def consumers_missing(queue: QueueLoad, factor: float = 1.0) -> int:

@@ -19,8 +19,9 @@ from warrener.control import wire
 from warrener.control.lock import Lock
 from warrener.control.state_folder import StateFolder, listen
 
-PATIENCE = 5.0
-"""Seconds after which a client that was expected has failed to come."""
+PATIENCE = 20.0
+"""Seconds after which a client that was expected has failed to come; a command may reckon for some
+between two requests, on a busy machine."""
 
 
 def answer(body: msgspec.Struct, *streamed: msgspec.Struct) -> bytes:

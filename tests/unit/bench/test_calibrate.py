@@ -30,7 +30,7 @@ def test_everything_unless_told() -> None:
     assert asked.types == tuple(QueueType)
     assert asked.nodes == tuple(NODES)
     assert asked.bodies == (100, 4096)
-    assert len(asked.steps) == 32
+    assert len(asked.steps) == 34
 
 
 def test_what_is_chosen() -> None:
@@ -39,7 +39,7 @@ def test_what_is_chosen() -> None:
     assert {step.type for step in asked.steps} == {QueueType.QUORUM}
     assert asked.nodes == (NODES[1], NODES[2])
     assert asked.bodies == (9,)
-    assert len(asked.steps) == 6
+    assert len(asked.steps) == 7
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_what_is_chosen() -> None:
     [
         ({"types": ["fast"]}, "there are classic, quorum, stream"),
         ({"nodes": ["n7"]}, "--nodes"),
-        ({"seconds": 5}, "32 measurements take"),
+        ({"seconds": 5}, "34 measurements take"),
     ],
 )
 def test_what_isnt_understood_is_bad_input(changes: dict[str, Any], why: str) -> None:

@@ -6,8 +6,13 @@ import pytest
 
 from warrener.cli import checks
 from warrener.cli.checks import GIB, Check, Verdict, examine
+from warrener.cluster.drivers.ssh_checks import Look
+from warrener.cluster.drivers.ssh_looks import Seen
+from warrener.cluster.drivers.systemd import Manager
+from warrener.cluster.hosts import HostSpec
 from warrener.control.lock import Holder
 from warrener.control.state_folder import StateFolder
+from warrener.facts.ids import NodeName
 
 OK, WARN, FAIL = Verdict.OK, Verdict.WARN, Verdict.FAIL
 
@@ -102,3 +107,33 @@ def test_haproxy_is_needed_as_the_data_plane_and_looked_for_where_the_file_says(
     program.write_text("#!/bin/sh\necho HAProxy version 2.9.1\n")
     program.chmod(0o755)
     assert found() == Check("HAProxy", OK, f"2.9.1 at {program}")
+
+
+def test_hosts_are_looked_at_instead_of_this_machines_rabbitmq(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = Look(
+        systemd=Manager.SYSTEM,
+        roots=[("/mq", ["rabbit-3.10.8"])],
+        erl="/bin/erl",
+        epmd="/bin/epmd",
+        otp="25.2.3",
+    )
+    one, two, three = (HostSpec(NodeName(f"n{n}@10.0.0.{n}"), f"10.0.0.{n}") for n in (1, 2, 3))
+    seen = [
+        Seen(one, look=look),
+        Seen(two, problems=["has no RabbitMQ: `apt-get install x` there"]),
+        Seen(three, problems=["it is installed"], installable=["it is installed"]),
+    ]
+    monkeypatch.setattr(checks, "look_at_hosts", lambda spec: (seen, ["they differ"]))
+    file = tmp_path / "w.toml"
+    file.write_text('[[node]]\nname = "n1"\nhost = "10.0.0.1"\ndriver = "ssh"\n')
+    found = {check.name: check for check in examine(StateFolder(tmp_path / "state"), file)}
+    assert found["n1 (10.0.0.1)"].found == (
+        "RabbitMQ 3.10.8 in /mq, Erlang 25.2.3; nodes are looked after by systemd (system)"
+    )
+    lacking = found["n2 (10.0.0.2)"]
+    assert (lacking.verdict, lacking.fix) == (FAIL, "apt-get install x")
+    assert found["n3 (10.0.0.3)"].verdict is WARN
+    assert found["hosts"].verdict is FAIL
+    assert not {"RabbitMQ", "localhost", "memory"} & set(found)

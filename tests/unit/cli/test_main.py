@@ -46,6 +46,7 @@ def test_help_lists_every_command(run) -> None:
         ["up", "--nodes", "many"],
         ["up", "--nodes", "0"],
         ["up", "--data-plane", "nginx"],
+        ["up", "--weights", "n1=5"],
         ["balance", "set-weight", "n1"],
         ["balance", "set-weight", "n1", "heavy"],
         ["events", "--last", "-1"],

@@ -2,12 +2,21 @@
 
 import json
 
+import msgspec
 import pytest
-from tests.unit.planner.scene import N2, calibration, load, queue
+from tests.unit.planner.scene import N1, N2, N3, NODES, calibration, load, queue
 
+from warrener.control.balance_operations import PlanSessionsAnswer, SessionKindLine
+from warrener.control.plan_history_operations import PlanWorkAnswer
 from warrener.control.state_folder import StateFolder
+from warrener.facts.settings import PolicyName
+from warrener.planner import policies
 from warrener.planner.calibration_file import write_calibration
+from warrener.planner.costs import Act, QueueType
+from warrener.planner.history_wire import work_to_wire
 from warrener.planner.load_wire import to_wire
+from warrener.planner.samples import HostSample, NodeSample, Sample
+from warrener.planner.work import Stretch, Worked
 from warrener.testing.scripted_daemon import answer, scripted_daemon
 
 LOAD = load(
@@ -75,12 +84,39 @@ def test_what_makes_no_sense_is_told(
     assert (result.code, told in result.err) == (2, True), result.err
 
 
+SESSIONS = PlanSessionsAnswer(
+    seconds=300.0,
+    kinds=(SessionKindLine(sessions=60, rate=218.0),),
+    opened=0.1,
+    lifetime=600.0,
+    addresses={"10.0.0.1": 60},
+    local=100.0,
+    remote=200.0,
+    policy=PolicyName.SOURCE,
+    locality=False,
+    weights=dict.fromkeys(NODES, 100),
+    follows_capacity=False,
+    can_be_placed=True,
+    warnings=(),
+)
+
+
+@pytest.fixture
+def short_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they say is tested elsewhere; a busy machine shall have the time."""
+    monkeypatch.setattr(policies, "MESSAGES", 8_000)
+    monkeypatch.setattr(policies, "REPETITIONS", (12, 12))
+
+
+@pytest.mark.usefixtures("short_trials")
 def test_advise(run, calibrated: StateFolder) -> None:
     busy = load(queue("jobs", 6_000), queue("billing", 540, N2, consumers=4, service_time=0.02))
-    with scripted_daemon(calibrated, answer(to_wire(busy)), answer(to_wire(busy))):
+    answers = (answer(to_wire(busy)), answer(SESSIONS))
+    with scripted_daemon(calibrated, *answers, *answers) as requests:
         result = run("plan", "advise", "--profile", "orders")
-        told = json.loads(run("plan", "advise", "--json").out)
+        told = json.loads(run("plan", "advise", "--json", "--window", "2m").out)
     assert result.code == 0
+    assert json.loads(requests[3])["args"] == {"window": 120.0}
     first, *_ = result.out.splitlines()
     assert first.startswith("1. billing: grows by 340 messages/s")
     assert "Do: 10 consumers more." in result.out
@@ -92,11 +128,42 @@ def test_advise(run, calibrated: StateFolder) -> None:
     assert {line["type"] for line in told["types"]} == {"classic", "quorum", "stream"}
 
 
+@pytest.mark.usefixtures("short_trials")
+def test_advise_on_the_policy(run, calibrated: StateFolder) -> None:
+    """All clients come from one address, which source hash sends to one node."""
+    queues = [
+        queue(f"q{number}", 2_200, node, **dict.fromkeys(("entering", "leaving"), ((N2, 0.5),)))
+        for number, node in enumerate(NODES)
+    ]
+    answers = (answer(to_wire(load(*queues))), answer(SESSIONS))
+    with scripted_daemon(calibrated, *answers, *answers, *answers):
+        result = run("plan", "advise")
+        told = json.loads(run("plan", "advise", "--json").out)["balancing"]
+        again = json.loads(run("plan", "advise", "--json").out)["balancing"]
+    assert result.code == 0, result.err
+    lines = [" ".join(line.split()) for line in result.out.splitlines()]
+    assert any(line.startswith("policy mean, ms p99, ms busiest behind") for line in lines)
+    assert any(line.startswith("source ") and line.endswith("as it is") for line in lines)
+    assert any(line.startswith("locality on: ") for line in lines)
+    assert "`warrener balance set-policy roundrobin`" in lines
+    assert any(line.startswith("n1 100 100 2.00 cores (its host's), less") for line in lines)
+    assert "Locality: switched on, a message would take" in result.out
+    assert told["policies"]["best"]["policy"] == "roundrobin"
+    assert told["policies"]["commands"] == ["warrener balance set-policy roundrobin"]
+    assert told == again
+
+
 def test_advise_where_all_is_well(run, calibrated: StateFolder) -> None:
-    with scripted_daemon(calibrated, answer(to_wire(load(queue("jobs", 10))))):
-        assert run("plan", "advise").out.startswith("Nothing to change")
+    nobody = msgspec.structs.replace(SESSIONS, kinds=())
+    calm = answer(to_wire(load(queue("jobs", 10))))
+    with scripted_daemon(calibrated, calm, answer(nobody)):
+        told = run("plan", "advise").out
+    assert told.startswith("Nothing to change")
+    assert "Policies weren't tried: no client is connected to the balancer." in told
     result = run("plan", "advise", "--profile", "fast")
     assert (result.code, "there is no profile 'fast'" in result.err) == (2, True)
+    result = run("plan", "advise", "--load", "twice")
+    assert (result.code, "the load 'twice' isn't understood" in result.err) == (2, True)
 
 
 def test_size(run, calibrated: StateFolder) -> None:
@@ -131,8 +198,72 @@ def test_a_size_that_makes_no_sense(
     assert (result.code, told in " ".join(result.err.split())) == (2, True), result.err
 
 
-def test_without_a_calibration(run, folder: StateFolder) -> None:
-    with scripted_daemon(folder, answer(to_wire(LOAD))):
+def work(rates: list[float]) -> PlanWorkAnswer:
+    """A history in which quorum queues that n1 leads had so many messages a second, each of which
+    cost n1 100 us and the others 50."""
+    stretches = [
+        Stretch(
+            10.0,
+            {N1: 0.02 + rate * 1e-4, N2: 0.02 + rate * 5e-5, N3: 0.02 + rate * 5e-5},
+            {
+                N1: {QueueType.QUORUM: {Act.PUBLISH: rate, Act.DELIVER: rate}},
+                **{node: {QueueType.QUORUM: {Act.REPLICATE: rate}} for node in (N2, N3)},
+            },
+        )
+        for rate in rates
+    ]
+    hosts = tuple(NodeSample(node, node.partition("@")[2]) for node in NODES)
+    last = Sample(1.0, 10.0, hosts, tuple(HostSample(f"h{n}", 2) for n in (1, 2, 3)))
+    left_out = {"a calibration ran": 10}
+    return work_to_wire(
+        Worked(tuple(stretches), left_out),
+        [last],
+        cluster="c",
+        version="",
+        now=1,
+        told_by_nodes=True,
+    )
+
+
+def test_without_a_calibration_the_history_is_asked(run, folder: StateFolder) -> None:
+    answers = (answer(to_wire(LOAD)), answer(work([100.0 * n for n in range(40)])))
+    with scripted_daemon(folder, *answers, *answers) as requests:
+        result = run("plan", "show", "--window", "2m")
+        told = json.loads(run("plan", "show", "--json").out)
+    assert result.code == 0, result.err
+    assert json.loads(requests[1])["op"] == "plan-work"
+    for words in (
+        "Note: what messages cost is told by 6.67 min of history; `warrener plan calibrate`",
+        "Note: 10 of 50 samples of the history are left out: a calibration ran (10)",
+        "publish, deliver rise and fall together",
+        "nodes' CPU is by their own metrics",
+        "what one quorum queue gets through isn't known",
+        "Load of the last 2m; what messages cost by the history, not measured",
+    ):
+        assert words in result.out
+    assert told["costs_from"] == "history"
+    # n1 has 2 cores, 0.02 of them idle, and 4,090 messages/s at 100 us (and n1 leads them all).
+    (host,) = (part for part in told["parts"] if (part["kind"], part["name"]) == ("host", "h1"))
+    assert host["breaks_at"] == pytest.approx((2 - 0.02) / (4_000 * 1e-4 + 90 * 5e-5), rel=0.03)
+
+
+def test_where_neither_tells_it_is_said_what_to_do(run, folder: StateFolder) -> None:
+    answers = (answer(to_wire(LOAD)), answer(work([1_000.0] * 40)))
+    with scripted_daemon(folder, *answers, answer(to_wire(LOAD))):
         result = run("plan", "show")
-    assert result.code == 1
-    assert "`warrener plan calibrate" in result.err
+        measured = run("plan", "what-if", "--load", "x2", "--calibration", "measured")
+    assert (result.code, measured.code) == (1, 1)
+    assert "`warrener plan calibrate` does, in a minute and a half" in result.err
+    assert "quorum queues: their load hardly varied" in result.err
+    assert "`warrener plan calibrate` does" in measured.err
+    assert "history" not in measured.err
+
+
+def test_the_history_can_be_preferred(run, calibrated: StateFolder) -> None:
+    answers = (answer(to_wire(LOAD)), answer(work([100.0 * n for n in range(40)])))
+    with scripted_daemon(calibrated, *answers, *answers, answer(SESSIONS)):
+        told = json.loads(run("plan", "show", "--calibration", "history", "--json").out)
+        result = run("plan", "advise", "--calibration", "history")
+    assert told["costs_from"] == "history"
+    assert result.code == 0, result.err
+    assert run("plan", "show", "--calibration", "guess").code == 2

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from warrener.cluster.hosts import HostSpec
+from warrener.cluster.hosts import HostSpec, Supervision
 from warrener.cluster.mistakes import SpecError
 from warrener.cluster.spec import ClusterSpec, parse_spec
 
@@ -113,3 +113,23 @@ def node(name: str, host: str = "", driver: str = "ssh") -> str:
 def test_mistakes_are_told_with_their_place(text: str, mistake: str) -> None:
     found = wrong(text)
     assert any(mistake in one for one in found), found
+
+
+def test_who_looks_after_nodes_and_what_may_be_installed() -> None:
+    first, second = spec(TWO).hosts
+    assert (first.supervision, first.install) == (Supervision.AUTO, False)
+    text = TWO.replace("[ssh]", '[ssh]\nsupervision = "systemd"\ninstall = true')
+    text = text.replace('name = "n1"', 'name = "n1"\nsupervision = "own"\ninstall = false')
+    first, second = spec(text).hosts
+    assert (first.supervision, first.install) == (Supervision.OWN, False)
+    assert (second.supervision, second.install) == (Supervision.SYSTEMD, True)
+    (told,) = wrong(TWO.replace("[ssh]", '[ssh]\nsupervision = "sytemd"'))
+    assert 'allowed: "auto", "systemd", "own"; did you mean \'systemd\'?' in told
+
+
+def test_packages_are_installed_or_another_rabbitmq_named() -> None:
+    other = '[cluster]\nrabbitmq = "/opt/mq"\n'
+    (told,) = wrong(other + TWO.replace("[ssh]", "[ssh]\ninstall = true"))
+    assert "ssh.install: installs the host's own package, and `rabbitmq` names another" in told
+    (told,) = wrong(other + TWO + "install = true\n")
+    assert "node[1].install: installs" in told or "install" in told

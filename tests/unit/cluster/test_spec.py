@@ -93,7 +93,7 @@ def test_everything_can_be_set() -> None:
 
 def test_the_balancers_keys_are_settings_and_have_their_defaults() -> None:
     names = {field.name for field in fields(BalancerSettings)}
-    assert set(BalancerSection.model_fields) == names - {"max_frame", "backlog"}
+    assert set(BalancerSection.model_fields) == names - {"max_frame", "backlog", "auto_weights"}
     section = BalancerSection.model_validate({})
     for name in BalancerSection.model_fields:
         assert getattr(section, name) == getattr(BalancerSettings(), name)
@@ -142,7 +142,8 @@ CASES = {
         'nmae = "x"',
         [
             "w.toml:1:1: nmae: unknown key; allowed: name, cluster, balancer, history, healing, "
-            "tls, node, ssh, attach, vhost, user, policy, operator_policy, queue, queues, config; "
+            "telemetry, tls, node, ssh, attach, vhost, user, policy, operator_policy, queue, "
+            "queues, config; "
             "did you mean 'name'?"
         ],
     ),
@@ -150,15 +151,16 @@ CASES = {
         "\n[balancers]\nport = 1",
         [
             "w.toml:2:2: balancers: unknown key; allowed: name, cluster, balancer, history, "
-            "healing, tls, node, ssh, attach, vhost, user, policy, operator_policy, queue, queues, "
-            "config; did you mean 'balancer'?"
+            "healing, telemetry, tls, node, ssh, attach, vhost, user, policy, operator_policy, "
+            "queue, queues, config; did you mean 'balancer'?"
         ],
     ),
     "nothing near": (
         "zzz = 1",
         [
             "w.toml:1:1: zzz: unknown key; allowed: name, cluster, balancer, history, healing, "
-            "tls, node, ssh, attach, vhost, user, policy, operator_policy, queue, queues, config"
+            "telemetry, tls, node, ssh, attach, vhost, user, policy, operator_policy, queue, "
+            "queues, config"
         ],
     ),
     "unknown key in a section": (
@@ -287,6 +289,20 @@ CASES = {
         [
             "w.toml:1:18: balancer.weights.n1: 1001 is out of range; allowed: "
             "a whole number from 0 to 1,000"
+        ],
+    ),
+    "a weight in words": (
+        'balancer.weights = "automatic"',
+        [
+            'w.toml:1:10: balancer.weights: "automatic" can\'t be used; allowed: "auto", or a '
+            "table of node names and weights from 0 to 1,000"
+        ],
+    ),
+    "weights that follow nothing": (
+        '[balancer]\nweights = "auto"\n[history]\nenabled = false',
+        [
+            'w.toml:2:1: balancer.weights: "auto" needs a history: weights follow it, and '
+            "`enabled = false` stands under [history]; allowed: a table of weights"
         ],
     ),
     "a share longer than the whole": (
@@ -433,3 +449,14 @@ def test_fewer_nodes_than_have_weights() -> None:
     assert str(caught.value) == (
         "w.toml: balancer.weights.n3: no such node with --nodes 2; allowed: n1, n2"
     )
+
+
+def test_automatic_weights() -> None:
+    spec = parse_spec('[balancer]\nweights = "auto"\npolicy = "p2c"')
+    assert spec.balancer.auto_weights
+    assert spec.balancer.weights == {}
+    assert not parse_spec("balancer.weights = { n1 = 5 }").balancer.auto_weights
+    by_hand = parse_spec("balancer.weights = { n1 = 5 }").with_auto_weights()
+    assert (by_hand.balancer.auto_weights, by_hand.balancer.weights) == (True, {})
+    with pytest.raises(SpecError, match="--weights auto: not without a history"):
+        parse_spec("history.enabled = false").with_auto_weights()

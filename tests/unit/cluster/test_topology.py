@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from warrener.cluster.hosts import HostSpec
 from warrener.cluster.spec import ALWAYS_ON, ClusterSpec
 from warrener.cluster.topology import plan
 from warrener.cluster.topology_steps import (
@@ -32,10 +33,12 @@ from warrener.cluster.topology_steps import (
     PutUser,
     PutVHost,
     RemoveNode,
+    SetAutoWeights,
     SetBalancerPolicy,
     SetConfig,
     SetPlugins,
     SetWeight,
+    Thing,
     Verb,
 )
 from warrener.cluster.wanted import (
@@ -181,7 +184,10 @@ def take(seen: Observed, action: Action) -> Observed:
             )
         case SetBalancerPolicy(policy):
             return replace(seen, balancer_policy=policy)
+        case SetAutoWeights(on):
+            return replace(seen, auto_weights=on)
         case SetWeight(node, weight):
+            assert not seen.auto_weights
             assert node in seen.nodes
             return replace(seen, weights={**seen.weights, node: weight})
     raise AssertionError(action)
@@ -252,6 +258,7 @@ def specs(draw: st.DrawFn) -> ClusterSpec:
         plugins=(*ALWAYS_ON, *draw(st.sets(st.sampled_from(["p", "q"])))),
         balancer=BalancerSettings(
             policy=draw(st.sampled_from(list(PolicyName))),
+            auto_weights=draw(st.booleans()),
             weights=draw(
                 st.dictionaries(
                     st.sampled_from([N1, NodeName("n4@localhost")]), st.integers(0, 1000)
@@ -410,6 +417,17 @@ def test_nodes_are_counted(prune: bool) -> None:
     assert plan(replace(spec, nodes=9, nodes_given=False), seen, {}, prune=prune).steps == ()
 
 
+def test_a_node_on_another_host_is_told_with_what_is_installed_there() -> None:
+    one, two = (HostSpec(NodeName(f"n{n}@10.0.0.{n}"), f"10.0.0.{n}") for n in (1, 2))
+    seen = replace(EMPTY, nodes=(one.name,), weights={one.name: 100})
+    for installs in (False, True):
+        spec = ClusterSpec(nodes=2, nodes_given=True, hosts=(one, replace(two, install=installs)))
+        (step,) = (s for s in plan(spec, seen, {}).steps if s.thing is Thing.NODE)
+        told = {change.what: change.after for change in step.changes}
+        assert told["host"] == "10.0.0.2"
+        assert ("RabbitMQ" in told) is installs
+
+
 def test_a_node_that_joined_without_replicas_gets_its_share() -> None:
     """What ended the run that added it doesn't matter; one that is to go needs none."""
     spec = ClusterSpec(nodes=3, nodes_given=True)
@@ -424,4 +442,19 @@ def test_what_is_kept_of_history_changes_at_the_next_up() -> None:
     later = plan(ClusterSpec(history=HistorySettings(every=60.0)), EMPTY, {}).later
     assert [(one.change.what, one.change.before, one.change.after) for one in later] == [
         ("history.every", "10", "60")
+    ]
+
+
+def test_automatic_weights_are_one_step_and_no_single_ones() -> None:
+    auto = ClusterSpec(balancer=BalancerSettings(auto_weights=True))
+    seen = replace(EMPTY, weights={N1: 70, N2: 130, N3: 100})
+    steps = [step for step in plan(auto, seen, {}).steps if step.subject.startswith("weight")]
+    assert [(step.subject, step.changes[0].before, step.changes[0].after) for step in steps] == [
+        ("weights", "by hand", "auto")
+    ]
+    back = plan(ClusterSpec(), replace(seen, auto_weights=True), {}).steps
+    assert [step.subject for step in back if step.subject.startswith("weight")] == [
+        "weights",
+        "weight of n1",
+        "weight of n2",
     ]

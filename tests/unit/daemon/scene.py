@@ -6,7 +6,7 @@ replaced by a test (``start_with``, ``drain_with``, ...).
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,12 +23,18 @@ from warrener.cluster.tls.rotation import Act
 from warrener.control import operations as ops
 from warrener.control import wire
 from warrener.control.state_folder import StateFolder
-from warrener.daemon.errors import DaemonError
+from warrener.daemon.errors import BAD_INPUT, DaemonError
 from warrener.daemon.event_log import EventLog
 from warrener.daemon.parts import MoveSink
 from warrener.daemon.service import Service
 from warrener.daemon.switch import Switch
-from warrener.facts.balance import Backend, BackendStatistics, BalancerStatistics, SessionStatistics
+from warrener.facts.balance import (
+    Backend,
+    BackendStatistics,
+    BalancerStatistics,
+    ConsumerWork,
+    SessionStatistics,
+)
 from warrener.facts.booting import BootLook
 from warrener.facts.capability import EVERYTHING, Capabilities
 from warrener.facts.happenings import Progress
@@ -41,6 +47,7 @@ from warrener.facts.reasons import NodeState, Unfit
 from warrener.facts.replicas import GOING, NO_REPLICA, Position, ReplicaMove
 from warrener.facts.settings import PolicyName
 from warrener.facts.snapshot import ClusterSnapshot, NodeView, QueueView
+from warrener.facts.telemetry import BalancerFigures
 from warrener.facts.tls import TlsSettings
 from warrener.management.client import ManagementClient
 from warrener.management.metrics import MetricsPlace
@@ -95,6 +102,7 @@ class FakeCluster:
         self.queues: tuple[QueueView, ...] = (QueueView("/", "q", "quorum", N2),)
         self.alarmed: set[NodeName] = set()
         self.rates: dict[tuple[str, str], QueueRates] = {}
+        self.shares: dict[NodeName, float] = {}
         self.missing: tuple[NodeName, ...] = ()
         self.stuck: set[str] = set()  # queues that don't move
         self.installations: dict[NodeName, Path] = {}
@@ -113,6 +121,7 @@ class FakeCluster:
         self.rows[name] = replace(self.rows[name], **changes)
 
     balancer_port = 5672
+    telemetry_ports = (0, 0)
 
     async def prepare(self) -> None:
         self.story.append("cluster prepares")
@@ -161,6 +170,9 @@ class FakeCluster:
     def metrics_places(self) -> Sequence[MetricsPlace]:
         return ()
 
+    async def cpu_shares(self) -> dict[NodeName, float]:
+        return self.shares
+
     async def measure_rates(self, seconds: float) -> RateSample:
         self.story.append(f"measures for {seconds:g} s")
         await self.measure_with()
@@ -201,10 +213,11 @@ class FakeCluster:
         self.tls.reload()
 
     candidate = Candidate(Path("/opt/new"), "3.10.8", "25.2.3", (), ())
+    no_candidate = BAD_INPUT  # the exit code, where another path is asked for
 
-    def look_at_installation(self, path: Path) -> Candidate:
+    async def look_at_installation(self, path: Path, names: Sequence[NodeName]) -> Candidate:
         if path != self.candidate.root:
-            raise DaemonError(f"no RabbitMQ in {path}")
+            raise DaemonError(f"no RabbitMQ in {path}", exit_code=self.no_candidate)
         return self.candidate
 
     def installation_of(self, name: NodeName) -> Installation:
@@ -365,6 +378,7 @@ class FakeBalancer:
         self.policy = PolicyName.ROUNDROBIN
         self.weights: dict[NodeName, int] = {}
         self.ready = True
+        self.work: Mapping[tuple[str, str], ConsumerWork] = {}
         self.unfit: dict[NodeName, Unfit] = {}
         self.snapshots: list[ClusterSnapshot | None] = []
         self.drained: set[NodeName] = set()
@@ -372,6 +386,8 @@ class FakeBalancer:
         self.rebalance_with: Callable[[MoveSink], Awaitable[None]] = self._at_once
         self.rebalanced = RebalanceResult((), 0, 0, 1.0, 1.0, "", 0.0)
         self.open: tuple[SessionStatistics, ...] = ()
+        self.locality = False
+        self.opened = 9
         self.channels: tuple[ChannelStatistics, ...] = ()
 
     async def _at_once(self, on_progress: MoveSink) -> None:
@@ -406,6 +422,9 @@ class FakeBalancer:
     def explain(self, session: SessionId | None) -> tuple[ChannelStatistics, ...]:
         return tuple(one for one in self.channels if session in (None, one.session))
 
+    async def figures(self) -> BalancerFigures:
+        return BalancerFigures()
+
     @property
     def address(self) -> tuple[str, int]:
         return ("127.0.0.1", self.port)
@@ -431,16 +450,20 @@ class FakeBalancer:
         self.snapshots.append(snapshot)
 
     async def wait_ready(self, nodes: int, timeout: float) -> bool:
-        return self.ready
+        return self.ready or nodes <= 0
 
     def sessions(self) -> tuple[SessionStatistics, ...]:
         return self.open
 
+    def take_work(self) -> Mapping[tuple[str, str], ConsumerWork]:
+        taken, self.work = self.work, {}
+        return taken
+
     def statistics(self) -> BalancerStatistics:
         return BalancerStatistics(
-            host="127.0.0.1", port=self.address[1], policy=self.policy, locality=False, sessions=0,
-            sessions_total=9, sessions_ended=(), rejected_total=0, bytes_in=0, bytes_out=0,
-            published=0, delivered=0,
+            host="127.0.0.1", port=self.address[1], policy=self.policy, locality=self.locality,
+            sessions=0, sessions_total=self.opened, sessions_ended=(), rejected_total=0,
+            bytes_in=0, bytes_out=0, published=0, delivered=0,
             backends=tuple(
                 BackendStatistics(
                     name=name, host="127.0.0.1", port=5001, weight=weight,

@@ -116,6 +116,24 @@ async def test_all_is_made_and_then_there_is_nothing_to_do(tmp_path: Path) -> No
         on.api.story.clear()
 
 
+async def test_weights_become_automatic_and_are_by_hand_again(tmp_path: Path) -> None:
+    auto = TEXT.replace("weights = { n1 = 50 }", 'weights = "auto"')
+    async with stage(tmp_path) as on:
+        await on.apply()
+        shown = await on.diff(auto)
+        assert [(step.subject, step.changes[0].after) for step in shown.steps] == [
+            ("weights", "auto")
+        ]
+        await on.apply(auto)
+        assert on.scene.service.weighing.on
+        assert (await on.diff(auto)).steps == []
+        on.scene.balancers[0].set_weight(N1, 130)
+        assert (await on.diff(auto)).steps == []  # what it follows is nobody's wish
+        await on.apply()
+        assert not on.scene.service.weighing.on
+        assert on.scene.balancers[0].weights[N1] == 50
+
+
 async def test_a_failed_step_ends_it_and_the_next_run_goes_on(tmp_path: Path) -> None:
     """At each step in turn."""
     async with stage(tmp_path) as on:

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from tests.unit.daemon.scene import N1, N2, N3, FakeBalancer, Node, Scene, until
 
+from warrener.daemon.errors import DaemonError
 from warrener.daemon.parts import MoveSink
 from warrener.facts.balance import Backend
 from warrener.facts.capability import Capabilities
+from warrener.facts.reasons import NodeState
 
 
 @pytest.fixture
@@ -18,6 +20,18 @@ def scene(tmp_path: Path) -> Scene:
     made = Scene(tmp_path)
     made.cluster.capabilities = Capabilities(theirs=True)
     return made
+
+
+@pytest.mark.parametrize("running", [0, 1, 2])
+async def test_a_cluster_of_which_no_node_is_fit_is_no_success(scene: Scene, running: int) -> None:
+    """Also where the cluster itself says that none runs, so there is none to wait for."""
+    scene.on_balancer = lambda balancer: setattr(balancer, "ready", False)
+    for name in (N1, N2)[running:]:
+        scene.cluster.rows[name] = Node(name, state=NodeState.DOWN)
+    who = "the nodes run, but" if running else "no node runs, as the cluster says, and"
+    with pytest.raises(DaemonError, match=f"{who} the balancer can't reach any of them"):
+        await scene.service.run()
+    assert "daemon.ready" not in scene.kinds()
 
 
 async def test_a_new_member_is_a_backend_at_the_next_look(scene: Scene) -> None:

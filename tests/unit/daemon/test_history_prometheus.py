@@ -12,6 +12,7 @@ from tests.unit.daemon.scene import N1, N2, Scene, ask
 from warrener.control.history_operations import HISTORY, HistoryRequest
 from warrener.control.wire import Refusal, Refused
 from warrener.daemon import history as module
+from warrener.facts.balance import ConsumerWork
 from warrener.facts.history import HistorySettings
 
 Answer = Callable[[dict[str, str]], Any]
@@ -76,11 +77,16 @@ async def asked(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> An
         history = scene.service.history
         await history.sample()
         scene.now += 10
+        scene.balancers[0].work = {("/", "q"): ConsumerWork(5.0, 250)}
         own = await history.sample()
         assert own is not None
-        assert own.queues == own.nodes == ()
+        assert own.nodes == ()
+        assert [(one.name, one.published, one.worked) for one in own.queues] == [("q", 0, 25)]
         assert own.balancer is not None
-        return (await ask(scene.folder, HISTORY, HistoryRequest(60)))[0]
+        answer = (await ask(scene.folder, HISTORY, HistoryRequest(60)))[0]
+        (queue,) = (await history.look(60)).queues
+        assert (queue.means.at_work, queue.means.worked) == pytest.approx((0.5, 25))
+        return answer
 
 
 async def test_nodes_and_queues_are_prometheus_and_the_balancer_is_our_own(

@@ -144,6 +144,51 @@ async def test_of_nodes_elsewhere_their_own_word_is_taken() -> None:
     assert reading.balancer.host == ""
 
 
+async def test_a_nodes_share_is_told_where_its_host_has_more() -> None:
+    service = Service()
+    service.cluster.shares = {N1: 0.5}
+    async with serving(service) as reader:
+        assert (await reader.read()).nodes[0].cores is None  # not looked at yet
+        await reader.look()
+        assert (await reader.read()).nodes[0].cores == 0.5
+        service.cluster.shares = {N1: 4096.0}
+        service.clock += SELDOM
+        await reader.look()
+        assert (await reader.read()).nodes[0].cores is None
+
+
+async def test_what_warrener_itself_may_use_is_what_its_machine_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All of it in one container: nodes share that, and what else the machine does isn't ours."""
+
+    async def half(host: object, pid: int) -> float:
+        assert pid == os.getpid()
+        return 0.5
+
+    monkeypatch.setattr("warrener.daemon.history_reader.cpu_share", half)
+    service = Service()
+    service.cluster.shares = {N1: 0.5}
+    async with serving(service) as reader:
+        await reader.look()
+        reading = await reader.read()
+    assert (reading.hosts[0].cores, reading.hosts[0].busy) == (0.5, None)
+    assert reading.nodes[0].cores is None
+
+
+async def test_a_node_elsewhere_has_as_many_cores_as_its_vm_has_schedulers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(f"{__name__}.TOTALS", TOTALS + "erlang_vm_schedulers_online 3\n")
+    service = Service()
+    service.cluster.capabilities = Capabilities(theirs=True, driver="attached")
+    async with serving(service) as reader:
+        assert (await reader.read()).nodes[0].cores == 3
+        service.cluster.shares = {N1: 1.5}  # a quota that came after its start, over SSH
+        await reader.look()
+        assert (await reader.read()).nodes[0].cores == 1.5
+
+
 async def test_of_a_cluster_whose_nodes_cannot_be_asked_the_rates_are_as_they_are_told() -> None:
     service = Service()
     service.cluster.capabilities = Capabilities(theirs=True, driver="attached")

@@ -174,6 +174,20 @@ async def test_everything_is_put_back_and_then_there_is_nothing_to_do(stage: Sta
     assert again.same > 5
 
 
+async def test_automatic_weights_are_kept_as_such(stage: Stage) -> None:
+    weighing, balancer = stage.scene.service.weighing, stage.scene.balancers[0]
+    _, path = await stage.backup()
+    by_hand = path.rename(path.with_name("by-hand.json"))
+    weighing.set(True)
+    balancer.set_weight(N1, 140)
+    backup = read((await stage.backup())[1].read_bytes()).backup
+    assert backup is not None
+    assert (backup.balancer.auto_weights, backup.balancer.weights) == (True, {})
+    done = await stage.restore(by_hand)
+    assert subjects(done.steps) == ["change balancer weights", f"change balancer {N1}"]
+    assert (weighing.on, balancer.weights[N1]) == (False, 100)
+
+
 async def test_what_is_refused_stands_alone_and_what_vanishes_is_told(stage: Stage) -> None:
     policies = [{**POLICY, "name": f"p{number}"} for number in range(9)]
     path = stage.file(policies=policies, queues=[{**QUEUE, "name": "ghost"}])

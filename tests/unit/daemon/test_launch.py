@@ -69,6 +69,16 @@ def test_a_daemon_is_told_that_steps_follow_that_take_nodes_away(fake) -> None:
     assert seen[0].text.endswith("w.toml --for-apply")
 
 
+@pytest.mark.parametrize(
+    ("wanted", "flag"), [(True, " --prometheus"), (False, " --no-prometheus"), (None, "")]
+)
+def test_a_daemon_is_told_whether_to_run_a_prometheus(fake, wanted: bool | None, flag: str) -> None:
+    options = replace(fake("reporter.ready(STATUS, URL)"), nodes=None, prometheus=wanted)
+    seen: list[ProgressLine] = []
+    launch(options, seen.append)
+    assert seen[0].text.endswith(f"w.toml{flag}")
+
+
 def test_a_failed_start_is_raised_with_its_words_and_exit_code(fake) -> None:
     options = fake("reporter.failed(DaemonError('no RabbitMQ', exit_code=2)); sys.exit(2)")
     with pytest.raises(DaemonError, match="no RabbitMQ") as caught:

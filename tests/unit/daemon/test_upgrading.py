@@ -14,7 +14,7 @@ from warrener.cluster.drivers.installations import Candidate
 from warrener.control.upgrade_operations import UPGRADE, UpgradeAnswer, UpgradeRequest
 from warrener.control.wire import Refusal, Refused
 from warrener.daemon import upkeep
-from warrener.daemon.errors import DaemonError
+from warrener.daemon.errors import FAILED, DaemonError
 from warrener.facts.ids import NodeName
 from warrener.facts.reasons import NodeState
 from warrener.facts.snapshot import QueueView
@@ -163,6 +163,13 @@ async def test_a_folder_without_rabbitmq_is_bad_input(stage: Stage) -> None:
         with pytest.raises(Refused) as error:
             await ask(stage.scene.folder, UPGRADE, request)
         assert error.value.refusal is Refusal.BAD_ARGUMENT
+
+
+async def test_hosts_that_can_not_be_asked_are_no_bad_input(stage: Stage) -> None:
+    stage.scene.cluster.no_candidate = FAILED
+    with pytest.raises(Refused) as error:
+        await ask(stage.scene.folder, UPGRADE, UpgradeRequest(to="/elsewhere"))
+    assert error.value.refusal is Refusal.FAILED
 
 
 async def test_unwise_at_a_node_it_is_as_it_was(stage: Stage) -> None:

@@ -132,3 +132,13 @@ def test_a_leader_that_is_not_known_stays_so() -> None:
     one = load(queue("a", 0, None, members=NODES))
     left, stopped = changes.without_node(one, N1)
     assert (left.queues[0].leader, stopped) == (None, ())
+
+
+def test_a_node_that_comes_has_the_least_share_of_those_that_are_there() -> None:
+    whole = load(queue("jobs", 100))
+    nodes = tuple(replace(n, cores=c) for n, c in zip(whole.nodes, (0.5, None, 1.5), strict=True))
+    more = changes.with_nodes(replace(whole, nodes=nodes), 1, same_host=False)
+    assert [node.cores for node in more.nodes] == [0.5, None, 1.5, 0.5]
+    assert [node.cores for node in changes.with_nodes(whole, 1, same_host=False).nodes] == [
+        None
+    ] * 4

@@ -82,3 +82,14 @@ def test_a_backlog_with_unlimited_prefetch_is_not_taken_as_saturation() -> None:
 
 def test_every_reason_has_words() -> None:
     assert set(WORDS) == set(ServiceFrom)
+
+
+def test_what_the_balancer_saw_goes_first() -> None:
+    found = told(prefetch=50, unacked=70, at_work=1.6, worked=80)
+    assert found.why is ServiceFrom.WATCHED
+    assert found.seconds == pytest.approx(0.02)
+
+
+def test_a_few_clients_behind_the_balancer_dont_speak_for_all() -> None:
+    assert told(at_work=0.4, worked=20).why is ServiceFrom.LITTLE
+    assert told(at_work=0.0, worked=0.0).why is ServiceFrom.LITTLE

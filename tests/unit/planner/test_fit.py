@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from warrener.facts.ids import NodeName
 from warrener.planner.costs import Act, Calibration, QueueType
-from warrener.planner.fit import Run, Sample, Surroundings, fit, passive
+from warrener.planner.fit import Run, Surroundings, fit
 
 N1, N2, N3 = NODES = tuple(NodeName(f"n{number}@here") for number in (1, 2, 3))
 AROUND = Surroundings(1.0, 60.0, "warren", "3.10.8", dict.fromkeys(NODES, "here"), {"here": 8})
@@ -267,78 +267,3 @@ def test_warnings_of_the_run_come_first() -> None:
         all_runs(QueueType.CLASSIC, CLASSIC), idle=IDLE, around=AROUND, warnings=["n4 is drained"]
     )
     assert found.warnings[0] == "n4 is drained"
-
-
-# -- passive
-
-
-def history(
-    truth: Mapping[QueueType, Truth],
-    samples: int,
-    noise: np.random.Generator,
-    *,
-    steady: bool = False,
-    blur: float = 0.02,
-) -> list[Sample]:
-    """What a cluster did, each act at a rate of its own (``steady``: all at one that stays)."""
-    made_up = []
-    for _ in range(samples):
-        rates = {
-            node: {
-                kind: {act: 1_000.0 if steady else float(noise.uniform(100, 9_000)) for act in acts}
-                for kind, acts in truth.items()
-            }
-            for node in NODES
-        }
-        cpu = {
-            node: (
-                IDLE[node]
-                + sum(
-                    rate * truth[kind][act][0]
-                    for kind, acts in rates[node].items()
-                    for act, rate in acts.items()
-                )
-            )
-            * (1 + blur * float(noise.standard_normal()))
-            for node in NODES
-        }
-        made_up.append(Sample(10.0, cpu, rates))
-    return made_up
-
-
-def test_a_history_that_varies_tells_the_costs() -> None:
-    truth = {QueueType.CLASSIC: CLASSIC, QueueType.QUORUM: QUORUM}
-    noise = np.random.default_rng(11)
-    found = passive(history(truth, 200, noise), around=AROUND)
-    for kind, acts in truth.items():
-        for act, (base, _) in acts.items():
-            cost = found.costs[kind][act]
-            assert abs(cost.base - base) <= 5 * cost.error * cost.base
-            assert cost.error < 0.15
-    assert found.idle[N2] == pytest.approx(0.05, abs=0.03)
-    assert found.warnings == ()
-    assert found.limits == {}
-
-
-def test_a_history_that_never_varies_says_so() -> None:
-    noise = np.random.default_rng(12)
-    truth = {QueueType.CLASSIC: CLASSIC}
-    found = passive(history(truth, 100, noise, steady=True), around=AROUND)
-    (warning,) = [one for one in found.warnings if one.startswith("can't be told apart")]
-    for act in CLASSIC:
-        assert f"classic {act}" in warning
-        assert found.costs[QueueType.CLASSIC][act].error == 1.0
-
-
-def test_a_short_history_is_called_short() -> None:
-    noise = np.random.default_rng(13)
-    found = passive(history({QueueType.QUORUM: QUORUM}, 4, noise), around=AROUND)
-    assert any("too short a history: 12 measurements for 8 unknowns" in w for w in found.warnings)
-
-
-def test_an_idle_cluster_tells_its_idle_cores_only() -> None:
-    samples = [Sample(10.0, dict(IDLE), {}) for _ in range(20)]
-    found = passive(samples, around=AROUND)
-    assert found.costs == {}
-    assert found.idle == pytest.approx(IDLE)
-    assert any("nothing went through the queues" in warning for warning in found.warnings)

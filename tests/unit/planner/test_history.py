@@ -32,7 +32,7 @@ def queue(published: float, **more: object) -> QueueSample:
 def series(*rates: float, seconds: float = 10.0, **more: object) -> list[Sample]:
     """One sample after the other, the last one now."""
     fields = {
-        "nodes": (NodeSample(N1, "h", True, 0.5, 1000.0, 4000.0, 3),),
+        "nodes": (NodeSample(N1, "h", True, 0.5, 1000.0, 4000.0, 3, 1.5),),
         "hosts": (HostSample("h", 2, 0.25, 0.1),),
         "balancer": BalancerSample("h", 30_000, 30_000, 150, 150, 0.2, "h"),
         **more,
@@ -157,6 +157,7 @@ def test_the_load_of_the_planner() -> None:
     assert load.through_balancer == pytest.approx(300)
     assert load.hosts[0].others == pytest.approx(0.25)
     assert load.nodes[0].cpu == pytest.approx(0.5)
+    assert load.nodes[0].cores == 1.5
     assert (load.nodes[0].mem_used, load.nodes[0].mem_limit) == (1000, 4000)
     assert "queues of the type mqtt are left out" in load.warnings
     assert from_wire(to_wire(load)) == load

@@ -1,6 +1,7 @@
 """The whole answer: stations against the models by themselves, the cut against the first part."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from tests.unit.planner.scene import N1, N2, N3, NODES, calibration, load, queue
@@ -184,3 +185,12 @@ def test_consumers_that_are_missing() -> None:
     assert words.consumers_missing(one) == 1
     assert words.consumers_missing(one, 2) == 6
     assert words.consumers_missing(queue("billing", 100)) == 0
+
+
+def test_nodes_that_lead_nothing_may_share_a_host_with_one_that_does() -> None:
+    """One classic queue, three nodes on this machine: the others have nothing to do at all."""
+    one = load(queue("logs", 100, N1, type=QueueType.CLASSIC))
+    nodes = tuple(replace(node, host="h1") for node in one.nodes)
+    found = outlook(replace(one, nodes=nodes), calibration())
+    assert found.flow is not None
+    assert found.flow.value == pytest.approx(20_000)

@@ -107,3 +107,15 @@ def test_a_queue_that_nobody_serves_any_more_is_named() -> None:
 def test_a_node_that_there_is_not() -> None:
     with pytest.raises(WrongInput, match="there is no node n9; there are n1, n2, n3"):
         asked(load(queue("a", 1)), question.WhatIf(kill=("n9",)), same_host=False)
+
+
+def test_a_question_in_words() -> None:
+    asked = question.read(
+        load="150%", nodes="+2", kill=["n2"], consumers=["b=+3"], queue_type=["*=classic"],
+        body=["4KiB", "o=100"],
+    )  # fmt: skip
+    assert question.words(asked) == (
+        "load x1.5, 2 nodes more, without n2, +3 consumers of b, all queues classic, "
+        "bodies of all queues 4096 B, bodies of o 100 B"
+    )
+    assert question.words(question.WhatIf()) == ""

@@ -7,6 +7,7 @@ import pytest
 from tests.unit.planner.scene import N1, N2, N3, US, calibration, load, queue
 
 from warrener.models.terms import WrongInput
+from warrener.planner import words
 from warrener.planner.costs import Act, Cost, QueueType
 from warrener.planner.load import HostLoad, NodeLoad
 from warrener.planner.resources import PartKind, reckon
@@ -156,3 +157,24 @@ def test_errors_of_costs_add_up_as_independent_ones() -> None:
 def test_a_load_that_makes_no_sense_is_refused_by_name(wrong: object, words: str) -> None:
     with pytest.raises(WrongInput, match=words):
         reckon(wrong, calibration())  # type: ignore[arg-type]
+
+
+def test_a_node_with_a_quota_has_no_more_than_that() -> None:
+    """Half a core of its host's two: used up long before the host."""
+    whole = load(queue("jobs", 1_000))
+    nodes = (replace(whole.nodes[0], cores=0.5), replace(whole.nodes[1], cores=16.0))
+    small = replace(whole, nodes=(*nodes, whole.nodes[2]))
+    found = reckon(small, calibration())
+    part = found.node(N1)
+    assert part is not None
+    assert (part.capacity, part.idle) == (0.5, 0.1)
+    assert found.first == part
+    assert found.breaks_at == pytest.approx(0.4 / (1_000 * 101 * US))
+    other = found.node(N2)
+    assert other is not None
+    assert other.capacity == 2  # not more than its host has
+    assert words.named(part) == "the CPU of node n1 (0.5 cores)"
+    assert words.remedy(part, small).startswith("more of its host's cores")
+    assert words.remedy(other, small).startswith("spread the leaders")
+    with pytest.raises(WrongInput, match="may use 0 cores"):
+        reckon(replace(whole, nodes=(replace(whole.nodes[0], cores=0),)), calibration())

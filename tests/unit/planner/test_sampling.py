@@ -2,6 +2,7 @@
 
 import pytest
 
+from warrener.facts.balance import ConsumerWork
 from warrener.facts.ids import NodeName
 from warrener.facts.leaders import QueueRates
 from warrener.facts.snapshot import ClusterSnapshot, QueueView
@@ -104,12 +105,12 @@ def test_of_many_queues_the_busy_ones_are_kept_and_the_rest_is_summed() -> None:
 def test_cpu_of_a_process_that_was_started_anew_is_not_guessed() -> None:
     def at(clock: float, pid: int, cpu: float) -> Reading:
         return Reading(
-            clock, clock, nodes=(NodeReading(N1, "h", True, pid, cpu, 100, 200, 3),)
+            clock, clock, nodes=(NodeReading(N1, "h", True, pid, cpu, 100, 200, 3, 1.5),)
         )  # fmt: skip
 
     (node,) = make(at(0, 7, 5.0), at(10, 7, 9.0), view(), Looked()).nodes
     assert node.cpu == pytest.approx(0.4)
-    assert (node.mem_used, node.sessions) == (100, 3)
+    assert (node.mem_used, node.sessions, node.cores) == (100, 3, 1.5)
     (node,) = make(at(0, 7, 5.0), at(10, 8, 9.0), view(), Looked()).nodes
     assert node.cpu is None
     (node,) = make(at(0, 0, 9.0), at(10, 0, 1.0), view(), Looked()).nodes
@@ -147,3 +148,11 @@ def test_the_balancers_counters_become_rates_and_what_it_does_not_count_stays_un
 def test_readings_at_one_moment_are_refused() -> None:
     with pytest.raises(ValueError, match="apart"):
         make(Reading(1, 1), Reading(1, 1), None, Looked())
+
+
+def test_what_consumers_did_is_by_the_second() -> None:
+    after = Reading(110, 10, work={("/", "q"): ConsumerWork(15.0, 600)})
+    (queue,) = make(Reading(100, 0), after, view(Q), Looked()).queues
+    assert (queue.at_work, queue.worked) == (1.5, 60.0)
+    (queue,) = make(Reading(100, 0), Reading(110, 10), view(Q), Looked()).queues
+    assert (queue.at_work, queue.worked) == (0.0, 0.0)

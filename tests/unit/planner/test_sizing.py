@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.planner.scene import US, calibration
+from tests.unit.planner.scene import NODES, US, calibration
 
 from warrener.models.queueing import mg1, mmc
 from warrener.models.terms import Steady, WrongInput
@@ -145,3 +145,12 @@ def test_the_least_that_is_enough(threshold: int, least: int, most: int) -> None
     found = sizing._least(lambda number: number >= threshold, least, most)
     expected = max(threshold, least)
     assert found == (expected if expected <= most else None)
+
+
+def test_nodes_are_as_large_as_the_share_of_those_that_were_calibrated() -> None:
+    shared = calibration(shares={NODES[0]: 0.5, NODES[1]: 8.0})
+    assert shared.node_cores() == 0.5
+    assert calibration().node_cores() == 2
+    assert calibration(cores={}, hosts={}).node_cores() is None
+    assert size(wanted(), shared).nodes > size(wanted(), calibration()).nodes
+    assert size(wanted(cores=2), shared).nodes == size(wanted(), calibration()).nodes

@@ -46,6 +46,7 @@ from warrener.balancer.core.requests import Done, Rpc
 from warrener.balancer.core.states import LinkState
 from warrener.balancer.core.streams import resumed_after
 from warrener.balancer.core.traffic import Traffic
+from warrener.balancer.core.worktime import Worktime
 from warrener.facts.ids import ChannelNumber, NodeName
 from warrener.facts.places import Lookup, QueuePlace
 from warrener.facts.reasons import MoveReason, Placement
@@ -135,6 +136,8 @@ class Board(Protocol):
     def queue_deleted(self, queue: str) -> None: ...
     def forced(self) -> None: ...
     def replayed(self, count: int) -> None: ...
+    def clock(self) -> float: ...
+    def confirmed_after(self, seconds: float) -> None: ...
 
 
 class Carried:
@@ -197,6 +200,7 @@ class Carried:
         "tries_now",
         "unproved",
         "why",
+        "work",
     )
 
     def __init__(self, board: Board, number: ChannelNumber, link: Link | None) -> None:
@@ -221,9 +225,10 @@ class Carried:
         self.in_assembly: Assembly | None = None  # a delivery that comes in parts
         # the journal
         self.requests: deque[Rpc] = deque()
-        self.deliveries = Deliveries()
+        self.work = Worktime()
+        self.deliveries = Deliveries(self.work)
         self.publishes = Publishes()
-        self.consumers = Consumers()
+        self.consumers = Consumers(self.work.consumes)
         self.qos: Method | None = None
         self.qos_global: Method | None = None
         self.confirms = False
@@ -968,7 +973,8 @@ class Carried:
         self.held_bytes = 0
         self.consumers.clear()
         self.publishes = Publishes()
-        self.deliveries = Deliveries()
+        self.work.dropped()
+        self.deliveries = Deliveries(self.work)
         self.out_assembly = self.in_assembly = None
         self.in_transaction = False
         self.plain_published = self.plain_proven = self.replies_due = 0

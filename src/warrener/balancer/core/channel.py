@@ -94,6 +94,7 @@ from warrener.balancer.core.rewriting import (
     get_ok_tag,
     retag,
 )
+from warrener.balancer.core.tally import NodeTally
 from warrener.balancer.core.traffic import Route, key_of, names_of, same_key
 from warrener.facts.ids import SessionId
 from warrener.facts.moves import ChannelStatistics
@@ -133,9 +134,11 @@ class Channel(Confirming):
         if unit.what is What.ACKS:
             if self.deliveries.offset or self.transactional:
                 return False
+            out = self.deliveries.outstanding
             settle = self.deliveries.settle
             for tag, multiple in TAGS.iter_unpack(memoryview(data)[pos : unit.end]):
                 settle(tag, bool(multiple))
+            self._was_settled(out)
             return True
         if unit.what is not What.MESSAGES or unit.method != BasicPublish.ID:
             return False
@@ -157,13 +160,23 @@ class Channel(Confirming):
         board = self.board
         board.published += count
         self.traffic.count(route, count)
-        if route.node is not None:
-            if self.link is not None and route.node == self.link.backend.name:
-                self.local += count
-            else:
-                self.remote += count
+        link = self.link
+        if route.node is None:
+            if link is not None:
+                link.tally.in_unknown += count
+        elif link is None:
+            self.remote += count
+        elif route.node == link.backend.name:
+            self.local += count
+            link.tally.in_local += count
+        else:
+            self.remote += count
+            link.tally.in_remote += count
         if self.confirms:
-            self.publishes.published(data, count)
+            publishes = self.publishes
+            publishes.published(data, count)
+            if publishes.sent >= publishes.sample_from:
+                publishes.time(board.clock())
         elif self.transactional:
             self.in_transaction = True
         else:
@@ -303,6 +316,8 @@ class Channel(Confirming):
                 else:
                     self.plain_published += 1
                 self.board.published += 1
+                if self.link is not None:
+                    self.link.tally.in_unknown += 1
         else:
             assembly.body(data)
         if assembly.streams:
@@ -394,6 +409,7 @@ class Channel(Confirming):
         """Acks, nacks and rejects: to the link that delivered, or to nobody."""
         if self.transactional:
             self.in_transaction = True
+        out = self.deliveries.outstanding
         if unit.what is What.ACKS:
             parts = []
             for tag, multiple in TAGS.iter_unpack(data):
@@ -403,9 +419,16 @@ class Channel(Confirming):
             frame = b"".join(parts)
         else:
             frame = self._settles_one(decode_method(payload_of(data, 0, len(data))))
+        self._was_settled(out)
         if frame and self.is_open_on_link:
             self._pass(frame)
         self.check_drained()
+
+    def _was_settled(self, out: int) -> None:
+        """``out`` were outstanding before."""
+        if self.work.servers:
+            left = self.deliveries.outstanding
+            self.work.settled(out - left, left, self.board.now)
 
     def _settles_one(self, method: Method) -> bytes:
         if not isinstance(method, BasicAck | BasicNack | BasicReject):
@@ -593,6 +616,8 @@ class Channel(Confirming):
                 return False
             for tag, multiple in TAGS.iter_unpack(memoryview(data)[pos : unit.end]):
                 self.publishes.confirmed(tag, bool(multiple))
+            if self.publishes.timed:
+                self.confirm_of_timed()
             return True
         if unit.what is not What.MESSAGES or unit.method != BasicDeliver.ID:
             return False
@@ -605,12 +630,18 @@ class Channel(Confirming):
     def _book_deliveries(self, tag: int, count: int, settled: bool) -> None:
         board = self.board
         self.deliveries.delivered(tag, count, settled=settled)
+        if self.work.servers:
+            self.work.given(self.deliveries.outstanding, board.now)
         board.delivered += count
-        if self.deliveries_local is not None:
-            if self.deliveries_local:
-                self.local += count
-            else:
-                self.remote += count
+        tally = self.link.tally if self.link is not None else NodeTally()  # it came from one
+        if self.deliveries_local is None:
+            tally.out_unknown += count
+        elif self.deliveries_local:
+            self.local += count
+            tally.out_local += count
+        else:
+            self.remote += count
+            tally.out_remote += count
 
     def link_says(self, unit: Unit, data: bytes) -> None:
         """Anything from its link that ``link_passes`` didn't take."""

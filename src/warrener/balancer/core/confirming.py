@@ -50,9 +50,17 @@ class Confirming(Carried):
             if number is not None:
                 parts.append(ack_frame(self.number, number, bool(multiple)))
         self.board.to_client(b"".join(parts))
+        if publishes.timed:
+            self.confirm_of_timed()
         if self.mode is Mode.PROBING and parts and self.probe_at is None:
             self.probe_confirmed()
         self.check_drained()
+
+    def confirm_of_timed(self) -> None:
+        """Some publishes are confirmed; one of them may be the one that is timed."""
+        publishes = self.publishes
+        if publishes.timed_is_confirmed:
+            self.board.confirmed_after(publishes.confirmed_timed(self.board.clock()))
 
     def refusal_comes(self, method: BasicNack) -> None:
         """The broker hasn't taken a publish."""
@@ -72,6 +80,7 @@ class Confirming(Carried):
         if probing and self.probe_refused():
             return
         number = publishes.confirmed(tag, multiple)
+        publishes.untime()  # a refusal is no confirm
         if number is not None:
             changed = replace(method, delivery_tag=number)
             self.board.to_client(encode_method_frame(self.number, changed))

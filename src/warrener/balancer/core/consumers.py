@@ -1,6 +1,7 @@
 """The consumers of a channel: what has to be said to have them again."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 
 from warrener.amqp.methods import BasicConsume, Method
 from warrener.facts.ids import NodeName
@@ -83,9 +84,12 @@ class Consumers:
     ``stepped``: whether each delivery has to be looked at, instead of a run at once.
     """
 
-    __slots__ = ("_aliases", "_by_tag", "settles", "stepped")
+    __slots__ = ("_aliases", "_by_tag", "_tell", "settles", "stepped")
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[Mapping[str, int]], None] = lambda _: None) -> None:
+        self._tell = (
+            tell  # how many there are by queue, of those whose deliveries are to be settled
+        )
         self._by_tag: dict[str, Consumer] = {}
         self._aliases: dict[str, Consumer] = {}  # tags of the present link that aren't the client's
         self.settles: bool | None = True
@@ -157,3 +161,4 @@ class Consumers:
         self.settles = None if len(kinds) > 1 else False in kinds or not kinds
         self.stepped = self.settles is None or any(c.is_stream for c in self._by_tag.values())
         self.stepped = self.stepped or bool(self._aliases)
+        self._tell(Counter(c.queue for c in self._by_tag.values() if not c.method.no_ack))

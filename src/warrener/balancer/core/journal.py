@@ -14,6 +14,12 @@ kept grows with what is out of order, not with what has passed.
 from collections import deque
 from typing import Final
 
+from warrener.balancer.core.tally import STRIDES, next_stride
+from warrener.balancer.core.worktime import Worktime
+
+_WHILE_TIMED: Final = 1 << 63
+"""A number that no publish gets to."""
+
 ACK_ALL: Final = 0
 """The delivery tag that means "all so far", with ``multiple`` set."""
 
@@ -95,9 +101,10 @@ class Numbers:
 class Deliveries:
     """Delivery tags of one channel. A client's tag is the link's plus ``offset``."""
 
-    __slots__ = ("_settled", "highest", "offset")
+    __slots__ = ("_settled", "highest", "offset", "work")
 
-    def __init__(self) -> None:
+    def __init__(self, work: Worktime | None = None) -> None:
+        self.work = work or Worktime()  # what is out is being worked on
         self.offset = 0
         self.highest = 0  # the last tag that the client was given
         self._settled = Numbers()
@@ -134,10 +141,12 @@ class Deliveries:
 
     def all_returned(self) -> None:
         """The broker has everything back that isn't settled (basic.recover)."""
+        self.work.dropped()
         self._settled.raise_floor(self.highest)
 
     def left(self) -> None:
         """The channel is gone from its link: what is unsettled will be delivered again."""
+        self.work.dropped()
         self._settled.raise_floor(self.highest)
         self.offset = self.highest
 
@@ -166,10 +175,15 @@ class Publishes:
         "_on_link",
         "_refused",
         "_replayed",
+        "_sampled_at",
         "_segments",
         "_shift",
+        "_stride",
         "bytes",
+        "sample_from",
         "sent",
+        "timed",
+        "timed_at",
         "unkept",
     )
 
@@ -177,6 +191,11 @@ class Publishes:
         self.sent = 0  # the number of the last publish
         self.bytes = 0  # kept
         self.unkept = 0  # the number of the last publish that wasn't kept
+        self.timed = 0  # the number of the publish whose confirm is waited for with a watch
+        self.timed_at = 0.0
+        self.sample_from = 1  # the next that is timed has at least this number
+        self._stride = STRIDES[0]
+        self._sampled_at = 0.0  # when the last confirm was timed
         self._segments: deque[_Segment] = deque()
         self._confirmed = Numbers()
         self._on_link = 0  # how many went to the present link
@@ -217,6 +236,28 @@ class Publishes:
         self.sent += 1
         self._on_link += 1
         self.unkept = self.sent
+
+    def time(self, now: float) -> None:
+        """The last publish is timed."""
+        self.timed, self.timed_at, self.sample_from = self.sent, now, _WHILE_TIMED
+
+    @property
+    def timed_is_confirmed(self) -> bool:
+        """Whether a broker has confirmed the one that is timed."""
+        return self.timed <= self._confirmed.floor or self.timed in self._confirmed
+
+    def confirmed_timed(self, now: float) -> float:
+        """The one that is timed has been confirmed; how long that took, in s."""
+        self._stride = next_stride(self._stride, now - self._sampled_at)
+        self._sampled_at = now
+        took = now - self.timed_at
+        self.untime()
+        return took
+
+    def untime(self) -> None:
+        """None is timed for a while."""
+        if self.timed:
+            self.timed, self.sample_from = 0, self.sent + self._stride
 
     def number_of(self, link_number: int) -> int | None:
         """What a link's number is to the client; None for one that was sent again since."""

@@ -5,6 +5,7 @@ from warrener.amqp.frames import Reassembly, encode_frame
 from warrener.amqp.methods import encode_method
 from warrener.balancer.core.agreement import Agreement
 from warrener.balancer.core.states import LINK, LinkMove, LinkState, follow
+from warrener.balancer.core.tally import NodeTally
 from warrener.facts.balance import Backend
 
 
@@ -27,6 +28,7 @@ class Link:
         "inbox",
         "sent_at",
         "state",
+        "tally",
         "writable",
     )
 
@@ -43,6 +45,7 @@ class Link:
         self.blocked = False  # the broker has said so
         self.closing: set[int] = set()  # channels whose close the balancer sent, close-ok due
         self.empty_since: float | None = None  # no channel uses it
+        self.tally = NodeTally()  # until it is open; then its node's
 
     def follow(self, move: LinkMove) -> None:
         """Take a step of the table. Raises IllegalMove."""

@@ -22,6 +22,7 @@ from warrener.facts.ids import NodeName, short_name
 from warrener.facts.reasons import Choice, Unfit
 from warrener.facts.settings import DEFAULT_WEIGHT, MAX_WEIGHT, PolicyName
 from warrener.facts.snapshot import ClusterSnapshot
+from warrener.facts.telemetry import Decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,7 @@ class NodeTable:
         self._on_event = on_event
         self._nodes: dict[NodeName, _Node] = {}
         self._gone: Counter[NodeName] = Counter()  # sessions still open on nodes taken out
+        self._decisions: Counter[tuple[PolicyName, Choice, NodeName]] = Counter()
         self.set_backends(backends)
 
     # -- what there is --------------------------------------------------------------------------
@@ -251,6 +253,7 @@ class NodeTable:
             [Candidate(node.backend.name, node.weight or 1, node.sessions) for node in fit], source
         )
         choice = Choice.RETRY if tried else Choice.POLICY
+        self._decisions[self._policy_name, choice, name] += 1
         return Chosen(self._nodes[name].backend, choice, self._policy_name)
 
     def session_added(self, name: NodeName) -> None:
@@ -273,6 +276,13 @@ class NodeTable:
             node.sessions -= 1
             if node.sessions < 0:
                 raise AssertionError(f"more sessions left {name} than came")
+
+    def decisions(self) -> tuple[Decision, ...]:
+        """How often each node was chosen, by what."""
+        return tuple(
+            Decision(policy.value, choice.value, node, count)
+            for (policy, choice, node), count in sorted(self._decisions.items())
+        )
 
     def statistics(self) -> tuple[BackendStatistics, ...]:
         """Every node, in order."""

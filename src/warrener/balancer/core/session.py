@@ -255,6 +255,11 @@ class Session:
             for _, channel in sorted(self._board.channels.items())
         )
 
+    def hand_in_work(self) -> None:
+        """What its consumers did since the last time goes into the book that all share."""
+        if self._board is not None:
+            self._board.hand_in_work()
+
     def statistics(self) -> SessionStatistics:
         """A frozen view."""
         agreement = self._agreement
@@ -463,6 +468,7 @@ class Session:
     def opened(self, home: Link, rest: bytes, now: float) -> None:
         """The handshake is done; ``rest`` is what the node has said since."""
         self._was_open = True
+        self._budget.handshakes.add(now - self._opened_at)
         self._opening = None
         board = self._board = Switchboard(
             self,

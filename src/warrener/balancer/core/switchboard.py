@@ -151,6 +151,7 @@ class Switchboard:
         self._past_local = 0
         self._past_remote = 0
         self._goodbye = GOODBYE  # the client's own connection.close, once it has said it
+        home.tally = budget.tally(home.backend.name)
         self.links = Links(around, self, home, agreement, nodes, settings)
 
     # -- what can be asked ----------------------------------------------------------------------
@@ -158,6 +159,11 @@ class Switchboard:
     def link(self, number: int) -> Link | None:
         """The link of that number, unless it has been dropped since."""
         return self.links.by_number.get(number)
+
+    def hand_in_work(self) -> None:
+        """What its consumers did since the last time goes into the book that all share."""
+        for channel in self.channels.values():
+            self._budget.work.add(self.vhost, channel.work)
 
     def journal_bytes(self) -> int:
         """Bytes kept for this session."""
@@ -207,6 +213,7 @@ class Switchboard:
         """Write to a link."""
         if data:
             link.sent_at = self.now
+            link.tally.bytes_in += len(data)
             self._around.out.append(SendLink(link.id, data))
 
     def ask(self, lookup: Lookup) -> None:
@@ -240,6 +247,7 @@ class Switchboard:
         channel = self.channels.pop(number)
         self._past_local += channel.local
         self._past_remote += channel.remote
+        self._budget.work.add(self.vhost, channel.work)
         held = list(channel.held)
         queues = {consumer.queue for consumer in channel.consumers}
         channel.forget()
@@ -290,6 +298,15 @@ class Switchboard:
     def forced(self) -> None:
         """A channel was moved although its client hadn't settled everything."""
         self._budget.forced += 1
+
+    def clock(self) -> float:
+        """The time, as exact as it is to be had; only for differences."""
+        clock = self._budget.clock
+        return self.now if clock is None else clock()
+
+    def confirmed_after(self, seconds: float) -> None:
+        """A publish that was timed has been confirmed."""
+        self._budget.confirms.add(seconds)
 
     def replayed(self, count: int) -> None:
         """So many publishes were sent again."""
@@ -405,6 +422,7 @@ class Switchboard:
     def link_data(self, link: Link, data: bytes, now: float) -> None:
         """Bytes from a node."""
         self.now = now
+        link.tally.bytes_out += len(data)
         joined = link.inbox.join(data)
         if joined is None:
             return
@@ -509,6 +527,7 @@ class Switchboard:
 
     def link_ready(self, link: Link) -> None:
         """A later link is open."""
+        link.tally = self._budget.tally(link.backend.name)
         if self.links.wanted_home == link.backend.name:
             self._go_home(link)
         for channel in list(self.channels.values()):

@@ -12,7 +12,7 @@ figures read, which are a second old at most while HAProxy answers.
 import asyncio
 import resource
 import traceback
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -56,7 +56,13 @@ from warrener.balancer.shell.moving import OnProgress
 from warrener.balancer.shell.probe import ProbeLogin
 from warrener.balancer.shell.probes import Probes
 from warrener.balancer.shell.tls import BalancerTls
-from warrener.facts.balance import Backend, BackendStatistics, BalancerStatistics, SessionStatistics
+from warrener.facts.balance import (
+    Backend,
+    BackendStatistics,
+    BalancerStatistics,
+    ConsumerWork,
+    SessionStatistics,
+)
 from warrener.facts.data_plane import WHY_HAPROXY_LACKS, DataPlane, Lack, Unsupported
 from warrener.facts.happenings import Event, EventSink
 from warrener.facts.ids import NodeName, SessionId
@@ -64,6 +70,7 @@ from warrener.facts.moves import ChannelStatistics, DrainResult, RebalanceResult
 from warrener.facts.reasons import Unfit
 from warrener.facts.settings import BalancerSettings, PolicyName
 from warrener.facts.snapshot import ClusterSnapshot
+from warrener.facts.telemetry import BalancerFigures
 
 POLL: Final = 1.0
 """Seconds between two looks at HAProxy: 35 KB that take it 4 ms and the event loop 2 (measured on
@@ -300,6 +307,10 @@ class HaproxyBalancer:
 
     # -- what can be asked ----------------------------------------------------------------------
 
+    def take_work(self) -> Mapping[tuple[str, str], ConsumerWork]:
+        """HAProxy doesn't know what a delivery is."""
+        return {}
+
     def statistics(self) -> BalancerStatistics:
         """Since the daemon started, whatever became of HAProxy meanwhile. What passed in the last
         second before one was killed is missing."""
@@ -334,6 +345,10 @@ class HaproxyBalancer:
             plain_port=self._plain_port,
             tls_rejected=figures.tls_rejected,
         )
+
+    async def figures(self) -> BalancerFigures:
+        """HAProxy passes bytes, and tells how many in its statistics."""
+        return BalancerFigures()
 
     def _row(self, row: BackendStatistics) -> BackendStatistics:
         traffic = self._traffic(row.name)

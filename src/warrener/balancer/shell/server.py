@@ -7,9 +7,10 @@ runs slow work elsewhere.
 import asyncio
 import random
 import resource
+import time
 import traceback
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -20,13 +21,14 @@ from warrener.balancer.core.directory import Directory
 from warrener.balancer.core.nodes import NodeTable
 from warrener.balancer.core.policies import make_policy
 from warrener.balancer.core.session import Session
+from warrener.balancer.core.tally import LAGS, Observations
 from warrener.balancer.shell.lookups import LookUps
 from warrener.balancer.shell.moving import Mover, OnProgress
 from warrener.balancer.shell.ports import SessionPorts
 from warrener.balancer.shell.probe import ProbeLogin
 from warrener.balancer.shell.probes import Probes
 from warrener.balancer.shell.tls import BalancerTls, Context, TlsListener
-from warrener.facts.balance import Backend, BalancerStatistics, SessionStatistics
+from warrener.facts.balance import Backend, BalancerStatistics, ConsumerWork, SessionStatistics
 from warrener.facts.happenings import Event, EventSink
 from warrener.facts.ids import NodeName, SessionId
 from warrener.facts.moves import ChannelStatistics, DrainResult, RebalanceResult
@@ -34,6 +36,7 @@ from warrener.facts.places import Found, Lookup
 from warrener.facts.reasons import MoveReason, SessionEnd
 from warrener.facts.settings import BalancerSettings, PolicyName
 from warrener.facts.snapshot import ClusterSnapshot
+from warrener.facts.telemetry import BalancerFigures
 
 SLICES: Final = 10
 """Sessions are looked after in this many groups, one after the other, so that thousands of them
@@ -82,7 +85,8 @@ class BalancerServer:
         self.high_water = settings.high_water
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self._directory = Directory()
-        self._budget = Budget(settings.journal_total)
+        self._budget = Budget(settings.journal_total, time.monotonic)  # uvloop's has milliseconds
+        self._lag = Observations(LAGS)
         self._look_ups = LookUps(look_up, self._directory, self.loop, on_bug=self.bug)
         self._mover = Mover(self, self._table, self._budget, self.loop)
         self._told_moves: Counter[MoveReason] = Counter()
@@ -97,6 +101,7 @@ class BalancerServer:
         self._open = 0
         self._total = 0
         self._rejected = 0
+        self._rejected_for: Counter[SessionEnd] = Counter()
         self._ended_by_bugs = 0
         self._ended: Counter[SessionEnd] = Counter()
         self._to_tell: Counter[tuple[SessionEnd, str]] = Counter()  # ends not yet told as events
@@ -162,6 +167,7 @@ class BalancerServer:
 
     def _rejected_by_tls(self, why: str) -> None:
         self._rejected += 1
+        self._rejected_for[SessionEnd.TLS_HANDSHAKE] += 1
         self._tls_rejected += 1
         self._to_tell[SessionEnd.TLS_HANDSHAKE, why] += 1
 
@@ -269,6 +275,12 @@ class BalancerServer:
         found = [ports.session.statistics() for ports in self.all_ports()]
         return tuple(sorted(found, key=lambda session: session.id))
 
+    def take_work(self) -> Mapping[tuple[str, str], ConsumerWork]:
+        """What consumers did since this was asked last, by virtual host and queue."""
+        for ports in self.all_ports():
+            ports.session.hand_in_work()
+        return self._budget.work.take()
+
     def statistics(self) -> BalancerStatistics:
         """The balancer since it started."""
         totals = list(self._past)
@@ -302,12 +314,41 @@ class BalancerServer:
             tls_rejected=self._tls_rejected,
         )
 
+    async def figures(self) -> BalancerFigures:
+        """What is measured beside that. Sessions are looked at group by group, so that thousands
+        of them don't make the loop wait."""
+        channels: Counter[NodeName] = Counter()
+        links: Counter[NodeName] = Counter()
+        for group in self._slices:
+            for ports in group.values():
+                board = ports.session.board
+                if board is not None:
+                    links.update(board.links.nodes())
+                    for channel in board.channels.values():
+                        if channel.node is not None:
+                            channels[channel.node] += 1
+            await asyncio.sleep(0)
+        budget = self._budget
+        names = {backend.name for backend in self._table.backends()} | set(budget.nodes)
+        return BalancerFigures(
+            nodes=tuple(
+                budget.tally(name).figures(name, channels[name], links[name])
+                for name in sorted(names)
+            ),
+            decisions=self._table.decisions(),
+            rejected=tuple(sorted((why.value, n) for why, n in self._rejected_for.items())),
+            handshakes=budget.handshakes.distribution(),
+            confirms=budget.confirms.distribution(),
+            loop_lag=self._lag.distribution(),
+        )
+
     # -- for the sessions' sockets --------------------------------------------------------------
 
     def new_session(self, ports: SessionPorts, client: str, source: str) -> Session | None:
         """A session for a client that connected; None if there are too many."""
         if self._open >= self._max_sessions:
             self._rejected += 1
+            self._rejected_for[SessionEnd.LIMIT] += 1
             self._to_tell[SessionEnd.LIMIT, ""] += 1
             return None
         id_ = SessionId(next(self._ids))
@@ -334,8 +375,11 @@ class BalancerServer:
             raise AssertionError(f"session {session.id} ended twice")
         self._open -= 1
         self._ended[finished.reason] += 1
-        self._rejected += not session.was_open
+        if not session.was_open:
+            self._rejected += 1
+            self._rejected_for[finished.reason] += 1
         _add(self._past, session)
+        session.hand_in_work()
         if finished.reason not in _ORDINARY:
             self._to_tell[finished.reason, finished.detail] += 1
         if self._open == 0:
@@ -388,7 +432,9 @@ class BalancerServer:
         """Look after one group of sessions at a time."""
         while True:
             for group in self._slices:
+                asked = time.monotonic()
                 await asyncio.sleep(SWEEP / SLICES)
+                self._lag.add(time.monotonic() - asked - SWEEP / SLICES)
                 now = self.loop.time()
                 for ports in list(group.values()):
                     ports.tick(now)

@@ -8,7 +8,14 @@ attached.py        somebody else's cluster, by its management API alone
 host.py            what a node's life needs of its machine; this machine
 ssh_host.py        the same over SSH, on ssh_connection.py
 host_scripts.py    what a host is asked, as POSIX sh (pure)
+host_look.py       the same: what there is to know of it (pure)
+host_install.py    the same: RabbitMQ is installed (pure)
+systemd.py         the same: nodes as units of systemd (pure)
+ssh_looks.py       hosts looked at, all at once
 ssh_checks.py      what a host has to be like (pure)
+ssh_upgrade.py     an installation that hosts are to be given (pure)
+ssh_schema.py      what a host's RabbitMQ knows of configuration, brought here
+ssh_leftovers.py   what a killed daemon left on hosts
 installation.py    finds a RabbitMQ and its Erlang
 installations.py   which node runs which RabbitMQ, over a rolling upgrade
 ports.py           a block of ports per cluster, held for the life of the process

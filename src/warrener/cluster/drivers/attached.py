@@ -33,6 +33,7 @@ from warrener.cluster.drivers.addresses import (
 )
 from warrener.cluster.drivers.attached_ports import claim_ports
 from warrener.cluster.drivers.attached_record import RECORD, Record, read_record
+from warrener.cluster.drivers.ports import layout
 from warrener.cluster.drivers.private_files import PrivateFiles, write_private
 from warrener.cluster.drivers.sources import Sources, View
 from warrener.cluster.errors import ClusterError, NotRunning, StateInUse, UnknownNode
@@ -286,6 +287,12 @@ class AttachedCluster:
             f"{error}. The password is read from --password-file, from the environment "
             f"(WARRENER_PASSWORD) or as warrener.toml says"
         )
+
+    @property
+    def telemetry_ports(self) -> tuple[int, int]:
+        """Where the daemon's metrics may listen; no Prometheus is run beside such a cluster."""
+        base = self._record.base if self._record is not None else None
+        return (0, 0) if base is None else (layout(base, 0).metrics, 0)
 
     def _claim_ports(self) -> None:
         record = self._record

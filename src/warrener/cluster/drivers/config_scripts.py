@@ -1,6 +1,7 @@
 """Erlang that asks a node about its configuration, or changes it, and what it answers. Pure.
 
-One script answers for all keys at once: a call of a tool costs half a second, whatever it does.
+One script answers for all keys at once: a call of a tool costs a second, whatever it does, and
+``erl_call`` a quarter of one, which is what the script takes by itself.
 
 What a file would come to is asked of the node's own ``rabbit_prelaunch_conf``, which does the same
 when it boots: the schemas' Erlang code (translations, validators) is evaluated by those who wrote

@@ -158,7 +158,7 @@ class Configuration:
         ]
 
     async def values(self, name: NodeName, targets: Iterable[str]) -> Told:
-        """What is in force on a node, beside what its file comes to. One call of a tool. Raises
+        """What is in force on a node, beside what its file comes to. Raises
         NotRunning or ToolFailed."""
         file = self._nodes[name].files.config
         await self._nodes[name].host.deliver_file(file)
@@ -200,9 +200,12 @@ class Configuration:
         hidden = {known.target for known in self.schema.known.values() if is_secret(known.key)}
         there = self._nodes[name].host.path(file)
         script = config_scripts.look(there, wanted, wanted & hidden, SECRET)
-        printed = await self._run(name, script)
         try:
-            return config_scripts.read_answer(printed)
+            told = config_scripts.read_answer(await self._run(name, script))
+            if not told.error:
+                return told
+            # What exactly is wrong with the file is only printed, where the script was called.
+            return config_scripts.read_answer(await self._run(name, script, by_tool=True))
         except NotUnderstood as error:
             raise ToolFailed(
                 f"what {name} says of its configuration isn't understood ({error})",
@@ -213,7 +216,7 @@ class Configuration:
         node = self._nodes[name]
         return node.host.told(node.host.path(node.files.logs / "rabbitmqctl.log"))
 
-    async def _run(self, name: NodeName, script: str) -> str:
+    async def _run(self, name: NodeName, script: str, *, by_tool: bool = False) -> str:
         if self._upkeep is None:
             raise NotRunning("the cluster doesn't run")
         node = self._nodes[name]
@@ -221,7 +224,7 @@ class Configuration:
         path = node.files.folder / "ask.erl"
         await asyncio.to_thread(write_private, path, script.encode())
         try:
-            return await self._upkeep.evaluate(node, path)
+            return await self._upkeep.evaluate(node, path, by_tool=by_tool)
         finally:
             with contextlib.suppress(OSError):
                 path.unlink()

@@ -130,6 +130,11 @@ class DrivenCluster(Running):
         return self._ports
 
     @property
+    def telemetry_ports(self) -> tuple[int, int]:
+        """Where the daemon's metrics and a Prometheus may listen: nobody has locked these."""
+        return self.ports.metrics, self.ports.prometheus
+
+    @property
     def balancer_port(self) -> int:
         """Where a balancer should listen: the port from warrener.toml, else the one of last time,
         5672, or one of the block. Chosen when first asked for; held against other Warreners until

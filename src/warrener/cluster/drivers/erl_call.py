@@ -14,6 +14,7 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 from warrener.facts.ids import NodeName
@@ -44,6 +45,13 @@ def command(node: NodeName, text: str) -> list[str]:
     kind = "-name" if "." in node.partition("@")[2] else "-sname"
     wrapped = _WRAPPED.format(text=text.strip().removesuffix("."))
     return ["/bin/sh", "-c", _SCRIPT, PROGRAM, kind, node, wrapped]
+
+
+def of_file(path: Path) -> str:
+    """Expressions that come to what those in a file do: what is in them is among no arguments."""
+    encoded = base64.b64encode(str(path).encode("utf-8", "surrogateescape")).decode()
+    name = f'unicode:characters_to_list(base64:decode("{encoded}"))'
+    return f"{{ok, Answer}} = file:script({name}), Answer."
 
 
 def answer(printed: str) -> str | None:

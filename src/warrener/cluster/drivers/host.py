@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from warrener.cluster.drivers.cpu_share import read
 from warrener.cluster.drivers.node_config import NodeFiles
 from warrener.cluster.drivers.ports import LOOPBACK, holder, taken
 from warrener.cluster.drivers.processes import Child, kill_marked, told_end
@@ -116,6 +117,10 @@ class Host(Protocol):
         """A file's size (0 if it isn't there), and the last ``limit`` bytes of what is behind
         ``offset``; from the beginning if it is shorter (it was rotated)."""
 
+    async def read(self, paths: Sequence[Path]) -> Mapping[Path, str]:
+        """What small files of the host's own have in them (``/proc`` and the like); those that
+        aren't there or can't be read are left out."""
+
     async def spawn(
         self,
         name: str,
@@ -183,6 +188,9 @@ class LocalHost:
 
     async def tail(self, local: Path, offset: int, limit: int) -> tuple[int, str]:
         return tail(local, offset, limit)
+
+    async def read(self, paths: Sequence[Path]) -> Mapping[Path, str]:
+        return read(paths)
 
     async def spawn(
         self,

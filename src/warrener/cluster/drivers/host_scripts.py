@@ -76,9 +76,23 @@ echo "$size"
     )
 
 
+def read_files(paths: Sequence[Path]) -> str:
+    """Prints the lines of small files, each after its file's number, and empty lines; what can't be
+    read is left out."""
+    commands = [
+        f"sed {quoted(f's/^/{number} /')} {quoted(path)} 2>/dev/null; echo\n"
+        for number, path in enumerate(paths)
+    ]
+    return script("".join(commands) + ":\n")
+
+
+def environment_of(environment: Mapping[str, str]) -> list[str]:
+    """Words to put in front of a command that is to have this environment and no other."""
+    return ["env", "-i", *(f"{name}={value}" for name, value in environment.items())]
+
+
 def _command(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
-    variables = (quoted(f"{name}={value}") for name, value in environment.items())
-    return " ".join(["env", "-i", *variables, *map(quoted, arguments)])
+    return " ".join(map(quoted, [*environment_of(environment), *arguments]))
 
 
 def run(
@@ -317,67 +331,6 @@ done
 :
 """,
         inode=inode,
-    )
-
-
-def look(root: str, path: str, folder: str, address: str) -> str:
-    """Prints, as ``KEY VALUE`` lines, what is to be known before anything is done on a host:
-    ``home``, ``user``, ``time`` (s since the epoch), ``missing`` (a tool), ``address`` (it is one
-    of the host's), ``folder`` (can't be written to: why), each ``root`` of a RabbitMQ with its
-    ``plugin`` lines after it, ``path``, ``erl``, ``epmd``, ``otp``."""
-    return script(
-        """\
-cd || exit 71
-echo "home $(pwd)"
-echo "user $(id -un)"
-echo "time $(date +%s)"
-PATH="$PATH:$more"
-for tool in cat chmod env grep id kill ls mkdir mv rm sed setsid sleep tail tr wc; do
-  command -v $tool >/dev/null 2>&1 || echo "missing $tool"
-done
-[ -r /proc/self/environ ] || echo "missing /proc"
-if [ -r /proc/net/fib_trace ]; then
-  grep -A1 -F -- "|-- $address" /proc/net/fib_trace | tr '\\n' ' ' |
-    grep -q -F -- "|-- $address " && echo "address yes"
-else
-  echo "address yes"
-fi
-case $folder in "~"/*) folder=$(pwd)/${folder#??} ;; esac
-if why=$(mkdir -p -m 700 "$folder" 2>&1 && : 2>&1 >"$folder/.warrener-test"); then
-  rm -f "$folder/.warrener-test"
-else
-  echo "folder ${why:-$folder can't be written to}"
-fi
-case $wanted in "~"/*) wanted=$(pwd)/${wanted#??} ;; esac
-case $wanted in
-  "") set -- /usr/lib/rabbitmq/lib/rabbitmq_server-* ;;
-  *) set -- "$wanted" "${wanted%/sbin}" "$wanted"/rabbitmq_server-* ;;
-esac
-for root in "$@"; do
-  [ -f "$root/sbin/rabbitmq-server" ] || continue
-  echo "root $root"
-  for plugin in "$root"/plugins/*-*; do
-    echo "plugin ${plugin##*/}"
-  done
-done
-echo "path $PATH"
-erl=$(command -v erl) || exit 0
-echo "erl $erl"
-true_erl=$(readlink -f "$erl" 2>/dev/null || echo "$erl")
-home=${true_erl%/bin/*}
-for epmd in "$home"/erts-*/bin/epmd; do
-  [ -x "$epmd" ] && echo "epmd $epmd"
-done
-command -v epmd >/dev/null 2>&1 && echo "other-epmd $(command -v epmd)"
-for version in "$home"/releases/*/OTP_VERSION; do
-  [ -f "$version" ] && read -r otp <"$version" && echo "otp $otp"
-done
-:
-""",
-        wanted=root,
-        more=path,
-        folder=folder,
-        address=address,
     )
 
 

@@ -18,11 +18,12 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from warrener.cluster.catalogue.check import WrongSetting, check_setting
+from warrener.cluster.catalogue.schema import Schema
 from warrener.cluster.drivers.installation import (
     Installation,
     erlang_version,
@@ -67,24 +68,14 @@ class Installations:
     def settled(self, record: Record) -> Record:
         """The record with which a start goes on: no trial left, and what the description says by
         now. Raises ClusterError if it says an older version than a node has run."""
-        if record.trial is not None:
-            record = _after_trial(record, record.trial)
-        if record.installations and record.described != self._given:
-            now = self._described()
-            for name, used in record.installations.items():
-                if version_of(now.version) < version_of(used.version):
-                    raise ClusterError(
-                        f"{short_name(name)} was upgraded to RabbitMQ {used.version} "
-                        f"({used.root}), and {_KEY} leads to {now.version} ({now.root}): RabbitMQ "
-                        f"can't go back. "
-                        f"Set it to {used.root}"
-                    )
-            record = _with(record, installations={}, described="")
+        record = after_trial(record)
+        if is_described_anew(record, self._given):
+            record = redescribed(record, dict.fromkeys(record.installations, self._described()))
         return record
 
     def of(self, name: NodeName) -> Installation:
         """What a node starts with. Raises RabbitMQMissing or ErlangMissing."""
-        used = self._record().installations.get(name) or self._of_all_members()
+        used = given_to(self._record(), name)
         if used is None:
             return self._described()
         found = self._found.get(used.root)
@@ -107,29 +98,73 @@ class Installations:
             return found[0]
         return self._described()
 
-    def _of_all_members(self) -> Used | None:
-        """What a node gets that joins a cluster whose nodes were all given the same one."""
-        record = self._record()
-        used = [record.installations.get(member) for member in record.members]
-        return used[0] if used and all(one == used[0] for one in used) else None
-
     def begin_trial(self, name: NodeName, installation: Installation) -> None:
         """From here on a node starts with this one."""
-        before = self.of(name)
-        record = self._record()
-        new = Used(str(installation.root), installation.version)
-        self._remember(
-            installations={**record.installations, name: new},
-            described=self._given,
-            trial=Trial(name, Used(str(before.root), before.version)),
-        )
+        changes = trial(self._record(), name, self.of(name), installation, self._given)
+        self._remember(**changes)
 
     def end_trial(self, *, keep: bool) -> None:
         """The node serves with it, or is to have its old one again."""
-        record = self._record()
-        assert record.trial is not None, "begin_trial() first"
-        changed = record if keep else _taken_back(record, record.trial)
-        self._remember(installations=changed.installations, trial=None)
+        self._remember(**trial_ended(self._record(), keep=keep))
+
+
+# -- what the record says; ``given`` is ``rabbitmq`` of the description, empty if it has none
+
+
+def given_to(record: Record, name: NodeName) -> Used | None:
+    """What a rolling upgrade gave a node, or all nodes of the cluster that it joins. None: it runs
+    what the description leads to."""
+    if name in record.installations:
+        return record.installations[name]
+    used = [record.installations.get(member) for member in record.members]
+    return used[0] if used and all(one == used[0] for one in used) else None
+
+
+def is_described_anew(record: Record, given: str) -> bool:
+    """Whether the description says something else than when nodes were upgraded: it counts then."""
+    return bool(record.installations) and record.described != given
+
+
+def redescribed(record: Record, now: Mapping[NodeName, Installation]) -> Record:
+    """The record without upgrades: what the description leads to counts, ``now``. Raises
+    ClusterError if that is older than what a node has run."""
+    for name, used in record.installations.items():
+        found = now.get(name)
+        if found is not None and version_of(found.version) < version_of(used.version):
+            raise ClusterError(
+                f"{short_name(name)} was upgraded to RabbitMQ {used.version} ({used.root}), and "
+                f"{_KEY} leads to {found.version} ({found.root}): RabbitMQ can't go back. Set it "
+                f"to {used.root}"
+            )
+    return _with(record, installations={}, described="")
+
+
+def trial(
+    record: Record, name: NodeName, before: Installation, new: Installation, given: str
+) -> dict[str, Any]:
+    """What changes of the record when a node is to start with another installation."""
+    return {
+        "installations": {**record.installations, name: Used(str(new.root), new.version)},
+        "described": given,
+        "trial": Trial(name, Used(str(before.root), before.version)),
+    }
+
+
+def trial_ended(record: Record, *, keep: bool) -> dict[str, Any]:
+    """What changes when the node serves with it, or is to have its old one again."""
+    assert record.trial is not None, "a trial begins first"
+    changed = record if keep else _taken_back(record, record.trial)
+    return {"installations": changed.installations, "trial": None}
+
+
+def after_trial(record: Record) -> Record:
+    """Of a daemon that was killed during one (see the module)."""
+    if record.trial is None:
+        return record
+    new = record.installations.get(record.trial.node)
+    if new is not None and new.version == record.trial.before.version:
+        record = _taken_back(record, record.trial)
+    return _with(record, trial=None)
 
 
 def candidate(
@@ -139,27 +174,25 @@ def candidate(
     RabbitMQMissing or ErlangMissing."""
     found = find_installation(path, os.environ.get("PATH", ""))
     schema = load_schema(found.root, found.version, tuple(plugins))
-    wrong = []
-    for key, value in settings.items():
-        try:
-            check_setting(key, value, schema)
-        except WrongSetting as error:
-            wrong.append(str(error))
     there = found.plugins()
     return found, Candidate(
         root=found.root,
         version=found.version,
         erlang=erlang_version(found.erl),
         missing_plugins=tuple(sorted(name for name in plugins if name not in there)),
-        wrong_settings=tuple(wrong),
+        wrong_settings=wrong_settings(settings, schema),
     )
 
 
-def _after_trial(record: Record, trial: Trial) -> Record:
-    new = record.installations.get(trial.node)
-    if new is not None and new.version == trial.before.version:
-        record = _taken_back(record, trial)
-    return _with(record, trial=None)
+def wrong_settings(settings: Mapping[str, str], schema: Schema) -> tuple[str, ...]:
+    """What an installation with this schema would not take, in sentences."""
+    wrong = []
+    for key, value in settings.items():
+        try:
+            check_setting(key, value, schema)
+        except WrongSetting as error:
+            wrong.append(str(error))
+    return tuple(wrong)
 
 
 def _taken_back(record: Record, trial: Trial) -> Record:

@@ -5,7 +5,9 @@ The nodes of a cluster outlive a daemon that dies by SIGKILL or a crash (process
 used where no event loop runs.
 """
 
+import contextlib
 import signal
+import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,9 +16,13 @@ from typing import Final
 
 import psutil
 
+from warrener.cluster.drivers import erl_call
+from warrener.cluster.drivers.node import NO_STATISTICS, QUIET_TIMEOUT
+from warrener.cluster.drivers.node_config import tool_environment
 from warrener.cluster.drivers.private_files import PrivateFiles
 from warrener.cluster.drivers.processes import kill_marked, marked, marks_ending, part_of
 from warrener.cluster.errors import StateBroken
+from warrener.facts.ids import NodeName
 
 STOP_TIMEOUT: Final = 30.0
 """Seconds for all nodes together to stop in order, as in node.py."""
@@ -52,6 +58,8 @@ def stop_leftovers(state: Path, timeout: float = STOP_TIMEOUT) -> int:
     marks = _marks(state)
     found = [process for mark in marks for process in marked(mark)]
     nodes = [process for process in found if _is_vm(process)]
+    if timeout > QUIET_TIMEOUT:
+        _take_statistics_away(nodes)
     for number in (signal.SIGTERM, signal.SIGCONT):  # a frozen node is thawed to stop in order
         _signal(nodes, number)
     psutil.wait_procs(nodes, timeout=timeout)
@@ -84,6 +92,34 @@ def _is_vm(process: psutil.Process) -> bool:
         return process.name().startswith("beam")
     except psutil.Error:
         return False
+
+
+def _take_statistics_away(nodes: Sequence[psutil.Process]) -> None:
+    """From all at once, so that they stop in 1.5 s instead of 6 (``node.NO_STATISTICS``). One that
+    can't be asked, or doesn't answer, is stopped all the same."""
+    asked = []
+    for node in nodes:
+        with contextlib.suppress(psutil.Error, OSError, KeyError):
+            environment = node.environ()
+            name = NodeName(environment["RABBITMQ_NODENAME"])
+            if node.status() == psutil.STATUS_STOPPED or not erl_call.can_reach(environment):
+                continue
+            asked.append(
+                subprocess.Popen(
+                    erl_call.command(name, NO_STATISTICS),
+                    env=tool_environment(environment, {}),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                )
+            )
+    deadline = time.monotonic() + QUIET_TIMEOUT
+    for one in asked:
+        try:
+            one.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            one.kill()
+            one.wait()
 
 
 def _signal(processes: Sequence[psutil.Process], number: signal.Signals) -> None:

@@ -4,7 +4,7 @@ ports. Nothing listens anywhere but on loopback."""
 import asyncio
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from warrener.cluster.catalogue.schema import Schema
@@ -68,11 +68,11 @@ class LocalCluster(DrivenCluster):
 
     # -- another RabbitMQ under its nodes
 
-    def look_at_installation(self, path: Path) -> Candidate:
+    async def look_at_installation(self, path: Path, names: Sequence[NodeName]) -> Candidate:
         """What is there to be known of the installation at ``path``. Takes half a second. Raises
         RabbitMQMissing or ErlangMissing."""
         settings = {**self.configuration.chosen, **self.configuration.described}
-        return candidate(path, self.plugins(), settings)[1]
+        return (await asyncio.to_thread(candidate, path, self.plugins(), settings))[1]
 
     def try_installation(self, name: NodeName, path: Path) -> None:
         """From its next start on a node runs the RabbitMQ at ``path``. ``settle_installation`` says

@@ -47,7 +47,8 @@ class NodePorts:
 
 @dataclass(frozen=True, slots=True)
 class ClusterPorts:
-    """A block as it is used. ``prometheus``, ``page`` and ``grafana`` are kept for later."""
+    """A block as it is used. ``metrics`` is the daemon's, ``prometheus`` that of one beside it;
+    ``page`` and ``grafana`` are kept for later."""
 
     base: int
     epmd: int
@@ -55,12 +56,13 @@ class ClusterPorts:
     page: int
     prometheus: int
     grafana: int
+    metrics: int
     nodes: tuple[NodePorts, ...]
 
     @property
     def spares(self) -> tuple[int, ...]:
         """Where the balancer may go: its own port, then those nothing is meant for."""
-        return (self.balancer, *range(self.grafana + 1, self.base + _NODES_AT))
+        return (self.balancer, *range(self.metrics + 1, self.base + _NODES_AT))
 
     def node(self, number: int) -> NodePorts:
         """Those of node ``number``, counted from 1."""
@@ -88,6 +90,7 @@ def layout(base: int, nodes: int) -> ClusterPorts:
         page=base + 2,
         prometheus=base + 3,
         grafana=base + 4,
+        metrics=base + 5,
         nodes=tuple(
             NodePorts(*range(first + i * _PER_NODE, first + (i + 1) * _PER_NODE))
             for i in range(nodes)

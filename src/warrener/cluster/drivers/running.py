@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from warrener.cluster.drivers import boot_look, replicas
 from warrener.cluster.drivers.configuration import Configuration
+from warrener.cluster.drivers.cpu_share import cpu_share
 from warrener.cluster.drivers.host import Host
 from warrener.cluster.drivers.installation import Installation
 from warrener.cluster.drivers.installations import Candidate
@@ -127,7 +128,7 @@ class Running:
         return self._installation_of(name)
 
     @abstractmethod
-    def look_at_installation(self, path: Path) -> Candidate: ...
+    async def look_at_installation(self, path: Path, names: Sequence[NodeName]) -> Candidate: ...
     @abstractmethod
     def try_installation(self, name: NodeName, path: Path) -> None: ...
     @abstractmethod
@@ -386,6 +387,17 @@ class Running:
             for node in self._nodes.values()
             if node.state is NodeState.RUNNING and not node.drained
         ]
+
+    async def cpu_shares(self) -> dict[NodeName, float]:
+        """Cores that each running node may use of its host, where something limits it (a
+        container's quota, say) or the host tells how many there are."""
+        running = [(node, node.pid) for node in self._nodes.values() if node.pid is not None]
+        shares = await asyncio.gather(*(cpu_share(node.host, pid) for node, pid in running))
+        return {
+            node.name: share
+            for (node, _), share in zip(running, shares, strict=True)
+            if share is not None
+        }
 
     async def measure_rates(self, seconds: float) -> RateSample:
         """What goes through the queues; asks the nodes that run and aren't in maintenance mode,

@@ -15,8 +15,6 @@ A node outlives the connection and the daemon. While a host isn't reached its no
 
 import asyncio
 import contextlib
-import socket
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,19 +24,32 @@ import msgspec
 
 from warrener.cluster.catalogue.check import WrongSetting, check_setting
 from warrener.cluster.catalogue.schema import Schema
-from warrener.cluster.drivers import host_scripts, ssh_checks
+from warrener.cluster.drivers import ssh_checks, ssh_schema, ssh_upgrade
 from warrener.cluster.drivers.driven import START_TIMEOUT, DrivenCluster
 from warrener.cluster.drivers.host import Host
+from warrener.cluster.drivers.host_install import COMMAND, PACKAGE
 from warrener.cluster.drivers.installation import Installation
-from warrener.cluster.drivers.installations import Candidate
-from warrener.cluster.drivers.leftovers import STOP_TIMEOUT, Leftover
+from warrener.cluster.drivers.installations import (
+    Candidate,
+    after_trial,
+    given_to,
+    is_described_anew,
+    redescribed,
+    trial,
+    trial_ended,
+    wrong_settings,
+)
+from warrener.cluster.drivers.leftovers import STOP_TIMEOUT
 from warrener.cluster.drivers.ports import ClusterPorts, NodePorts, layout
-from warrener.cluster.drivers.private_files import PrivateFiles, Record
+from warrener.cluster.drivers.private_files import Record
 from warrener.cluster.drivers.processes import kill_marked
+from warrener.cluster.drivers.running import finish
 from warrener.cluster.drivers.schema_files import load_schema
-from warrener.cluster.drivers.ssh_checks import Look
+from warrener.cluster.drivers.ssh_checks import Look, Wanted
 from warrener.cluster.drivers.ssh_connection import Connection
 from warrener.cluster.drivers.ssh_host import SshHost
+from warrener.cluster.drivers.ssh_leftovers import mark_on, root_on
+from warrener.cluster.drivers.ssh_looks import Seen, address_of, common, look_at, without_name
 from warrener.cluster.errors import (
     ClusterError,
     HostsNotReady,
@@ -51,7 +62,8 @@ from warrener.cluster.errors import (
 from warrener.cluster.hosts import HostSpec
 from warrener.cluster.mistakes import SpecError
 from warrener.cluster.spec import ClusterSpec, load_spec
-from warrener.facts.capability import Can, Capabilities, Impossible
+from warrener.cluster.upgrade_paths import version_of
+from warrener.facts.capability import Capabilities
 from warrener.facts.happenings import Event, EventSink, Progress, ProgressSink
 from warrener.facts.ids import NodeName, short_name
 
@@ -60,15 +72,7 @@ DEFAULT_BASE: Final = 20_000
 20012 metrics, 20013 Erlang distribution."""
 
 
-_ON_HOSTS: Final = Capabilities(
-    lacks={
-        Can.UPGRADE: (
-            "nodes on other hosts can't be given another RabbitMQ yet: install it on all hosts "
-            "while the cluster is down"
-        )
-    },
-    driver="ssh",
-)
+_ON_HOSTS: Final = Capabilities(lacks={}, driver="ssh")
 
 
 class SshCluster(DrivenCluster):
@@ -87,15 +91,17 @@ class SshCluster(DrivenCluster):
             spec, state, progress=progress, on_event=on_event, start_timeout=start_timeout
         )
         self._machines: dict[NodeName, SshHost] = {}
-        self._there: dict[NodeName, Installation] = {}
+        self._there: dict[NodeName, Installation] = {}  # what each node starts with
+        self._before: dict[NodeName, Installation] = {}  # a trial's, until it is settled
+        self._tried: dict[tuple[NodeName, Path], Installation] = {}  # looked at, to be given
 
     # -- what runs there
 
     @property
     def installation(self) -> Installation:
-        """One of the hosts'; their versions are the same."""
+        """One of the hosts'; the oldest version while a rolling upgrade is under way."""
         assert self._there, "prepare() first"
-        return next(iter(self._there.values()))
+        return min(self._there.values(), key=lambda there: version_of(there.version))
 
     @property
     def version(self) -> str:
@@ -109,24 +115,68 @@ class SshCluster(DrivenCluster):
     def capabilities(self) -> Capabilities:
         return _ON_HOSTS
 
-    def look_at_installation(self, path: Path) -> Candidate:
-        """Not possible here."""
-        raise Impossible(Can.UPGRADE, _ON_HOSTS.why_not(Can.UPGRADE))
+    # -- another RabbitMQ under its nodes
+
+    async def look_at_installation(self, path: Path, names: Sequence[NodeName]) -> Candidate:
+        """What is there to be known of the installation at ``path`` on the hosts of these nodes.
+        Raises RabbitMQMissing, or another ClusterError if they can't be asked or differ."""
+        machines = {name: self._machines[name] for name in names}
+        wanted = Wanted(path)
+
+        async def look(name: NodeName, machine: SshHost) -> tuple[NodeName, Look]:
+            seen = await look_at(machine.connection, machine.spec, machine.address, wanted)
+            assert seen.look is not None
+            return name, seen.look
+
+        try:
+            looks = dict(await asyncio.gather(*(look(*item) for item in machines.items())))
+        except OSError as error:
+            raise ClusterError(f"the hosts can't be looked at: {error}") from None
+        found = ssh_upgrade.installations(
+            looks, path, {n: m.spec.host for n, m in machines.items()}
+        )
+        name, there = next(iter(found.items()))
+        await self._fetch_schema(name, there)
+        schema = load_schema(self._schema_folder(there), there.version, tuple(self.plugins()))
+        settings = {**self.configuration.chosen, **self.configuration.described}
+        self._tried |= {(name, there.root): there for name, there in found.items()}
+        return ssh_upgrade.candidate(found, looks, self.plugins(), wrong_settings(settings, schema))
 
     def try_installation(self, name: NodeName, path: Path) -> None:
-        """Not possible here."""
-        raise Impossible(Can.UPGRADE, _ON_HOSTS.why_not(Can.UPGRADE))
+        """From its next start on a node runs the RabbitMQ at ``path``, which was looked at.
+        ``settle_installation`` says whether it does."""
+        assert self._record is not None
+        new = self._tried[name, path]
+        before = self._before[name] = self._there[name]
+        self._remember(**trial(self._record, name, before, new, self._given))
+        self._use(name, new)
 
     def settle_installation(self, name: NodeName, *, keep: bool) -> None:
-        """There is nothing to settle."""
+        """The node serves with it; or its next start is with its old one again."""
+        assert self._record is not None
+        before = self._before.pop(name)
+        self._remember(**trial_ended(self._record, keep=keep))
+        if not keep:
+            self._use(name, before)
+        self.configuration.forget_schema()
 
-    def _schema(self) -> Schema:
-        return load_schema(self._schema_folder, self.version, self.spec.plugins)
+    def _use(self, name: NodeName, installation: Installation) -> None:
+        self._there[name] = installation
+        self._nodes[name].server = installation.server
+        self._write_configs()
 
     @property
-    def _schema_folder(self) -> Path:
-        """A copy of what the hosts' RabbitMQ knows of configuration."""
-        return self.state / "installation" / self.version
+    def _given(self) -> str:
+        """``rabbitmq`` of the description."""
+        return str(self.spec.rabbitmq) if self.spec.rabbitmq is not None else ""
+
+    def _schema(self) -> Schema:
+        there = self.installation
+        return load_schema(self._schema_folder(there), there.version, self.spec.plugins)
+
+    def _schema_folder(self, there: Installation) -> Path:
+        """A copy of what a host's RabbitMQ knows of configuration."""
+        return self.state / "installation" / there.version
 
     # -- hosts
 
@@ -139,6 +189,7 @@ class SshCluster(DrivenCluster):
                 f"the cluster in {self.state} runs on this machine, and {self.spec.source} names "
                 f"other hosts; choose another folder with --state DIR"
             )
+        record = after_trial(record)
         wanted = {host.name: host for host in record.hosts}
         wanted |= {host.name: host for host in self.spec.hosts}
         self._refuse_moved(record, wanted.values())
@@ -148,8 +199,11 @@ class SshCluster(DrivenCluster):
             if name in (*record.members, record.joining, record.leaving, *self.spec.node_names)
         ]
         await self._look([wanted[name] for name in needed], record)
+        if is_described_anew(record, self._given):
+            record = redescribed(record, self._there)
         self.installation.check_plugins(self.spec.plugins)
-        await self._fetch_schema()
+        for name, there in self._there.items():
+            await self._fetch_schema(name, there)
         self._check_settings()
         return msgspec.structs.replace(record, hosts=tuple(wanted[name] for name in sorted(needed)))
 
@@ -164,72 +218,96 @@ class SshCluster(DrivenCluster):
                     )
 
     async def _look(self, specs: Sequence[HostSpec], record: Record) -> None:
-        """All at once. Raises HostsNotReady with everything that is in the way on any of them."""
+        """All at once. Raises HostsNotReady with everything that is in the way on any of them. What
+        is only missing is installed, where the description says so."""
         self._progress(Progress("hosts", f"looks at {', '.join(s.host for s in specs)}"))
-        looks: dict[NodeName, Look] = {}
-        times: dict[NodeName, float] = {}
-        found: dict[NodeName, list[str]] = {}
-
-        async def look(spec: HostSpec) -> None:
-            try:
-                looks[spec.name], times[spec.name] = await self._look_at(spec, record)
-            except (ClusterError, OSError) as error:
-                found[spec.name] = [_without_name(str(error))]
-                return
-            found[spec.name] = ssh_checks.problems(
-                looks[spec.name], self._machines[spec.name].address, self.spec.rabbitmq
-            )
-
-        async with asyncio.TaskGroup() as group:
-            for spec in specs:
-                group.create_task(look(spec), name=f"look:{spec.host}")
-        common = ssh_checks.differences(looks)
-        if any(found.values()) or common:
-            rows = [(f"{short_name(s.name)} ({s.host})", found[s.name]) for s in specs]
-            raise HostsNotReady(ssh_checks.report(rows, common))
+        seen = await self._look_at_all(specs, record)
+        others = any(set(one.problems) - set(one.installable) for one in seen)
+        if not others and any(one.installable for one in seen):
+            todo = [self._install(one) for one in seen if one.installable]
+            for failed in await asyncio.gather(*todo, return_exceptions=True):
+                if failed is not None:
+                    raise failed
+            seen = await self._look_at_all(specs, record)
+        upgraded = bool(record.installations) and not is_described_anew(record, self._given)
+        differing = common(seen, mixed=upgraded)
+        if any(one.problems for one in seen) or differing:
+            rows = [(one.name, one.problems) for one in seen]
+            raise HostsNotReady(ssh_checks.report(rows, differing))
+        looks = {one.spec.name: one.look for one in seen if one.look is not None}
+        times = {one.spec.name: one.at for one in seen}
         for name, skew in ssh_checks.skews(looks, times).items():
             text = f"its clock is {abs(skew):.0f} s {'ahead' if skew > 0 else 'behind'}"
             self._progress(Progress(short_name(name), text, failed=True))
             self._on_event(Event("host.clock_differs", name, detail={"seconds": round(skew)}))
-        for name, seen in looks.items():
-            there = ssh_checks.installation(seen)
+        for name, look in looks.items():
+            there = ssh_checks.installation(look)
             assert there is not None, "else it would have been a problem"
             self._there[name] = there
-        text = f"ready: RabbitMQ {self.version} on each"
+        text = f"ready: {ssh_checks.told(self._there, looks, {s.name: s for s in specs})}"
         self._progress(Progress("hosts", text, done=True))
 
-    async def _look_at(self, spec: HostSpec, record: Record) -> tuple[Look, float]:
-        address = await _address(spec)
-        connection = Connection(spec, self._on_event)
+    async def _look_at_all(self, specs: Sequence[HostSpec], record: Record) -> list[Seen]:
+        async def look(spec: HostSpec) -> Seen:
+            try:
+                return await self._look_at(spec, record)
+            except (ClusterError, OSError) as error:
+                return Seen(spec, problems=[without_name(str(error))])
+
+        return await asyncio.gather(*map(look, specs))
+
+    async def _look_at(self, spec: HostSpec, record: Record) -> Seen:
+        machine = self._machines.get(spec.name)
+        address = await address_of(spec)
+        connection = Connection(spec, self._on_event) if machine is None else machine.connection
         await connection.open()
         try:
-            wanted = str(self.spec.rabbitmq) if self.spec.rabbitmq is not None else ""
-            script = host_scripts.look(wanted, _MORE_PATH, spec.folder, address)
-            began = time.time()
-            text = (await connection.ask(script)).decode("utf-8", "replace")
-            middle = (began + time.time()) / 2
-            seen = ssh_checks.read_look(text)
+            seen = await look_at(connection, spec, address, self._wanted(spec.name, record))
         except BaseException:
-            await connection.close()
+            if machine is None:
+                await connection.close()
             raise
+        assert seen.look is not None
         self._machines[spec.name] = SshHost(
             connection,
             state=self.state,
-            root=root_on(spec, seen.home, record.id),
+            root=root_on(spec, seen.look.home, record.id),
             address=address,
             cluster=mark_on(self._files, record, spec.host),
+            manager=ssh_checks.manager(seen.look, spec),
         )
-        return seen, middle
+        return seen
 
-    async def _fetch_schema(self) -> None:
-        """From one of the hosts, once for each version."""
-        folder = self._schema_folder
-        if (folder / "plugins").is_dir():
-            return
-        name, there = next(iter(self._there.items()))
-        connection = self._machines[name].connection
-        data = await connection.ask(host_scripts.schema_files(there.root), timeout=120)
-        await asyncio.to_thread(unpack, data, folder)
+    def _wanted(self, name: NodeName, record: Record) -> Wanted:
+        used = None if is_described_anew(record, self._given) else given_to(record, name)
+        if used is None:
+            return Wanted(self.spec.rabbitmq)
+        return Wanted(Path(used.root), upgraded=True)
+
+    async def _install(self, seen: Seen) -> None:
+        """To its end, also if we are cancelled: the host's packages are to be whole."""
+        assert seen.look is not None
+        machine = self._machines[seen.spec.name]
+        short = short_name(seen.spec.name)
+        self._progress(Progress(short, f"installs RabbitMQ: {COMMAND}"))
+        try:
+            await finish(machine.install(seen.look.install))
+        except HostUnreachable as error:
+            raise HostsNotReady(
+                f"{error}; what apt has begun there it finishes by itself: say this again then"
+            ) from None
+        except OSError as error:
+            self._progress(Progress(short, "RabbitMQ could not be installed", failed=True))
+            log = machine.told(machine.root.parent / "install.log")
+            raise HostsNotReady(
+                f"RabbitMQ could not be installed {error}; all that apt said is in {log}"
+            ) from None
+        self._progress(Progress(short, "has RabbitMQ installed", done=True))
+        self._on_event(Event("host.installed", seen.spec.name, detail={"package": PACKAGE}))
+
+    async def _fetch_schema(self, name: NodeName, there: Installation) -> None:
+        folder = self._schema_folder(there)
+        await ssh_schema.fetch(self._machines[name].connection, there.root, folder)
 
     def _check_settings(self) -> None:
         mistakes = []
@@ -291,12 +369,13 @@ class SshCluster(DrivenCluster):
         assert self._record is not None
         spec = next(host for host in self.spec.hosts if host.name == name)
         await self._look([spec], self._record)
-        versions = {there.version for there in self._there.values()}
-        if len(versions) > 1:
+        others = {there.version for one, there in self._there.items() if one != name}
+        if self._there[name].version not in others:
             raise HostsNotReady(
                 f"{short_name(name)} has RabbitMQ {self._there[name].version}, the others "
-                f"{self.version}; install the same one"
+                f"{', '.join(sorted(others))}; install the same one"
             )
+        await self._fetch_schema(name, self._there[name])
         await self._refuse_taken([name], self.ports)
         hosts = {host.name: host for host in (*self._record.hosts, spec)}
         self._remember(hosts=tuple(hosts[name] for name in sorted(hosts)))
@@ -366,112 +445,3 @@ class SshCluster(DrivenCluster):
 
         await asyncio.gather(*map(kill, self._machines.values()))
         await asyncio.to_thread(kill_marked, self._files.mark(record))  # what runs beside the nodes
-
-
-_MORE_PATH: Final = "/usr/local/sbin:/usr/sbin:/sbin:/usr/lib/erlang/bin:/usr/local/lib/erlang/bin"
-
-
-def root_on(spec: HostSpec, home: str, cluster: str) -> Path:
-    """A cluster's folder on a host."""
-    folder = spec.folder
-    if folder.startswith("~/"):
-        folder = f"{home}/{folder[2:]}"
-    return Path(folder) / cluster
-
-
-def mark_on(files: PrivateFiles, record: Record, host: str) -> str:
-    """What marks a cluster's processes on a host."""
-    return f"{files.mark(record)}@{host}"
-
-
-async def _address(spec: HostSpec) -> str:
-    """The IPv4 address of a host. Raises HostUnreachable."""
-    loop = asyncio.get_running_loop()
-    try:
-        found = await loop.getaddrinfo(
-            spec.host, None, family=socket.AF_INET, type=socket.SOCK_STREAM
-        )
-    except OSError as error:
-        raise HostUnreachable(f"the name {spec.host} has no IPv4 address: {error}") from None
-    return str(found[0][4][0])
-
-
-def _without_name(text: str) -> str:
-    """Without ``n1 (HOST)`` in front: the report says it."""
-    _, found, rest = text.partition(") ")
-    return rest if found and " " not in text.partition(" (")[0] else text
-
-
-def unpack(data: bytes, folder: Path) -> None:
-    """What ``host_scripts.schema_files`` printed, as files below ``folder``/plugins."""
-    new = folder.with_name(f"{folder.name}.new")
-    plugins = new / "plugins"
-    plugins.mkdir(mode=0o700, parents=True, exist_ok=True)
-    at = 0
-    while at < len(data):
-        end = data.index(b"\n", at)
-        size, _, name = data[at:end].decode("utf-8").partition(" ")
-        path = plugins / name
-        if ".." in path.parts or name.startswith("/"):
-            raise HostUnreachable(f"a host names a file {name!r} of its RabbitMQ")
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        at = end + 1 + int(size)
-        path.write_bytes(data[end + 1 : at])
-    new.replace(folder)
-
-
-async def _each_host(state: Path) -> list[SshHost]:
-    """Connected to; of a cluster that no daemon drives. Raises HostUnreachable or HostRefused."""
-    files = PrivateFiles(state)
-    record = files.read_record()
-    machines: list[SshHost] = []
-    if record is None:
-        return machines
-    try:
-        for spec in record.hosts:
-            connection = Connection(spec, lambda event: None)
-            await connection.open()
-            home = (await connection.ask(host_scripts.script("cd && pwd\n"))).decode().strip()
-            machines.append(
-                SshHost(
-                    connection,
-                    state=state,
-                    root=root_on(spec, home, record.id),
-                    address=spec.host,
-                    cluster=mark_on(files, record, spec.host),
-                )
-            )
-    except BaseException:
-        for machine in machines:
-            await machine.connection.close()
-        raise
-    return machines
-
-
-async def stop_leftovers(state: Path, *, remove: bool = False) -> int:
-    """Stops what a killed daemon left on the hosts; how many processes that were. ``remove``: and
-    removes the cluster's folders there. Raises HostUnreachable or HostRefused."""
-    machines = await _each_host(state)
-    try:
-        ended = await asyncio.gather(
-            *(machine.stop_marked(0 if remove else STOP_TIMEOUT) for machine in machines)
-        )
-        if remove:
-            await asyncio.gather(*(machine.remove_all() for machine in machines))
-        return sum(ended)
-    finally:
-        for machine in machines:
-            await machine.connection.close()
-
-
-async def find_leftovers(state: Path) -> tuple[Leftover, ...]:
-    """What a killed daemon left on the hosts. Raises HostUnreachable or HostRefused."""
-    machines = await _each_host(state)
-    try:
-        rows = await asyncio.gather(*(machine.find_marked() for machine in machines))
-        return tuple(
-            Leftover(part, pid, program, 0.0) for row in rows for pid, part, program in row
-        )
-    finally:
-        for machine in machines:
-            await machine.connection.close()

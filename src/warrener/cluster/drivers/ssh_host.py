@@ -11,11 +11,12 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from warrener.cluster.drivers import host_scripts
+from warrener.cluster.drivers import host_install, host_scripts, systemd
 from warrener.cluster.drivers.host import MAX_OUTPUT, Process, Ran
 from warrener.cluster.drivers.node_config import NodeFiles
 from warrener.cluster.drivers.ssh_connection import Connection
 from warrener.cluster.errors import ClusterError, HostUnreachable
+from warrener.cluster.hosts import HostSpec
 from warrener.facts.ids import NodeName
 
 _COOKIE: Final = ".erlang.cookie"
@@ -24,18 +25,30 @@ _AGAIN: Final = 0.5  # s; after a script that follows a process was cut off
 
 class SshHost:
     """``state`` is the state folder here, ``root`` the cluster's folder there; ``address`` is the
-    host's IP address."""
+    host's IP address; ``manager`` the systemd that its nodes are units of, None: there is none."""
 
     look_every: Final = 0.4  # s; a script each
 
     def __init__(
-        self, connection: Connection, *, state: Path, root: Path, address: str, cluster: str
+        self,
+        connection: Connection,
+        *,
+        state: Path,
+        root: Path,
+        address: str,
+        cluster: str,
+        manager: systemd.Manager | None = None,
     ) -> None:
+        self.manager = manager
         self.connection = connection
         self.root = root
         self.address = address
         self.cluster = cluster
         self._state = state
+
+    @property
+    def spec(self) -> HostSpec:
+        return self.connection.spec
 
     def path(self, local: Path) -> Path:
         return self.root / local.relative_to(self._state)
@@ -85,6 +98,18 @@ class SshHost:
         size, _, end = text.partition("\n")
         return int(size or 0), end
 
+    async def read(self, paths: Sequence[Path]) -> Mapping[Path, str]:
+        try:
+            text = await self._ask(host_scripts.read_files(paths))
+        except HostUnreachable:
+            return {}
+        lines: dict[Path, list[str]] = {}
+        for line in text.splitlines():
+            number, _, rest = line.partition(" ")
+            if number:
+                lines.setdefault(paths[int(number)], []).append(rest)
+        return {path: "\n".join(found) for path, found in lines.items()}
+
     # -- processes
 
     async def spawn(
@@ -97,7 +122,13 @@ class SshHost:
         output: Path,
     ) -> Process:
         await self._ask(host_scripts.make_folders([self.path(output).parent]))
-        text = host_scripts.spawn(arguments, environment, self.path(folder), self.path(output))
+        there = (arguments, environment, self.path(folder), self.path(output))
+        if self.manager is None:
+            text = host_scripts.spawn(*there)
+        else:
+            unit = systemd.unit_name(self.root.name, name)
+            told = f"{name} of the Warrener cluster {self.root.name[:8]}, in {self.path(folder)}"
+            text = systemd.spawn(self.manager, unit, told, *there)
         # Whatever becomes of us meanwhile, its pid is learned: else nobody would know of it.
         asking = asyncio.ensure_future(self._ask(text))
         try:
@@ -146,6 +177,13 @@ class SshHost:
                 told = b"".join(printed).decode("utf-8", "replace")
                 return Ran(as_returncode(int(status)), told)
         raise HostUnreachable(f"{self.connection.name} didn't tell how {arguments[0]} ended")
+
+    async def install(self, able: host_install.Able) -> None:
+        """RabbitMQ by the host's package manager. OSError with apt's reason. It isn't called off
+        once it has begun, whatever becomes of the connection: half-unpacked packages help nobody.
+        """
+        text = host_install.install(able, self.root.parent)
+        await self.connection.ask(text, timeout=host_install.TIMEOUT)
 
     async def _kill(self, lines: Sequence[bytes]) -> None:
         if lines and lines[0].strip().isdigit():

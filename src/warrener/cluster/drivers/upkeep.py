@@ -26,7 +26,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from warrener.cluster.drivers import leadership
+from warrener.cluster.drivers import erl_call, leadership
 from warrener.cluster.drivers.node import QUIET_TIMEOUT, STOP_TIMEOUT, Node
 from warrener.cluster.drivers.tools import MAINTENANCE, drained_in, nodes_in_maintenance, run_tool
 from warrener.cluster.errors import (
@@ -396,13 +396,18 @@ class Upkeep:
         self._must_run(node)
         return await self.evaluate_on(node, text, ASK_TIMEOUT)
 
-    async def evaluate(self, node: Node, script: Path) -> str:
-        """What Erlang expressions in a file come to, on a node that runs, as the tool prints it.
+    async def evaluate(self, node: Node, script: Path, *, by_tool: bool = False) -> str:
+        """What Erlang expressions in a file come to, on a node that runs; they may be said twice.
+        ``by_tool``: as RabbitMQ's tool prints it, and with it what the node says meanwhile.
         Raises NotRunning or ToolFailed."""
         self._must_run(node)
         await node.host.deliver_file(script)
+        path = node.host.path(script)
         try:
-            path = node.host.path(script)
+            if not by_tool:
+                answer = await node.evaluate(erl_call.of_file(path), TOOL_TIMEOUT)
+                if answer is not None:
+                    return answer
             return await self._tool(node, "rabbitmqctl", "-q", "eval_file", str(path))
         finally:
             await node.host.remove_file(script)

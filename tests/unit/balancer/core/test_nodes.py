@@ -16,6 +16,7 @@ from warrener.facts.ids import NodeName
 from warrener.facts.reasons import Choice, Unfit
 from warrener.facts.settings import DEFAULT_WEIGHT, PolicyName
 from warrener.facts.snapshot import ClusterSnapshot, NodeView
+from warrener.facts.telemetry import Decision
 
 N1, N2, N3, N4, N5 = (NodeName(f"n{number}@localhost") for number in range(1, 6))
 ALL = (N1, N2, N3, N4, N5)
@@ -477,3 +478,17 @@ def test_session_counts_are_exact_through_all_comings_and_goings(
         assert {row.name: row.sessions for row in table.table.statistics()} == {
             name: open_[name] for name in present
         }
+
+
+def test_decisions_are_counted_by_policy_choice_and_node() -> None:
+    table = Table(N1, N2)
+    for tried in ((), (), (N1,)):
+        table.table.choose("10.0.0.1", tried)
+    table.table.set_policy(PolicyName.P2C)
+    table.table.choose("10.0.0.1")
+    assert table.table.choose("10.0.0.1", (N1, N2)) is None
+    assert table.table.decisions() == (
+        Decision("p2c", "policy", N1, 1),
+        Decision("roundrobin", "policy", N1, 2),
+        Decision("roundrobin", "retry", N2, 1),
+    )

@@ -111,7 +111,7 @@ async def test_ready_means_that_haproxy_knows_the_fit_nodes(scene: Scene) -> Non
 async def test_not_ready_while_a_node_is_not_fit(scene: Scene) -> None:
     scene.unfit(N2, Unfit.REFUSES)
     assert not await scene.balancer.wait_ready(2, 0.05)
-    assert scene.states("n2") == {"maint"}
+    await scene.until(lambda: scene.states("n2") == {"maint"})
 
 
 async def test_not_ready_while_haproxy_does_not_know(scene: Scene) -> None:

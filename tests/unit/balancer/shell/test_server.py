@@ -119,6 +119,31 @@ async def test_a_message_goes_there_and_back() -> None:
         assert dict(statistics.sessions_ended) == {"client_closed": 1}
 
 
+async def test_figures_tell_what_went_where_and_how_long_it_took() -> None:
+    async with house(nodes=1) as home:
+        client = await home.opened()
+        await client.open_channel()
+        client.send(ConfirmSelect(), channel=1)
+        await client.receive(ConfirmSelectOk)
+        client.send(publish(1, b"hello"))
+        await client.receive(BasicAck)
+        (node,) = (await home.server.figures()).nodes or ()
+        assert (node.channels, node.links) == (1, 1)
+        assert node.bytes_in > 5
+        assert node.bytes_out > 5
+        assert sum(count for _, _, count in node.messages) == 1
+        await client.close()
+        await eventually(lambda: home.server.statistics().sessions == 0)
+        figures = await home.server.figures()
+        assert [(row.channels, row.links) for row in figures.nodes or ()] == [(0, 0)]
+        assert [row.count for row in figures.decisions or ()] == [1]
+        assert figures.handshakes is not None
+        assert figures.handshakes.number == 1
+        assert figures.confirms is not None
+        assert figures.confirms.number == 1
+        assert figures.loop_lag is not None
+
+
 async def test_a_message_of_64_mib_comes_back_as_it_was() -> None:
     body = bytes(range(256)) * (64 * 1024 * 4)
     async with house(1) as home:
@@ -280,6 +305,7 @@ async def test_too_many_sessions_are_turned_away_and_the_others_go_on() -> None:
         third = await home.client()
         assert await third.at_end()
         assert home.server.statistics().rejected_total == 1
+        assert (await home.server.figures()).rejected == (("limit", 1),)
         await first.close()
         await eventually(lambda: home.server.statistics().sessions == 1)
         fourth = await home.opened()

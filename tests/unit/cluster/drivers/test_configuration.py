@@ -1,5 +1,7 @@
 """Three layers make a node's file; the record of what was chosen outlives the process."""
 
+import base64
+import json
 from pathlib import Path
 from typing import cast
 
@@ -11,7 +13,7 @@ from warrener.cluster.drivers.node import Node
 from warrener.cluster.drivers.node_config import node_files
 from warrener.cluster.drivers.private_files import PrivateFiles
 from warrener.cluster.drivers.upkeep import Upkeep
-from warrener.cluster.errors import StateBroken
+from warrener.cluster.errors import StateBroken, ToolFailed
 from warrener.facts.ids import NodeName
 
 N1 = NodeName("n1@localhost")
@@ -88,3 +90,64 @@ def test_a_damaged_record_is_told(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(StateBroken, match=r"config\.json is damaged"):
         Configuration(PrivateFiles(tmp_path), {}, lambda: SCHEMA).read()
+
+
+def is_private(path: Path) -> bool:
+    return path.stat().st_mode & 0o077 == 0
+
+
+class Asked:
+    """Stands for a node's Erlang, and for the host that a file is brought to."""
+
+    def __init__(self, error: str = "") -> None:
+        self.error = error
+        self.by_tool: list[bool] = []
+
+    async def deliver_file(self, local: Path) -> None:
+        pass
+
+    def path(self, local: Path) -> Path:
+        return local
+
+    def told(self, path: Path) -> Path:
+        return path
+
+    async def evaluate(self, node: FakeNode, script: Path, *, by_tool: bool = False) -> str:
+        assert is_private(script)
+        self.by_tool.append(by_tool)
+        answer = {"error": self.error, "rows": [["rabbit.heartbeat", "60", "30", False]]}
+        words = "09:44:58.732 [error] heartbeat should be a number\n" if by_tool else ""
+        if self.error == "none":
+            return "no answer"
+        encoded = base64.b64encode(json.dumps(answer).encode()).decode()
+        return f'{words}{{warrener,<<"{encoded}">>}}'
+
+
+def asked(state: Path, error: str = "") -> tuple[Configuration, Asked]:
+    it, there, node = made(state), Asked(error), FakeNode(state)
+    node.host = there  # type: ignore[attr-defined]
+    it.run_by({N1: cast(Node, node)}, cast(Upkeep, there))
+    return it, there
+
+
+async def test_what_is_in_force_is_asked_the_quick_way(tmp_path: Path) -> None:
+    it, there = asked(tmp_path)
+    told = await it.values(N1, ["rabbit.heartbeat"])
+    assert (told.values["rabbit.heartbeat"].in_force, told.error) == ("60", "")
+    assert there.by_tool == [False]
+    assert not (tmp_path / "nodes" / "n1" / "ask.erl").exists()
+
+
+async def test_what_is_wrong_with_a_file_is_asked_of_the_tool_which_prints_it(
+    tmp_path: Path,
+) -> None:
+    it, there = asked(tmp_path, error="{error,transform_datatypes}")
+    told = await it.values(N1, ["rabbit.heartbeat"])
+    assert told.error == "heartbeat should be a number"
+    assert there.by_tool == [False, True]
+
+
+async def test_an_answer_that_is_not_understood_is_told(tmp_path: Path) -> None:
+    it, _ = asked(tmp_path, error="none")
+    with pytest.raises(ToolFailed, match="isn't understood"):
+        await it.values(N1, ["rabbit.heartbeat"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from warrener.cluster.drivers.erl_call import answer, can_reach, command
+from warrener.cluster.drivers.erl_call import answer, can_reach, command, of_file
 from warrener.cluster.drivers.tools import drained_in
 from warrener.facts.ids import NodeName
 
@@ -78,3 +78,11 @@ def test_the_expression_arrives_as_it_is(tmp_path: Path) -> None:
 )
 def test_who_is_drained(printed: str, drained: set[str] | None) -> None:
     assert drained_in(printed) == drained
+
+
+def test_the_name_of_a_file_is_no_erlang() -> None:
+    """Whatever is in it: it goes as base64."""
+    text = of_file(Path('/run/d\u00f6rs "0"/ask.erl'))
+    assert encoded('/run/d\u00f6rs "0"/ask.erl') in text
+    assert text.startswith("{ok, Answer} = file:script(")
+    assert text.isascii()

@@ -182,3 +182,13 @@ def test_what_an_installation_knows_of_configuration(tmp_path: Path) -> None:
     schema.write_bytes(b"two\nlines, no end")
     told = sh(host_scripts.schema_files(tmp_path))
     assert told == "17 rabbit-3.10.8/priv/schema/rabbit.schema\ntwo\nlines, no end"
+
+
+def test_small_files_are_read_each_by_its_number(tmp_path: Path) -> None:
+    one, nasty = tmp_path / "one", tmp_path / "it's $(two)"
+    one.write_text("a b\n\nc\n")
+    nasty.write_text("d")
+    answer = sh(host_scripts.read_files([tmp_path / "none", one, nasty, Path("/proc/self/cgroup")]))
+    lines = [line for line in answer.splitlines() if line]
+    assert lines[:4] == ["1 a b", "1 ", "1 c", "2 d"]
+    assert all(line.startswith("3 ") for line in lines[4:])

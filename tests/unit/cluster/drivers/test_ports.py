@@ -37,6 +37,7 @@ def test_a_layout_uses_each_port_of_its_block_once(base: int, nodes: int) -> Non
         block.page,
         block.prometheus,
         block.grafana,
+        block.metrics,
         *block.spares[1:],
     ]
     assert len(used) == len(set(used))

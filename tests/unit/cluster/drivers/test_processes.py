@@ -194,6 +194,46 @@ def test_a_node_left_over_is_stopped_in_order(state: tuple[Path, str], tmp_path:
     assert (tmp_path / "in-order").exists()
 
 
+@pytest.mark.parametrize(
+    ("script", "asked"),
+    [
+        ("grep -q rabbit_mgmt_db_handler && echo asked >> STORY", ["asked"]),
+        ("exec sleep 60", []),
+        ('rm "$0"; exit 127', []),
+    ],
+    ids=["it answers", "it hangs", "there is none"],
+)
+def test_before_it_is_stopped_its_statistics_are(
+    state: tuple[Path, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    script: str,
+    asked: list[str],
+) -> None:
+    """As in a stop by the daemon; whoever doesn't answer is stopped in order all the same."""
+    monkeypatch.setattr("warrener.cluster.drivers.leftovers.QUIET_TIMEOUT", 0.3)
+    folder, cluster = state
+    story = tmp_path / "story"
+    tool = tmp_path / "erl_call"
+    tool.write_text(f"#!/bin/sh\n{script.replace('STORY', str(story))}\n")
+    tool.chmod(0o755)
+    (tmp_path / "beam.smp").symlink_to("/bin/sh")
+    # Busy, not asleep: a child that the shell has just forked still has its name.
+    text = f"trap 'echo stopped >> {story}; exit' TERM; : > {tmp_path}/up; while :; do :; done"
+    environment = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "RABBITMQ_NODENAME": "n1@localhost",
+        "ERL_FLAGS": "",
+        **mark(cluster, "n1"),
+    }
+    vm = subprocess.Popen([tmp_path / "beam.smp", "-c", text], env=environment)
+    while not (tmp_path / "up").exists():
+        assert vm.poll() is None
+    assert stop_leftovers(folder, timeout=10.0) >= 1
+    assert vm.wait(10) == 0
+    assert story.read_text().split() == [*asked, "stopped"]
+
+
 def test_a_folder_that_never_had_a_cluster_has_no_leftovers(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "none"):
         assert find_leftovers(folder) == ()

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from warrener.cluster.drivers.private_files import PrivateFiles, Record
-from warrener.cluster.drivers.ssh import SshCluster, mark_on, root_on, unpack
+from warrener.cluster.drivers.ssh import SshCluster
+from warrener.cluster.drivers.ssh_leftovers import mark_on, root_on
+from warrener.cluster.drivers.ssh_schema import unpack
 from warrener.cluster.errors import HostsNotReady, HostUnreachable, MembersDiffer, UnknownNode
 from warrener.cluster.hosts import HostSpec
 from warrener.cluster.spec import load_spec

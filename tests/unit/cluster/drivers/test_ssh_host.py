@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from warrener.cluster.drivers import ssh_connection
+from warrener.cluster.drivers.cpu_share import Here, cpu_share
 from warrener.cluster.drivers.marks import mark
 from warrener.cluster.drivers.node_config import node_files
 from warrener.cluster.drivers.private_files import PrivateFiles
@@ -232,6 +233,15 @@ async def test_a_process_outlives_the_connection(far: Far, server: Server) -> No
     await until(process.exited)
     assert process.returncode == -signal.SIGKILL
     assert [event.kind for event in far.events] == ["host.unreachable", "host.reachable"]
+
+
+async def test_small_files_and_the_share_of_a_process(far: Far, tmp_path: Path) -> None:
+    there = tmp_path / "small"
+    there.write_text("one\n\ntwo\n")
+    assert await far.host.read([tmp_path / "none", there]) == {there: "one\n\ntwo"}
+    share = await cpu_share(far.host, os.getpid())
+    assert share == await cpu_share(Here(), os.getpid())
+    assert share is not None
 
 
 async def test_a_tool_and_what_it_says(far: Far) -> None:

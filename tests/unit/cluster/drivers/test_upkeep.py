@@ -1,12 +1,16 @@
-"""How long a node gets to stop in order when it is restarted."""
+"""What is evaluated on a node: the quick way, and by RabbitMQ's tool where that doesn't answer."""
 
-from typing import Any
+from pathlib import Path
+from typing import cast
 
 import pytest
 
-from warrener.cluster.drivers.node import STOP_TIMEOUT
-from warrener.cluster.drivers.upkeep import BOOTING_STOP, Upkeep
-from warrener.cluster.errors import ToolFailed
+from warrener.cluster.drivers.erl_call import of_file
+from warrener.cluster.drivers.host import Ran
+from warrener.cluster.drivers.node import Node
+from warrener.cluster.drivers.node_config import node_files
+from warrener.cluster.drivers.upkeep import Upkeep
+from warrener.cluster.errors import NotRunning, ToolFailed
 from warrener.facts.ids import NodeName
 from warrener.facts.reasons import NodeState
 
@@ -14,67 +18,84 @@ N1 = NodeName("n1@localhost")
 
 
 class FakeNode:
-    """Has its data, answers ``answer``, and comes up at once."""
+    """A node that runs; and its host, where the tool prints something else."""
 
-    name = N1
-    short = "n1"
-    frozen = False
-    reachable = True
-    pid = 7
-    files = None
-
-    def __init__(self, answer: str | Exception | None) -> None:
+    def __init__(self, state: Path, answer: str | None, status: int = 0) -> None:
+        self.name, self.short, self.state, self.frozen = N1, "n1", NodeState.RUNNING, False
+        self.files = node_files(state, N1)
+        self.server = Path("/rabbitmq/sbin/rabbitmq-server")
         self.host = self
-        self.state = NodeState.RUNNING
         self.answer = answer
-        self.story: list[str] = []
+        self.status = status
+        self.said: list[str] = []
 
-    async def has_data(self, files: object, name: NodeName) -> bool:
-        return True
+    def tool_environment(self) -> dict[str, str]:
+        return {}
 
     async def evaluate(self, text: str, timeout: float) -> str | None:
-        self.story.append("asked")
-        if isinstance(self.answer, Exception):
-            raise self.answer
+        self.said.append(text)
         return self.answer
 
-    async def stop(self, timeout: float) -> None:
-        self.story.append(f"stopped within {timeout:g} s")
+    def path(self, local: Path) -> Path:
+        return Path("/there") / local.name
 
-    async def launch(self) -> None:
-        self.story.append("started")
+    def told(self, path: Path) -> Path:
+        return path
 
-    async def wait_serving(self, members: list[NodeName], timeout: float) -> None:
-        self.story.append(f"serves with {', '.join(members)}")
+    async def deliver_file(self, local: Path) -> None:
+        self.said.append(f"brought {local.name}")
 
+    async def remove_file(self, local: Path) -> None:
+        self.said.append(f"removed {local.name}")
 
-async def restarted(node: Any) -> list[str]:
-    await Upkeep({N1: node}, lambda progress: None).restart(node, 120)
-    story = node.story
-    assert isinstance(story, list)
-    return story
-
-
-async def test_a_node_that_boots_gets_less_time_than_one_that_runs() -> None:
-    """RabbitMQ doesn't stop before its boot is over, and this one's never is."""
-    assert await restarted(FakeNode("booting")) == [
-        "asked",
-        f"stopped within {BOOTING_STOP:g} s",
-        "started",
-        "serves with n1@localhost",
-    ]
+    async def run(self, arguments: list[str], **_: object) -> Ran:
+        self.said.append(" ".join(arguments))
+        return Ran(self.status, "printed")
 
 
-@pytest.mark.parametrize("answer", ["ready", "stopped", None, ToolFailed("no answer", "log")])
-async def test_any_other_gets_its_time(answer: str | Exception | None) -> None:
-    assert f"stopped within {STOP_TIMEOUT:g} s" in await restarted(FakeNode(answer))
+def upkeep(node: FakeNode) -> tuple[Upkeep, Node]:
+    real = cast(Node, node)
+    return Upkeep({N1: real}, lambda _: None), real
 
 
-@pytest.mark.parametrize(
-    ("what", "value"), [("frozen", True), ("reachable", False), ("state", NodeState.DOWN)]
-)
-async def test_one_that_can_not_answer_is_not_asked(what: str, value: object) -> None:
-    node = FakeNode("booting")
-    setattr(node, what, value)
-    story = await restarted(node)
-    assert story[0] == f"stopped within {STOP_TIMEOUT:g} s"
+SCRIPT = Path("/here/ask.erl")
+QUICK = of_file(Path("/there/ask.erl"))
+TOOL = "/rabbitmq/sbin/rabbitmqctl -n n1@localhost -q eval_file /there/ask.erl"
+
+
+async def test_a_file_is_evaluated_the_quick_way(tmp_path: Path) -> None:
+    node = FakeNode(tmp_path, "answered")
+    it, real = upkeep(node)
+    assert await it.evaluate(real, SCRIPT) == "answered"
+    assert node.said == ["brought ask.erl", QUICK, "removed ask.erl"]
+
+
+async def test_without_an_answer_the_tool_is_asked(tmp_path: Path) -> None:
+    node = FakeNode(tmp_path, None)
+    it, real = upkeep(node)
+    assert await it.evaluate(real, SCRIPT) == "printed"
+    assert node.said == ["brought ask.erl", QUICK, TOOL, "removed ask.erl"]
+
+
+async def test_who_wants_to_read_what_it_says_asks_the_tool_at_once(tmp_path: Path) -> None:
+    node = FakeNode(tmp_path, "answered")
+    it, real = upkeep(node)
+    assert await it.evaluate(real, SCRIPT, by_tool=True) == "printed"
+    assert node.said == ["brought ask.erl", TOOL, "removed ask.erl"]
+
+
+async def test_the_file_is_gone_also_when_it_fails(tmp_path: Path) -> None:
+    node = FakeNode(tmp_path, None, status=1)
+    it, real = upkeep(node)
+    with pytest.raises(ToolFailed, match="eval_file"):
+        await it.evaluate(real, SCRIPT)
+    assert node.said[-1] == "removed ask.erl"
+
+
+async def test_a_node_that_does_not_run_is_not_asked(tmp_path: Path) -> None:
+    node = FakeNode(tmp_path, "answered")
+    node.state = NodeState.DOWN
+    it, real = upkeep(node)
+    with pytest.raises(NotRunning):
+        await it.evaluate(real, SCRIPT)
+    assert node.said == []

@@ -1,0 +1,152 @@
+"""Time at work against consumers that are simulated one by one, and what becomes of it."""
+
+import heapq
+import random
+from collections import deque
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.balancer.core.scene import deliver
+from tests.unit.balancer.core.test_channel import two
+
+from warrener.amqp.methods import BasicAck, BasicCancel, BasicConsume, BasicConsumeOk, ChannelClose
+from warrener.balancer.core.journal import Deliveries
+from warrener.balancer.core.worktime import QUEUES, WorkBook, Worktime
+from warrener.facts.balance import ConsumerWork
+
+
+@given(
+    seed=st.integers(0, 1000),
+    prefetch=st.integers(1, 20),
+    rho=st.floats(0.1, 1.5),
+    every=st.integers(1, 5),
+)
+def test_it_is_the_service_time_whatever_the_load(
+    seed: int, prefetch: int, rho: float, every: int
+) -> None:
+    """One consumer that works on one message after the other and acks ``every`` so many at once;
+    messages come at random, faster than it works or slower."""
+    chance = random.Random(seed)
+    every = min(every, prefetch)
+    work, deliveries = Worktime(), Deliveries()
+    work.consumes({"q": 1})
+    now = free_at = at_work = 0.0
+    ready, given_out, tag, done, acked = 0, deque[float](), 0, 0, 0
+    arrival = chance.expovariate(rho)
+    ends: list[float] = []
+    while acked < 400:
+        now = min([arrival, *ends[:1]])
+        if now == arrival:
+            ready += 1
+            arrival += chance.expovariate(rho)
+        else:
+            heapq.heappop(ends)
+            done += 1
+            if done % every == 0:
+                before = deliveries.outstanding
+                deliveries.settle(done, multiple=True)
+                work.settled(before - deliveries.outstanding, deliveries.outstanding, now)
+                acked = done
+        while ready and deliveries.outstanding < prefetch:
+            ready -= 1
+            tag += 1
+            deliveries.delivered(tag, 1, settled=False)
+            work.given(deliveries.outstanding, now)
+            service = chance.expovariate(1.0)
+            at_work += service
+            free_at = max(free_at, now) + service
+            heapq.heappush(ends, free_at)
+            given_out.append(service)
+    if every == 1:
+        mean = sum(list(given_out)[: work.messages]) / work.messages
+        assert work.seconds / work.messages == pytest.approx(mean)
+    else:  # it has the wait for the last message of each ack in it
+        assert work.seconds / work.messages > 0.8
+
+
+def test_two_consumers_on_a_channel_are_two_at_work() -> None:
+    work = Worktime()
+    work.consumes({"q": 2})
+    work.given(2, 10.0)
+    work.settled(1, 1, 11.0)
+    work.settled(1, 0, 12.0)
+    work.given(5, 20.0)
+    work.settled(5, 0, 21.0)
+    assert (work.seconds, work.messages) == (2 + 1 + 2, 7)
+
+
+def test_what_is_dropped_counts_up_to_the_last_news() -> None:
+    work = Worktime()
+    work.consumes({"q": 1})
+    work.given(2, 10.0)
+    work.settled(1, 1, 11.0)
+    work.dropped()
+    work.given(1, 20.0)
+    work.settled(1, 0, 21.0)
+    assert (work.seconds, work.messages) == (2.0, 2)
+
+
+def test_consumers_of_two_queues_cant_be_told_apart() -> None:
+    work = Worktime()
+    work.consumes({"q": 1})
+    work.given(1, 0.0)
+    work.settled(1, 0, 1.0)
+    work.consumes({"q": 1, "r": 1})
+    assert work.servers == 0
+    work.settled(1, 0, 2.0)
+    work.consumes({"r": 1})
+    assert work.servers == 0
+    assert (work.queue, work.seconds, work.messages) == ("q", 1.0, 1)
+
+
+def test_a_book_adds_up_and_starts_anew() -> None:
+    book = WorkBook()
+    for _ in range(2):
+        work = Worktime()
+        work.consumes({"q": 1})
+        work.given(1, 0.0)
+        work.settled(1, 0, 2.0)
+        book.add("/", work)
+        book.add("/", work)  # nothing new
+    assert book.take() == {("/", "q"): ConsumerWork(4.0, 2)}
+    assert book.take() == {}
+
+
+def test_a_book_has_an_end() -> None:
+    book = WorkBook()
+    for number in range(QUEUES + 5):
+        work = Worktime()
+        work.consumes({f"reply-{number}": 1})
+        work.given(1, 0.0)
+        work.settled(1, 0, 1.0)
+        book.add("/", work)
+    assert len(book.take()) == QUEUES
+
+
+# -- in a session
+
+
+def taken(play: object) -> dict[tuple[str, str], ConsumerWork]:
+    session = play.session  # type: ignore[attr-defined]
+    session.hand_in_work()
+    return dict(session.board._budget.work.take())
+
+
+def test_a_session_sees_its_consumers_work() -> None:
+    play = two(("q", "n1")).consumer()
+    play.node_sends(deliver(1), deliver(2))
+    play.after(0.25).client_sends((1, BasicAck(1, False)))
+    play.after(0.5).client_sends((1, BasicAck(2, False)))
+    assert taken(play) == {("/", "q"): ConsumerWork(pytest.approx(0.75), 2)}
+    play.after(5.0)  # nothing to do
+    play.node_sends(deliver(3)).after(0.1).client_sends((1, BasicAck(3, False)))
+    play.client_sends((1, BasicCancel("c"))).client_sends((1, ChannelClose(200, "", 0, 0)))
+    assert taken(play) == {("/", "q"): ConsumerWork(pytest.approx(0.1), 1)}
+
+
+def test_without_acks_nothing_is_to_be_seen() -> None:
+    play = two(("q", "n1")).channel()
+    play.client_sends((1, BasicConsume("q", "c", no_ack=True))).node_answers(BasicConsumeOk("c"))
+    play.node_sends(deliver(1))
+    assert taken(play) == {}
