@@ -7,7 +7,8 @@ The same regression as of a calibration (``fit``), over whatever the cluster did
 A history tells only what has varied. Where acts always came together (in most clusters what is
 published is delivered at once), it tells what they cost together and not what each does: that is
 right for the same proportions, and said. Where a load never changed at all, idle CPU and work can't
-be told apart, and nothing is said of that type of queue; nor where the error is above ``USELESS``.
+be told apart, and where those of two types of queues did so in step, neither can they: nothing is
+said of such a type; nor where the error is above ``USELESS``.
 
 It is per message whatever its body, at the rates that there were (messages cost less when many go
 at once), and has no limits of single queues: those show at saturation only.
@@ -114,8 +115,9 @@ def _costs(
     error = solved.error(parts) / together if together > 0 else 1.0
     if not solved.determined(parts):
         told.append(
-            f"{kind} queues: their load hardly varied, so the CPU that messages cost can't be told "
-            f"from what nodes use without any"
+            f"{kind} queues: what their messages cost can't be told from what nodes use without "
+            f"any, or for other types of queues: their load hardly varied, or only with that of "
+            f"others"
         )
         return {}
     if error > USELESS:

@@ -254,7 +254,7 @@ def test_where_neither_tells_it_is_said_what_to_do(run, folder: StateFolder) -> 
         measured = run("plan", "what-if", "--load", "x2", "--calibration", "measured")
     assert (result.code, measured.code) == (1, 1)
     assert "`warrener plan calibrate` does, in a minute and a half" in result.err
-    assert "quorum queues: their load hardly varied" in result.err
+    assert "quorum queues: what their messages cost can't be told" in result.err
     assert "`warrener plan calibrate` does" in measured.err
     assert "history" not in measured.err
 

@@ -114,7 +114,7 @@ def test_a_load_that_never_varied_tells_nothing() -> None:
     found = passive(together(lambda: 1_000.0, 100), around=AROUND)
     assert found.costs == {}
     (warning,) = found.warnings
-    assert warning.startswith("classic queues: their load hardly varied")
+    assert warning.startswith("classic queues: what their messages cost can't be told from what")
 
 
 def test_too_little_traffic_tells_nothing() -> None:
@@ -132,7 +132,9 @@ def test_one_type_can_be_told_and_another_not() -> None:
 
     found = passive([stretch(BOTH, rate, noise) for _ in range(100)], around=AROUND)
     assert set(found.costs) == {QueueType.CLASSIC}
-    assert any(one.startswith("quorum queues: their load hardly varied") for one in found.warnings)
+    assert any(
+        one.startswith("quorum queues: what their messages cost can't") for one in found.warnings
+    )
 
 
 def test_a_short_history_is_called_short() -> None:
@@ -177,3 +179,17 @@ def test_who_stands_beside_the_nodes_is_told_too() -> None:
     found = passive(same, around=AROUND)
     assert (found.balancer, found.client) == (None, {})
     assert "what a message costs the balancer can't be told by the history" in found.warnings
+
+
+def test_two_types_in_step_at_the_same_node_cannot_be_told_apart() -> None:
+    load = np.random.default_rng(6)
+    truth = {
+        kind: {act: acts[act] for act in (Act.PUBLISH, Act.DELIVER)} for kind, acts in BOTH.items()
+    }
+    history = []
+    for _ in range(60):
+        now = float(load.uniform(0, 9_000))
+        history.append(stretch(truth, lambda *_: now, load))  # noqa: B023  # used at once
+    found = passive(history, around=AROUND)
+    assert found.costs == {}
+    assert sum("or only with that of others" in warning for warning in found.warnings) == 2
