@@ -137,6 +137,8 @@ def collect() -> list[Found]:
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
         code = pytest.main(["--collect-only", str(ROOT / INTEGRATION)], plugins=[Seen()])
+    if code == pytest.ExitCode.INTERRUPTED and "KeyboardInterrupt" in said.getvalue():
+        raise KeyboardInterrupt
     if code != pytest.ExitCode.OK:
         print(said.getvalue())
         raise SystemExit(int(code))
@@ -289,10 +291,9 @@ def verdict(results: Iterable[Result], *, is_interrupted: bool) -> int:
     return 0 if all(result.is_good for result in results) else 1
 
 
-async def main(options: Sequence[str], folder: Path) -> int:
+async def main(jobs: Sequence[Job], alone: Job | None, options: Sequence[str], folder: Path) -> int:
     """Everything."""
     lanes = int(os.environ.get("WARRENER_TEST_LANES", LANES))
-    jobs, alone = arrange(collect())
     run = Lanes(folder, options)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -306,8 +307,12 @@ async def main(options: Sequence[str], folder: Path) -> int:
 
 def run_all(options: Sequence[str]) -> int:
     """The exit code; what tests left in their folders is kept if anything failed."""
+    try:  # by itself: a signal's handler would have to wait for its end
+        jobs, alone = arrange(collect())
+    except KeyboardInterrupt:
+        return INTERRUPTED
     folder = Path(tempfile.mkdtemp(prefix="warrener-tests-"))
-    code = asyncio.run(main(options, folder))
+    code = asyncio.run(main(jobs, alone, options, folder))
     if code == 0:
         shutil.rmtree(folder, ignore_errors=True)
     else:
