@@ -19,6 +19,7 @@ What is on the links is the ``Switchboard``'s business: it is told when a link i
 asked which are in use. What a broker says on channel 0 is for all channels, and read here.
 """
 
+import math
 from typing import Final, Protocol
 
 from warrener.amqp.constants import HEARTBEAT, PROTOCOL_HEADER, ReplyCode
@@ -63,6 +64,12 @@ GOODBYE: Final = encode_method_frame(
 _NODE_GOES: Final = ("maintenance mode", "broker forced connection closure", "shutdown")
 """Words of a 320 that speaks of the node. Others ("Closed via management plugin") are meant for the
 client."""
+
+
+CRASHES_APART: Final = 60.0
+"""Seconds. RabbitMQ closes the connection with 541 when a channel's process crashes there, as
+happens when a node or a queue goes down at an awkward moment. Said again elsewhere it works; if it
+doesn't, what the client says is what crashes it, and the client is told."""
 
 
 class Around(Protocol):
@@ -112,6 +119,7 @@ class Links:
         "_around",
         "_avoid",
         "_board",
+        "_crashed_at",
         "_last_link",
         "_new_secret",
         "_nodes",
@@ -151,6 +159,7 @@ class Links:
         self._new_secret = b""  # the client's last connection.update-secret
         self._owes_secret_ok = False  # the client waits for its answer
         self._without_link_since: float | None = None
+        self._crashed_at = -math.inf  # when a broker has failed last
 
     # -- what can be asked ----------------------------------------------------------------------
 
@@ -311,11 +320,19 @@ class Links:
         if self.closing:
             self._drop(link, None)
             self._closed_if_none_is_left()
-        elif node_goes or self._board.survives(link, close):
+        elif node_goes or self._board.survives(link, close) or self._is_a_crash(link, close):
             self.lost(link, Unfit.REFUSES, close.reply_text, told=True)
         else:
             self._drop(link, None)
             self._around.broker_closes(close, self._board.now)
+
+    def _is_a_crash(self, link: Link, close: ConnectionClose) -> bool:
+        """Whether the broker has failed, and not for the second time in a row. Not if an exclusive
+        queue goes with the link: then the broker's own words say it best."""
+        if close.reply_code != ReplyCode.INTERNAL_ERROR or self._board.exclusives_of(link):
+            return False
+        before, self._crashed_at = self._crashed_at, self._board.now
+        return self._agreement.replayable and self._board.now - before >= CRASHES_APART
 
     def _tell_blocked(self, frame: bytes) -> None:
         blocked = any(link.blocked for link in self.by_number.values())

@@ -84,6 +84,7 @@ from warrener.amqp.methods import (
 )
 from warrener.balancer.core.channel import HOLD_MESSAGE
 from warrener.balancer.core.commands import SendLink
+from warrener.balancer.core.links import CRASHES_APART
 from warrener.facts.places import Binding, ExchangeRoutes, Lookup, LookupKind, QueuePlace
 from warrener.facts.settings import BalancerSettings
 from warrener.testing.playbook import publish
@@ -173,6 +174,36 @@ def test_a_broker_that_goes_into_maintenance_is_a_lost_node() -> None:
     close = ConnectionClose(320, "CONNECTION_FORCED - Node was put into maintenance mode")
     play.node_sends(close).gives("link: connection.close-ok", "close link", "connect n2")
     play.linked("n2").gives("n2: channel.open/1 basic.consume q c/1")
+
+
+CRASH = ConnectionClose(541, "INTERNAL_ERROR", 60, 40)
+
+
+def test_a_broker_that_fails_is_a_lost_node_the_first_time() -> None:
+    play = unknown().consumer()
+    play.node_sends(CRASH).gives("link: connection.close-ok", "close link", "connect n2")
+    play.linked("n2").gives("n2: channel.open/1 basic.consume q c/1")
+    play.node_answers(ChannelOpenOk(), BasicConsumeOk("c"))
+    play.at("n2").node_sends(CRASH)
+    assert "client: connection.close 541 INTERNAL_ERROR" in play.lines
+
+
+def test_a_broker_that_fails_again_later_is_a_lost_node_again() -> None:
+    play = opened().consumer()
+    play.node_sends(CRASH)
+    play.linked("n2").node_answers(ChannelOpenOk())
+    play.node_answers(BasicConsumeOk("c"))
+    play.ticks(CRASHES_APART + 1)
+    play.at("n2").node_sends(CRASH)
+    assert not any("client:" in line for line in play.lines)
+
+
+def test_a_broker_that_fails_with_an_exclusive_queue_is_told_in_its_own_words() -> None:
+    play = unknown()
+    play.client_sends((1, QueueDeclare("mine", exclusive=True)))
+    play.node_answers(QueueDeclareOk("mine", 0, 0))
+    play.node_sends(CRASH)
+    assert "client: connection.close 541 INTERNAL_ERROR" in play.lines
 
 
 def test_blocked_and_unblocked_follow_the_links_at_a_planned_move() -> None:
