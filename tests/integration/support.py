@@ -171,8 +171,12 @@ def tool(node: dict[str, Any], name: str, *args: str, timeout: float = 60) -> st
 
 def evaluate(node: dict[str, Any], text: str, timeout: float = 15) -> str | None:
     """What Erlang expressions come to on a node, by ``erl_call``: a hundredth of a second where
-    ``rabbitmqctl eval`` takes one. None if that can't be (TLS between nodes), or fails."""
-    environment = dict(psutil.Process(node["pid"]).environ())
+    ``rabbitmqctl eval`` takes one. None if that can't be (TLS between nodes, a host with processes
+    of its own), or fails."""
+    try:
+        environment = dict(psutil.Process(node["pid"]).environ())
+    except psutil.NoSuchProcess:
+        return None
     if not erl_call.can_reach(environment):
         return None
     done = subprocess.run(
