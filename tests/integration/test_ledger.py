@@ -257,6 +257,7 @@ def test_all_nodes_are_drained_and_restarted_in_turn(
 # -- many sessions, and much that is unconfirmed ---------------------------------------------------
 
 
+@pytest.mark.alone  # 2,000 clients in this process, and links that are lost after 6 s of silence
 async def test_sessions_are_rebalanced_live(
     warren: Warren, nodes: list[dict[str, Any]], tmp_path: Path
 ) -> None:
