@@ -2,9 +2,9 @@
 
     collected -> jobs: one for each file of integration tests, one for all files that share the
     session's cluster, one for all that needs no broker
-        lanes    take one job after the other, the longest first
-        beside   what needs no broker, at a low priority: it only fills what the lanes leave idle
-    then, with nothing else at work: the tests marked ``alone``
+    first what needs no broker
+    then lanes, which take one job after the other, the longest first
+    then, with nothing else at work again: the tests marked ``alone``
 
 Most of a test on a real cluster is waiting, for nodes that boot or for time to pass, so two lanes
 on two cores take little more than half the time of one (docs/decisions/0027-lanes-of-tests.md).
@@ -55,10 +55,6 @@ LONGEST: Final = (
     "test_upgrade.py",
 )
 """What a run shouldn't end with. A file that isn't here, or has become short, costs little."""
-
-NICE: Final = 5
-"""How far what runs beside the lanes steps back. It has limits of time as well, of 5 s and more, so
-it keeps a quarter of a core that others want wholly."""
 
 TELL_EVERY: Final = 60.0
 """Seconds between two lines on what is under way."""
@@ -160,8 +156,8 @@ class Lanes:
         self.is_interrupted = False
         self.results: list[Result] = []
 
-    async def run(self, jobs: Sequence[Job], lanes: int, beside: Job | None = None) -> None:
-        """All of them, at most so many at once, and one more ``beside``."""
+    async def run(self, jobs: Sequence[Job], lanes: int) -> None:
+        """All of them, at most so many at once; none once it is interrupted."""
         waiting = list(jobs)
 
         async def lane() -> None:
@@ -171,8 +167,6 @@ class Lanes:
         async with asyncio.TaskGroup() as group:
             telling = group.create_task(self._tell())
             works = [group.create_task(lane()) for _ in range(lanes)]
-            if beside is not None:
-                works.append(group.create_task(self._do(beside, "nice", "-n", str(NICE))))
             await asyncio.wait(works)
             telling.cancel()
 
@@ -184,14 +178,14 @@ class Lanes:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGINT)
 
-    async def _do(self, job: Job, *before: str) -> None:
+    async def _do(self, job: Job) -> None:
         self._number += 1
         output = self._folder / f"{self._number}.txt"
         report = self._folder / f"{self._number}.xml"
         # Folders of its own: pytest's usual ones are shared by all runs of a user, and each removes
         # the old ones of the others.
         own = [f"--junitxml={report}", f"--basetemp={self._folder / str(self._number)}"]
-        command = [*before, sys.executable, "-m", "pytest", *own]
+        command = [sys.executable, "-m", "pytest", *own]
         began = time.monotonic()
         with output.open("wb") as out:
             process = await asyncio.create_subprocess_exec(
@@ -298,8 +292,9 @@ async def main(jobs: Sequence[Job], alone: Job | None, options: Sequence[str], f
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, run.interrupt)
-    await run.run(jobs, lanes, beside=Job("no broker", NO_BROKER))
-    if alone is not None and not run.is_interrupted:
+    await run.run([Job("no broker", NO_BROKER)], 1)
+    await run.run(jobs, lanes)
+    if alone is not None:
         await run.run([alone], 1)
     print(f"\n{run.summary()}", flush=True)
     return verdict(run.results, is_interrupted=run.is_interrupted)

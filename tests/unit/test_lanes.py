@@ -136,13 +136,6 @@ async def test_two_lanes_run_at_once(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert said.count("1 passed") == 2
 
 
-async def test_a_job_runs_beside_the_lanes(tmp_path: Path) -> None:
-    one, two = (job(tmp_path, one, MEETS.replace("{other}", two)) for one, two in ("ab", "ba"))
-    run = lanes(tmp_path)
-    await run.run([one], 1, beside=two)
-    assert [result.code for result in run.results] == [0, 0]
-
-
 async def test_all_run_though_one_fails(tmp_path: Path) -> None:
     jobs = [
         job(tmp_path, "bad", "def test_x():\n    assert 1 == 2\n"),
