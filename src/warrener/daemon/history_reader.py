@@ -36,6 +36,9 @@ SELDOM: Final = 60.0
 NEWS: Final = 10.0
 """The same if a queue has consumers that weren't seen yet."""
 
+SHARES: Final = 20.0
+"""Seconds from one look at nodes' quotas of CPU to the next."""
+
 LIGHT: Final = 50
 """Times as long as it took until it is done again: 2 % of the time at most."""
 
@@ -97,6 +100,7 @@ class Reader:
         self.looked = Looked()
         self._look_at = -1.0
         self._look_sooner = -1.0
+        self._shares_at = -1.0
 
     # -- each time
 
@@ -273,19 +277,29 @@ class Reader:
     # -- seldom
 
     async def look(self) -> None:
-        """Consumers, sizes and clients, if it is time."""
+        """Quotas, and consumers, sizes and clients, each if it is time."""
+        await self._look_at_shares()
         now = self._service.monotonic()
         if now < (self._look_sooner if self._has_news() else self._look_at):
             return
         began = self._service.monotonic()
         self.looked = Looked(await self._consumers(), await self._held())
-        self._shares = await self._service.cluster.cpu_shares()
         if self._service.cluster.capabilities.driver == "local":
-            self._own_share = await cpu_share(Here(), os.getpid())
             await self._find_clients()
         took = self._service.monotonic() - began
         self._look_at = began + max(SELDOM, LIGHT * took)
         self._look_sooner = began + max(NEWS, LIGHT * took)
+
+    async def _look_at_shares(self) -> None:
+        """Some files a node; by themselves, so that they need not wait for what takes long."""
+        began = self._service.monotonic()
+        if began < self._shares_at:
+            return
+        self._shares = await self._service.cluster.cpu_shares()
+        if self._service.cluster.capabilities.driver == "local":
+            self._own_share = await cpu_share(Here(), os.getpid())
+        took = self._service.monotonic() - began
+        self._shares_at = began + max(SHARES, LIGHT * took)
 
     def _has_news(self) -> bool:
         """Whether a queue has got its first consumers since."""
