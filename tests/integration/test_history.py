@@ -179,7 +179,7 @@ def test_a_paced_load_is_measured_and_prometheus_says_the_same(
     # By what lay in the queue if a message did when it was looked at, which is once a minute.
     assert orders["body_from"] in ("balancer", "held")
     assert abs(orders["body"] - BODY) < 40
-    assert orders["service_from"] == "buffered"
+    assert orders["service_from"] == "watched"
     assert orders["entering"] == orders["leaving"] == {}  # through the balancer: no detour
     assert any("of history: means of so little" in warning for warning in own["warnings"])
     (host,) = own["hosts"]

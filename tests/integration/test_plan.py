@@ -246,7 +246,7 @@ def mistakes() -> list[tuple[tuple[str, ...], str]]:
     return [
         (("--types", "fast"), "there are classic, quorum, stream"),
         (("--nodes", "n9"), "n9"),
-        (("--seconds", "5"), "32 measurements take"),
+        (("--seconds", "5"), "34 measurements take"),
         (("--body", "0"), "numbers of bytes"),
     ]
 
