@@ -26,8 +26,9 @@ from warrener.planner.resources import Part, Reckoned, reckon
 from warrener.planner.waits import occupied
 
 OVERHEAD = 1024.0
-"""Bytes of memory that a waiting message takes beside its body, at most: RabbitMQ keeps some
-hundred bytes of index for each. For how long until a memory alarm, on the safe side."""
+"""Bytes of memory that a waiting message is taken to need beside its body. An assumption: RabbitMQ
+keeps some hundred bytes of index for each, but a classic queue of 200,000 messages of 100 bytes was
+seen to take 5.7 KiB each. So a memory alarm may come sooner than is said."""
 
 
 @dataclass(frozen=True, slots=True)
