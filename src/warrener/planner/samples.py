@@ -201,7 +201,7 @@ def _queues(samples: Sequence[Sample], weights: Sequence[float]) -> Iterable[Que
             unacked=_mean((queue.unacked for queue in queues), share),
             backlog=_mean((queue.backlog for queue in queues), share),
             consumers=_mean((queue.consumers for queue in queues), share),
-            prefetch=last.prefetch,
+            prefetch=_newest_known(queues),
             held=_mean((queue.held for queue in queues), share),
             held_bytes=_mean((queue.held_bytes for queue in queues), share),
             entering=_by_node([queue.entering for queue in queues], parts),
@@ -209,6 +209,12 @@ def _queues(samples: Sequence[Sample], weights: Sequence[float]) -> Iterable[Que
             at_work=_mean((queue.at_work for queue in queues), parts),
             worked=_mean((queue.worked for queue in queues), parts),
         )
+
+
+def _newest_known(queues: Sequence[QueueSample]) -> int:
+    """The prefetch: consumers that have left since had one."""
+    known = (queue.prefetch for queue in reversed(queues) if queue.prefetch != UNKNOWN)
+    return next(known, UNKNOWN)
 
 
 def _by_node(

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from warrener.facts.ids import NodeName
 from warrener.planner.samples import (
+    UNKNOWN,
     BalancerSample,
     HostSample,
     NodeSample,
@@ -98,3 +99,11 @@ def test_merging_in_two_steps_gives_the_same(parts: list[tuple[float, float]], c
     assert steps.queues[0].published == pytest.approx(whole.queues[0].published, rel=1e-6, abs=1e-6)
     assert steps.seconds == pytest.approx(whole.seconds)
     assert steps.merged == whole.merged
+
+
+def test_the_prefetch_is_that_of_the_newest_who_told() -> None:
+    """Consumers that have left since had one."""
+    queues = [QueueSample("/", "q", "quorum", None, prefetch=number) for number in (5, 1, UNKNOWN)]
+    samples = [Sample(at, 10, (), queues=(queue,)) for at, queue in enumerate(queues)]
+    assert merge(samples).queues[0].prefetch == 1
+    assert merge(samples[2:]).queues[0].prefetch == UNKNOWN
