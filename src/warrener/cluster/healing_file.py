@@ -7,7 +7,7 @@ from typing import Final
 
 from pydantic import Field
 
-from warrener.cluster.history_file import Duration, Flag
+from warrener.cluster.file_values import Duration, Flag
 from warrener.cluster.topology_file import Section
 from warrener.facts.healing import HealingSettings
 

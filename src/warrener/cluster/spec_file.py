@@ -7,12 +7,13 @@ import ipaddress
 import re
 import types
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, NoReturn, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, Field
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails
 
 from warrener.cluster.attach_file import AttachSection
+from warrener.cluster.file_values import Flag, wrong
 from warrener.cluster.healing_file import HealingSection
 from warrener.cluster.history_file import HistorySection
 from warrener.cluster.hosts import NodeDriver, NodeSection, SshSection, Supervision
@@ -43,13 +44,13 @@ def _duration(value: object) -> float:
         return float(value)
     if isinstance(value, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m)", value)):
         return float(match[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0}[match[2]]
-    _wrong()
+    wrong()
 
 
 def _seconds(value: object) -> int:
     seconds = _duration(value)
     if seconds != int(seconds):
-        _wrong()
+        wrong()
     return int(seconds)
 
 
@@ -64,33 +65,21 @@ def _size(value: object) -> int:
         factor = (_UNITS | _UNITS_2).get(match[2])
         if factor is not None:
             return int(match[1]) * factor
-    _wrong()
-
-
-def _switch(value: object) -> bool:
-    """TOML has no ``off``; who writes it as a word means it all the same."""
-    match value:
-        case bool():
-            return value
-        case "on":
-            return True
-        case "off":
-            return False
-    _wrong()
+    wrong()
 
 
 def _data_plane(value: object) -> DataPlane:
     try:
         return DataPlane(value)  # type: ignore[arg-type]  # anything else is what we refuse
     except ValueError:
-        _wrong()
+        wrong()
 
 
 def _policy(value: object) -> PolicyName:
     try:
         return PolicyName(value)  # type: ignore[arg-type]  # anything else is what we refuse
     except ValueError:
-        _wrong()
+        wrong()
 
 
 _HOST_NAME: Final = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
@@ -98,17 +87,13 @@ _HOST_NAME: Final = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9
 
 def _host(value: object) -> str:
     if not isinstance(value, str):
-        _wrong()
+        wrong()
     try:
         ipaddress.ip_address(value)
     except ValueError:
         if not _HOST_NAME.fullmatch(value) or value.replace(".", "").isdigit():
-            _wrong()
+            wrong()
     return value
-
-
-def _wrong() -> NoReturn:
-    raise PydanticCustomError("wrong", "can't be used")
 
 
 def _shown(value: object) -> str:
@@ -209,9 +194,7 @@ class BalancerSection(Section):
         le=1024**3,
         description='bytes from 16 KiB to 1 GiB, as a number or like "512KiB"',
     )
-    locality: Annotated[bool, BeforeValidator(_switch)] = Field(
-        _DEFAULTS.locality, description='true or false, "on" or "off"'
-    )
+    locality: Flag = Field(_DEFAULTS.locality, description='true or false, "on" or "off"')
     outage_timeout: _Duration = _time(_DEFAULTS.outage_timeout, 0, 3600)
     park_timeout: _Duration = _time(_DEFAULTS.park_timeout, 0, 86_400)
     settle_timeout: _Duration = _time(_DEFAULTS.settle_timeout, 0, 3600)
