@@ -13,12 +13,13 @@ import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import aiohttp
 import msgspec
 import structlog
 
+from warrener.balancer.haproxy.process import Process
 from warrener.control.telemetry_operations import AlertLine, PrometheusLine, TargetLine
 from warrener.daemon.errors import DaemonError
 from warrener.daemon.metrics_server import LOOPBACK
@@ -50,19 +51,6 @@ MOST_DATA: Final = "2GB"
 _LOOK: Final = 0.05
 
 log = structlog.get_logger(__name__)
-
-
-class Process(Protocol):
-    """A child: ``cluster.drivers.processes.Child``."""
-
-    @property
-    def returncode(self) -> int | None: ...
-    @property
-    def pid(self) -> int: ...
-    @property
-    def exited(self) -> asyncio.Event: ...
-    def send(self, number: signal.Signals) -> None: ...
-    async def wait(self, timeout: float) -> bool: ...
 
 
 Launcher = Callable[[str, Sequence[str], Path, Path], Process]
