@@ -291,9 +291,16 @@ class Witness:
     def _told_answer(self, at: int, life: Life, word: Word) -> None:
         method = word.method
         claim(bool(life.requests), f"{method} answers nothing", at)
-        request = life.requests.popleft()
-        wanted = ANSWERS[type(request)]
-        claim(isinstance(method, wanted), f"{method} is no answer to {request}", at)
+        request = next((r for r in life.requests if isinstance(method, ANSWERS[type(r)])), None)
+        if request is None:
+            raise Broken(f"{method} is no answer to {life.requests[0]}", at)
+        before = list(life.requests)[: life.requests.index(request)]
+        claim(
+            all(isinstance(one, BasicConsume | BasicCancel) for one in before),
+            f"{method} comes before the answer to {before[:1]}",
+            at,
+        )
+        life.requests.remove(request)
         match request, method:
             case BasicConsume(), BasicConsumeOk(tag):
                 if request.consumer_tag:

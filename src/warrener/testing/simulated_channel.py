@@ -1,11 +1,15 @@
 """One channel at the broker's end of a link, as RabbitMQ 3.10 treats it.
 
 Answers are written when a method is processed; deliveries and confirms when the scheduler says so
-(``deliver``, ``confirm``). A method that needs a quorum queue without a leader (or any queue on a
-node that hangs) waits, and everything behind it on the channel: RabbitMQ's channel is a process
-that is blocked in a call then. Publishes to a queue that the channel has published to before are
-kept, unconfirmed, until the queue has a leader; others are refused at once, and so is everything
-that the channel publishes to that queue from then on.
+(``deliver``, ``confirm``). The answers to a consume, and to a cancel of a consumer that there is,
+come from the queue: behind those to everything that was said in the same breath (``answer_late``).
+A cancel said before the consume's answer is written crashes the channel, as it does RabbitMQ's.
+
+A method that needs a quorum queue without a leader (or any queue on a node that hangs) waits, and
+everything behind it on the channel: RabbitMQ's channel is a process that is blocked in a call then.
+Publishes to a queue that the channel has published to before are kept, unconfirmed, until the queue
+has a leader; others are refused at once, and so is everything that the channel publishes to that
+queue from then on.
 """
 
 from collections import deque
@@ -143,6 +147,7 @@ class SimulatedChannel:
         self.gone = False
         self._around = around
         self._stalled: deque[Said] = deque()
+        self._late: list[BasicConsumeOk | BasicCancelOk] = []  # answers that are due
         self._waiting: deque[_Waiting] = deque()
         self._consumers: dict[str, Consumer] = {}
         self._held: dict[int, _Held] = {}
@@ -213,10 +218,8 @@ class SimulatedChannel:
                 self._say(BasicQosOk())
             case BasicConsume():
                 self._consume(method)
-            case BasicCancel(tag, no_wait):
-                self._cancel(tag)
-                if not no_wait:
-                    self._say(BasicCancelOk(tag))
+            case BasicCancel():
+                self._cancel(method)
             case BasicGet(queue, no_ack):
                 self._get(queue, no_ack)
             case QueueDeclare():
@@ -323,13 +326,29 @@ class SimulatedChannel:
             Consumed(self.place, tag, queue.name, method.no_ack, self._prefetch, priority)
         )
         if not method.no_wait:
-            self._say(BasicConsumeOk(tag))
+            self._late.append(BasicConsumeOk(tag))
 
-    def _cancel(self, tag: str) -> None:
+    def _cancel(self, method: BasicCancel) -> None:
+        tag = method.consumer_tag
+        if BasicConsumeOk(tag) in self._late:
+            raise HardError(ReplyCode.INTERNAL_ERROR, "channel crashed", method.ID)
         consumer = self._consumers.pop(tag, None)
         if consumer is not None:
             consumer.queue.consumers.remove(consumer)
             self._around.log(Cancelled(self.place, tag, "peer"))
+        if method.no_wait:
+            return
+        if consumer is None:
+            self._say(BasicCancelOk(tag))
+        else:
+            self._late.append(BasicCancelOk(tag))
+
+    def answer_late(self) -> None:
+        """Write the answers that come from queues."""
+        if not self.closing and not self.gone:
+            for answer in self._late:
+                self._say(answer)
+        self._late.clear()
 
     def _get(self, name: str, no_ack: bool) -> None:
         queue = self._usable(name)
@@ -344,6 +363,8 @@ class SimulatedChannel:
     def has_room(self, consumer: Consumer) -> bool:
         """Whether prefetch allows one more delivery."""
         if self.closing or self.gone or self._stalled or not self._around.running:
+            return False
+        if BasicConsumeOk(consumer.tag) in self._late:
             return False
         if consumer.no_ack:
             return True
@@ -494,6 +515,7 @@ class SimulatedChannel:
         self._owed.clear()
         self._waiting.clear()
         self._stalled.clear()
+        self._late.clear()
 
     def _say(self, method: Method, message: Message | None = None) -> None:
         self._around.say(self.place.channel, method, message)

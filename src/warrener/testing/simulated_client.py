@@ -178,23 +178,23 @@ class SimulatedClient:
             case ChannelOpenOk():
                 if channel.phase is ChannelPhase.OPENING:
                     channel.phase = ChannelPhase.OPEN
-                self._answered(channel)
+                self._answered(channel, method)
             case BasicDeliver(tag, delivery_tag):
                 channel.last_tag = delivery_tag
                 if not channel.consumers.get(tag, False):
                     channel.unsettled.append(delivery_tag)
             case BasicGetOk(delivery_tag):
                 channel.last_tag = delivery_tag
-                request = self._answered(channel)
+                request = self._answered(channel, method)
                 if not (isinstance(request, BasicGet) and request.no_ack):
                     channel.unsettled.append(delivery_tag)
             case BasicConsumeOk(tag):
-                request = self._answered(channel)
+                request = self._answered(channel, method)
                 if isinstance(request, BasicConsume):
                     channel.consumers[tag] = request.no_ack
             case BasicCancelOk(tag):
                 channel.consumers.pop(tag, None)
-                self._answered(channel)
+                self._answered(channel, method)
             case BasicCancel(tag):
                 channel.consumers.pop(tag, None)
             case BasicAck(tag, multiple) | BasicNack(tag, multiple):
@@ -202,10 +202,17 @@ class SimulatedClient:
                     n for n in channel.unconfirmed if (n > tag if multiple else n != tag)
                 }
             case BasicQosOk() | ConfirmSelectOk() | QueueDeclareOk() | BasicGetEmpty():
-                self._answered(channel)
+                self._answered(channel, method)
 
-    def _answered(self, channel: _Channel) -> Method | None:
-        return channel.requests.popleft() if channel.requests else None
+    def _answered(self, channel: _Channel, answer: Method) -> Method | None:
+        """The first request that this can be the answer to: consumes and cancels are answered
+        behind what was asked meanwhile."""
+        name = "BasicGetOk" if isinstance(answer, BasicGetEmpty) else type(answer).__name__
+        for request in channel.requests:
+            if f"{type(request).__name__}Ok" == name:
+                channel.requests.remove(request)
+                return request
+        return None
 
     def _forget(self, channel: _Channel, phase: ChannelPhase) -> None:
         channel.phase = phase

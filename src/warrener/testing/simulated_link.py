@@ -122,6 +122,7 @@ class SimulatedLink:
             self.fail(error)
         except Malformed as problem:
             self.fail(HardError(ReplyCode.UNEXPECTED_FRAME, str(problem), 0))
+        self._answer_late()
         if self.eof and not self.input:
             self.die("the peer closed")
 
@@ -239,6 +240,11 @@ class SimulatedLink:
                 self.fail(error)
                 return
             self._bury(channel)
+        self._answer_late()
+
+    def _answer_late(self) -> None:
+        for channel in list(self.channels.values()):
+            channel.answer_late()
 
     def _bury(self, channel: SimulatedChannel) -> None:
         if channel.gone and not self.dead:

@@ -195,15 +195,41 @@ def test_get_gives_one_or_says_that_there_is_none() -> None:
 
 def test_after_cancel_ok_nothing_is_delivered() -> None:
     _, _, peer = setup()
-    peer.says(1, BasicConsume("q", "t"), BasicCancel("t"))
+    peer.says(1, BasicConsume("q", "t"))
+    peer.says(1, BasicCancel("t"))
     assert peer.hears() == [BasicConsumeOk("t"), BasicCancelOk("t")]
     peer.publishes(1, 1)
     assert deliveries(peer) == []
 
 
+def test_a_consume_and_a_cancel_are_answered_behind_what_was_asked_in_the_same_breath() -> None:
+    _, _, peer = setup()
+    peer.says(1, BasicConsume("q", "t"), BasicQos(0, 1))
+    assert peer.hears() == [BasicQosOk(), BasicConsumeOk("t")]
+    peer.says(1, BasicCancel("t"), BasicQos(0, 2), BasicCancel("u"))
+    assert peer.hears() == [BasicQosOk(), BasicCancelOk("u"), BasicCancelOk("t")]
+
+
+def test_a_cancel_before_the_consumes_answer_crashes_the_channel() -> None:
+    _, _, peer = setup()
+    peer.says(1, BasicConsume("q", "t"), BasicCancel("t"))
+    (close,) = peer.hears()
+    assert isinstance(close, ConnectionClose)
+    assert close.reply_code == 541
+
+
+def test_of_a_consume_in_front_of_one_that_fails_nothing_is_heard() -> None:
+    _, _, peer = setup()
+    peer.says(1, BasicConsume("q", "t"), BasicConsume("nowhere", "u"))
+    (close,) = peer.hears()
+    assert isinstance(close, ChannelClose)
+    assert "no queue 'nowhere'" in close.reply_text
+
+
 def test_a_consumer_tag_used_twice_costs_the_connection() -> None:
     _, _, peer = setup()
-    peer.says(1, BasicConsume("q", "t"), BasicConsume("q", "t"))
+    peer.says(1, BasicConsume("q", "t"))
+    peer.says(1, BasicConsume("q", "t"))
     _, close = peer.hears()
     assert isinstance(close, ConnectionClose)
     assert close.reply_text == "NOT_ALLOWED - attempt to reuse consumer tag 't'"

@@ -13,12 +13,12 @@ undone: the consumers are started again where they were.
 import math
 from abc import abstractmethod
 from collections import Counter, deque
+from collections.abc import Iterable
 from dataclasses import replace
 from enum import Enum, auto
 from typing import Final, Protocol
 
 from warrener.amqp.constants import FRAME_METHOD, ReplyCode
-from warrener.amqp.frames import payload_of
 from warrener.amqp.methods import (
     BasicCancel,
     BasicConsume,
@@ -32,7 +32,6 @@ from warrener.amqp.methods import (
     Method,
     QueuePurge,
     TxSelect,
-    decode_method,
     encode_method_frame,
     short_text,
 )
@@ -42,7 +41,7 @@ from warrener.balancer.core.consumers import Consumer, Consumers
 from warrener.balancer.core.directory import Directory
 from warrener.balancer.core.journal import Deliveries, Publishes
 from warrener.balancer.core.link import Link
-from warrener.balancer.core.requests import Done, Rpc
+from warrener.balancer.core.requests import Done, Requests, Rpc
 from warrener.balancer.core.states import LinkState
 from warrener.balancer.core.streams import resumed_after
 from warrener.balancer.core.traffic import Traffic
@@ -224,7 +223,7 @@ class Carried:
         self.out_assembly: Assembly | None = None  # a publish that comes in parts
         self.in_assembly: Assembly | None = None  # a delivery that comes in parts
         # the journal
-        self.requests: deque[Rpc] = deque()
+        self.requests = Requests()
         self.work = Worktime()
         self.deliveries = Deliveries(self.work)
         self.publishes = Publishes()
@@ -502,7 +501,7 @@ class Carried:
         self.deliveries.left()
         self.publishes.left()
         self.in_assembly = None
-        self.requests = deque(r for r in self.requests if not r.ours and r.expected)
+        self.requests = Requests(r for r in self.requests if not r.ours and r.expected)
         self.link = None
         target = self.target
         if target is None:
@@ -568,7 +567,7 @@ class Carried:
         self.deliveries.left()
         self.publishes.left()
         self.in_assembly = None
-        self.requests = deque(request for request in self.requests if not request.ours)
+        self.requests = Requests(request for request in self.requests if not request.ours)
         self._hold_from_first_get()
         for consumer in self.consumers:
             consumer.bereft = True
@@ -594,7 +593,7 @@ class Carried:
                     What.FRAME, len(request.frame), FRAME_METHOD, self.number, request.id, 1
                 )
                 self.hold_first(unit, request.frame)
-        self.requests = deque(requests[:first])
+        self.requests = Requests(requests[:first])
 
     def relocate(self) -> None:
         """Look for a link; without one, wait."""
@@ -629,7 +628,7 @@ class Carried:
             # A consume that wants no answer has made a consumer already.
             if not request.ours and (request.expected or request.id != BasicConsume.ID)
         ]
-        self.requests = deque()
+        self.requests = Requests()
         if again and again[0].id == ChannelOpen.ID:
             opening = again.pop(0)
             self.requests.append(opening)
@@ -642,20 +641,29 @@ class Carried:
             self.request(TxSelect())
         self.consumers.new_link()
         self._start_consumers(None, self.qos)
-        self.requests.extend(again)
-        for request in again:
-            self.board.to_link(link, request.frame)
+        self._ask_again(again, link)
         self.check_replayed()
+
+    def _ask_again(self, requests: Iterable[Rpc], link: Link) -> None:
+        """What the client has asked and nobody answered; a consume under the prefetch that it was
+        said under, although a later one may be in force already."""
+        in_force = wanted = self.qos
+        for request in requests:
+            if request.id == BasicConsume.ID and request.prefetch != in_force:
+                in_force = request.prefetch
+                self.request(in_force or BasicQos(0, 0))
+            self.requests.append(request)
+            self.board.to_link(link, request.frame)
+            if (asked := _prefetch_in(request)) is not None:
+                in_force = wanted = asked
+        if in_force != wanted:
+            self.request(wanted or BasicQos(0, 0))
 
     def qos_asked(self) -> Method | None:
         """The prefetch that is in force for what is said next, whether it has been answered or
         not."""
-        for request in reversed(self.requests):
-            if request.id == BasicQos.ID and not request.ours:
-                asked = decode_method(payload_of(request.frame, 0, len(request.frame)))
-                if isinstance(asked, BasicQos) and not asked.global_:
-                    return asked
-        return self.qos
+        asked = (_prefetch_in(one) for one in reversed(self.requests) if not one.ours)
+        return next((one for one in asked if one is not None), self.qos)
 
     def _start_consumers(self, in_force: Method | None, wanted: Method | None) -> None:
         """All consumers that aren't parked, each under the prefetch it was made under; ``wanted``
@@ -978,6 +986,14 @@ class Carried:
         self.out_assembly = self.in_assembly = None
         self.in_transaction = False
         self.plain_published = self.plain_proven = self.replies_due = 0
+
+
+def _prefetch_in(request: Rpc) -> BasicQos | None:
+    """What a request asks for as the prefetch of consumers to come."""
+    if request.id != BasicQos.ID:
+        return None
+    asked = request.asked()
+    return asked if isinstance(asked, BasicQos) and not asked.global_ else None
 
 
 def consume_again(method: BasicConsume, tag: str, queue: str) -> BasicConsume:

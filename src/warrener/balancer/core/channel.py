@@ -461,7 +461,13 @@ class Channel(Confirming):
             if self.declared_in != self.epoch and self._means_last_declared(method):
                 method = renamed(method, self.last_queue)
                 data = encode_method_frame(self.number, method)
+        if isinstance(method, BasicCancel) and self._is_being_started(method.consumer_tag):
+            self.hold_first(unit, data)
+            if self.mode is Mode.SETTLED:
+                self.mode = Mode.REPLAYING
+            return
         called = self._as_the_link_calls_it(method)
+        prefetch = self.qos_asked()
         done = self._note(method, queue or "")
         if method.ID == ChannelClose.ID:
             self.mode = Mode.CLOSING
@@ -469,9 +475,19 @@ class Channel(Confirming):
             return
         if method.ID in ANSWERS:
             waits = not no_wait(method)
-            request = Rpc(method.ID, data, waits=waits, done=done, published=self.plain_published)
-            self.requests.append(request)
+            proven = self.plain_published
+            self.requests.append(
+                Rpc(method.ID, data, waits=waits, done=done, published=proven, prefetch=prefetch)
+            )
         self._pass(encode_method_frame(self.number, called) if called is not method else data)
+
+    def _is_being_started(self, tag: str) -> bool:
+        """Whether the answer to this consumer's consume is due. RabbitMQ's channel (3.10) crashes
+        at a cancel that comes before it has given it."""
+        consumer = self.consumers.get(tag)
+        tags = {tag, consumer.link_tag if consumer is not None else tag}
+        asked = (request.asked() for request in self.requests if request.id == BasicConsume.ID)
+        return any(isinstance(one, BasicConsume) and one.consumer_tag in tags for one in asked)
 
     def _as_the_link_calls_it(self, method: Method) -> Method:
         """A cancel with the tag that the link knows."""
@@ -566,13 +582,14 @@ class Channel(Confirming):
         return done
 
     def _consumes(self, method: BasicConsume, queue: str) -> Done | None:
+        in_force = self.qos_asked()
+
         def consuming(answer: Method) -> None:
             tag = answer.consumer_tag if isinstance(answer, BasicConsumeOk) else ""
             tag = tag or method.consumer_tag
             again = consume_again(method, tag, queue)
             place = self.board.directory.place(self.board.vhost, queue, self.board.now)
             stream = isinstance(place, QueuePlace) and place.type == "stream"
-            in_force = self.qos_asked() if method.no_wait else self.qos
             consumer = Consumer(again, in_force, stream=stream)
             consumer.started_in = self.epoch
             self.consumers.add(consumer)
@@ -702,7 +719,7 @@ class Channel(Confirming):
         request = self._answered(BasicGetOk.ID)
         settled = False
         if request is not None:
-            asked = decode_method(payload_of(request.frame, 0, len(request.frame)))
+            asked = request.asked()
             settled = isinstance(asked, BasicGet) and asked.no_ack
         self._book_deliveries(get_ok_tag(data, 0), 1, settled)
         offset = self.deliveries.offset
@@ -752,11 +769,9 @@ class Channel(Confirming):
 
     def _answered(self, method_id: int) -> Rpc | None:
         """The request that this is the answer to."""
-        while self.requests and not self.requests[0].expected:
-            self.requests.popleft()
-        if not self.requests or method_id not in self.requests[0].expected:
+        request = self.requests.answered(method_id)
+        if request is None:
             return None
-        request = self.requests.popleft()
         if request.id == BasicGet.ID:
             self.get_refused_at = None
         self.plain_proven = max(self.plain_proven, request.published)
@@ -767,7 +782,7 @@ class Channel(Confirming):
         if request is not None and request.done is not None:
             request.done(method)
         if request is not None and request.id == BasicCancel.ID and not request.ours:
-            asked = decode_method(payload_of(request.frame, 0, len(request.frame)))
+            asked = request.asked()
             if isinstance(asked, BasicCancel):  # the link may call it by another tag
                 data = encode_method_frame(self.number, BasicCancelOk(asked.consumer_tag))
         if request is None or not request.ours:
@@ -836,13 +851,15 @@ class Channel(Confirming):
         """The consumer whose restart the broker has refused; None if it isn't about one."""
         if (method.class_id << 16 | method.method_id) != BasicConsume.ID:
             return None
-        for request in self.requests:
-            if request.id == BasicConsume.ID:
-                if not request.ours:
-                    return None
-                asked = decode_method(payload_of(request.frame, 0, len(request.frame)))
-                tag = asked.consumer_tag if isinstance(asked, BasicConsume) else ""
-                return self.consumers.on_link(tag)
+        begun = [
+            (request, asked)
+            for request in self.requests
+            if isinstance(asked := request.asked(), BasicConsume)
+        ]
+        # Those before it may have been done and not answered yet: the text names its queue.
+        named = [one for one in begun if f"queue '{one[1].queue}'" in method.reply_text]
+        for request, asked in named or begun:
+            return self.consumers.on_link(asked.consumer_tag) if request.ours else None
         return None
 
     def get_refused(self, method: ChannelClose) -> bool:

@@ -1,14 +1,20 @@
 """Requests that a broker answers, in the order in which they were sent on a channel.
 
-A channel is synchronous: answers come in the order of the requests. What hasn't been answered when
-a node is lost is said again on another one; all requests but those of transactions can be said
-twice. Requests under ``no_wait`` have no answer; they count as done when a later one is answered.
+A channel does what it is asked in order, and answers in order, but for two: the answers to a
+consume and to a cancel come from the queue, behind those to everything that was asked meanwhile
+(RabbitMQ's channel gets them as messages). So the answer to a request is the first of its kind.
+What hasn't been answered when a node is lost is said again on another one; all requests but those
+of transactions can be said twice. Requests under ``no_wait`` have no answer; they count as done
+when a later one is answered.
 """
 
+import itertools
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
+from warrener.amqp.frames import payload_of
 from warrener.amqp.methods import (
     BY_ID,
     BasicCancel,
@@ -55,6 +61,7 @@ from warrener.amqp.methods import (
     TxRollbackOk,
     TxSelect,
     TxSelectOk,
+    decode_method,
 )
 
 ANSWERS: Final[dict[int, tuple[int, ...]]] = {
@@ -96,9 +103,10 @@ class Rpc:
 
     ``ours``: the client knows nothing of it and doesn't get the answer. ``published``: how many
     publishes the channel had sent before it; its answer proves that the broker has taken them.
+    ``prefetch``: the basic.qos that a consume was said under.
     """
 
-    __slots__ = ("done", "expected", "frame", "id", "ours", "published")
+    __slots__ = ("done", "expected", "frame", "id", "ours", "prefetch", "published")
 
     def __init__(
         self,
@@ -109,6 +117,7 @@ class Rpc:
         ours: bool = False,
         done: Done | None = None,
         published: int = 0,
+        prefetch: Method | None = None,
     ) -> None:
         self.id = id_
         self.frame = frame
@@ -116,6 +125,27 @@ class Rpc:
         self.ours = ours
         self.done = done
         self.published = published
+        self.prefetch = prefetch
+
+    def asked(self) -> Method:
+        """The request itself."""
+        return decode_method(payload_of(self.frame, 0, len(self.frame)))
+
+
+class Requests(deque[Rpc]):
+    """Of one channel, in the order in which they were said."""
+
+    def answered(self, answer: int) -> Rpc | None:
+        """Take out the request that the method with this id is the answer to, and what wants no
+        answer before it. None if nothing of the kind was asked."""
+        found = next((request for request in self if answer in request.expected), None)
+        if found is None:
+            return None
+        before = itertools.takewhile(lambda request: request is not found, self)
+        done = [found, *(request for request in before if not request.expected)]
+        for request in done:
+            self.remove(request)
+        return found
 
 
 def no_wait(method: Method) -> bool:

@@ -40,6 +40,7 @@ from warrener.amqp.methods import (
     ConfirmSelectOk,
     ConnectionClose,
     ConnectionStartOk,
+    Method,
     QueueDeclare,
     QueueDeclareOk,
     QueueDelete,
@@ -578,6 +579,82 @@ def test_a_consumer_whose_restart_is_refused_for_its_queue_waits() -> None:
     play.node_answers(ChannelOpenOk(), BasicConsumeOk("d")).gives()
     assert place(play).parked == 1
     assert place(play).moves == ((MoveReason.FAILOVER, 1),)
+
+
+def test_the_consumer_that_is_refused_is_the_one_whose_queue_the_broker_names() -> None:
+    """Those before it were started and not answered yet: RabbitMQ says no more of them then."""
+    play = Play.opened("n1", "n2").channel().consumer().consumer("r", "d").consumer("s", "e")
+    crashed(play)
+    gone = "NOT_FOUND - queue 'r' in vhost '/' is stopped, down or inaccessible"
+    play.node_answers(ChannelOpenOk(), ChannelClose(404, gone, 60, 20)).gives(
+        "n2: channel.close-ok/1", "n2: channel.open/1 basic.consume q c/1 basic.consume s e/1"
+    )
+
+
+@pytest.mark.parametrize(
+    "late", [BasicConsumeOk("c"), BasicCancelOk("c")], ids=["consume", "cancel"]
+)
+def test_queues_answer_behind_what_was_asked_meanwhile(late: Method) -> None:
+    """The answers to consumes and cancels are the queue's; RabbitMQ's channel gets them later than
+    what it answers itself."""
+    play = one()
+    if isinstance(late, BasicCancelOk):
+        play.consumer().client_sends((1, BasicCancel("c")))
+    else:
+        play.client_sends((1, BasicConsume("q", "c")))
+    play.client_sends((1, BasicQos(0, 5)), (1, QueueDeclare("w")))
+    play.node_answers(BasicQosOk()).gives("client: basic.qos-ok/1")
+    play.node_answers(QueueDeclareOk("w", 0, 0)).gives("client: queue.declare-ok w/1")
+    play.node_answers(late)
+    assert place(play).consumers == isinstance(late, BasicConsumeOk)
+    crashed(play)
+    assert "queue.declare" not in play.sends_again()
+
+
+def test_a_cancel_waits_for_the_consume_that_the_balancer_says_again() -> None:
+    """RabbitMQ's channel crashes otherwise."""
+    play = parked()
+    play.knows(("q", "n2", "classic"))
+    play.ticks(0.5)
+    assert "n2: basic.consume q c/1" in play.sends_again()
+    play.client_sends((1, BasicCancel("c")), (1, QueueDeclare("w"))).gives()
+    play.node_answers(BasicConsumeOk("c")).gives("n2: basic.cancel c/1 queue.declare w/1")
+    play.node_answers(QueueDeclareOk("w", 0, 0), BasicCancelOk("c")).gives(
+        "client: queue.declare-ok w/1 basic.cancel-ok c/1"
+    )
+    assert place(play).consumers == 0
+
+
+def test_a_cancel_waits_for_the_clients_own_consume() -> None:
+    play = one().client_sends((1, BasicConsume("q", "c")), (1, BasicCancel("c")))
+    play.gives("link: basic.consume q c/1")
+    play.node_answers(BasicConsumeOk("c")).gives(
+        "client: basic.consume-ok c/1", "link: basic.cancel c/1"
+    )
+
+
+def test_the_client_never_hears_the_balancers_own_answers_in_whatever_order_they_come() -> None:
+    """The prefetch was changed behind the consume, so it is said again behind it."""
+    play = one().consumer().client_sends((1, BasicQos(0, 5)))
+    play.node_answers(BasicQosOk())
+    crashed(play).gives("n2: channel.open/1 basic.consume q c/1 basic.qos 5/1")
+    play.node_answers(ChannelOpenOk()).gives()
+    play.node_answers(BasicQosOk()).gives()
+    play.node_answers(BasicConsumeOk("c")).gives()
+    assert place(play).state == "settled"
+
+
+def test_a_consume_has_the_prefetch_that_it_was_said_under() -> None:
+    """Also when the answer to the prefetch after it comes first, and the node dies then."""
+    play = one("n1", "n2", "n3").client_sends((1, BasicConsume("q", "c")), (1, BasicQos(0, 5)))
+    play.node_answers(BasicQosOk()).gives("client: basic.qos-ok/1")
+    crashed(play).gives(
+        "n2: channel.open/1 basic.qos 5/1 basic.qos 0/1 basic.consume q c/1 basic.qos 5/1"
+    )
+    play.node_answers(ChannelOpenOk(), BasicQosOk(), BasicQosOk(), BasicQosOk()).gives()
+    play.node_answers(BasicConsumeOk("c")).gives("client: basic.consume-ok c/1")
+    play.lost("n2").gives("connect n3").joins()
+    play.gives("n3: channel.open/1 basic.consume q c/1 basic.qos 5/1")
 
 
 def test_a_channel_opened_again_where_it_is_has_not_moved() -> None:
