@@ -173,7 +173,9 @@ def test_a_backup_is_for_its_owner_alone_and_replaces_nothing(kept: Kept) -> Non
     assert document["cluster"]["name"] == "orders"
     assert document["cluster"]["nodes"] == ["n1@localhost"]
     assert document["config"] == {"heartbeat": "33"}
-    assert document["balancer"] == {"policy": "p2c", "weights": {"n1@localhost": 70}}
+    assert document["balancer"] == {
+        "policy": "p2c", "weights": {"n1@localhost": 70}, "auto_weights": False,
+    }  # fmt: skip
     assert document["description"]["text"] == TOML
     assert document["passwords"] is None
     text = kept.file.read_text() + kept.plain.read_text()

@@ -20,6 +20,7 @@ import structlog
 
 from warrener.control import wire
 from warrener.control.state_folder import listen
+from warrener.daemon.errors import DaemonError
 from warrener.facts.data_plane import Unsupported
 
 MAX_CONNECTIONS: Final = 64
@@ -153,6 +154,8 @@ class ControlServer:
             reply = wire.encode_refusal(refused)
         except Unsupported as error:
             reply = wire.encode_refusal(wire.Refused(wire.Refusal.UNSUPPORTED, str(error)))
+        except DaemonError as error:
+            reply = wire.encode_refusal(wire.Refused(wire.Refusal.FAILED, error.message))
         except ConnectionError:
             raise
         except Exception as error:

@@ -13,15 +13,19 @@ from warrener.control.operations import (
     EVENTS,
     SET_POLICY,
     STATUS,
+    URL,
     EventLine,
     EventsAnswer,
     EventsRequest,
     SetPolicyAnswer,
     SetPolicyRequest,
     StatusRequest,
+    UrlAnswer,
+    UrlRequest,
 )
 from warrener.daemon import control_server
 from warrener.daemon.control_server import Call, ControlServer, Handler
+from warrener.daemon.errors import DaemonError
 from warrener.facts.settings import PolicyName
 
 
@@ -31,6 +35,10 @@ async def set_policy(request: SetPolicyRequest, call: Call) -> SetPolicyAnswer:
 
 async def broken(request: StatusRequest, call: Call) -> SetPolicyAnswer:
     raise RuntimeError("a bug")
+
+
+async def failing(request: UrlRequest, call: Call) -> UrlAnswer:
+    raise DaemonError("n1 doesn't answer")
 
 
 async def events(request: EventsRequest, call: Call) -> EventsAnswer:
@@ -44,6 +52,7 @@ async def events(request: EventsRequest, call: Call) -> EventsAnswer:
 HANDLERS: Mapping[str, Handler] = {
     SET_POLICY.name: set_policy,
     STATUS.name: broken,
+    URL.name: failing,
     EVENTS.name: events,
 }
 ASK = wire.encode_request(SET_POLICY, SetPolicyRequest(PolicyName.P2C))
@@ -108,6 +117,12 @@ async def test_a_bug_in_a_handler_is_an_error_line_and_a_traceback_in_the_log(
         assert answer["body"]["refusal"] == "internal"
         assert "RuntimeError: a bug" in answer["body"]["message"]
         assert (await client.ask(ASK))["kind"] == "answer"
+
+
+async def test_what_the_daemon_cannot_do_is_told_in_its_words(tmp_path: Path) -> None:
+    async with serving(tmp_path / "s"), peer(tmp_path / "s") as client:
+        answer = await client.ask(wire.encode_request(URL, UrlRequest()))
+        assert answer["body"] == {"refusal": "failed", "message": "n1 doesn't answer"}
 
 
 async def test_an_endless_line_is_refused_and_hung_up_on(tmp_path: Path) -> None:

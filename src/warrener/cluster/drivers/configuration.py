@@ -14,6 +14,7 @@ and the record has a new value only once a node was seen to run with it.
 
 import asyncio
 import contextlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -55,6 +56,8 @@ class Configuration:
         self._nodes: Mapping[NodeName, Node] = {}
         self._upkeep: Upkeep | None = None
         self._chosen = Chosen()
+        # Who asks a node has files of fixed names in its folder: one asks at a time.
+        self._asking: defaultdict[NodeName, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     # -- layers
 
@@ -161,8 +164,9 @@ class Configuration:
         """What is in force on a node, beside what its file comes to. Raises
         NotRunning or ToolFailed."""
         file = self._nodes[name].files.config
-        await self._nodes[name].host.deliver_file(file)
-        return await self._told(name, file, targets)
+        async with self._asking[name]:
+            await self._nodes[name].host.deliver_file(file)
+            return await self._told(name, file, targets)
 
     async def check(
         self, name: NodeName, chosen: Mapping[str, str], targets: Iterable[str]
@@ -173,14 +177,15 @@ class Configuration:
         NotRunning or ToolFailed."""
         settings = self.settings(name, chosen)
         candidate = self._nodes[name].files.folder / "candidate.conf"
-        write_private(candidate, config_text(settings).encode())
         host = self._nodes[name].host
-        try:
-            await host.deliver_file(candidate)
-            told = await self._told(name, candidate, targets)
-        finally:
-            candidate.unlink(missing_ok=True)
-            await host.remove_file(candidate)
+        async with self._asking[name]:
+            write_private(candidate, config_text(settings).encode())
+            try:
+                await host.deliver_file(candidate)
+                told = await self._told(name, candidate, targets)
+            finally:
+                candidate.unlink(missing_ok=True)
+                await host.remove_file(candidate)
         if told.error:
             error = told.error
             for key, value in settings.items():
@@ -192,8 +197,9 @@ class Configuration:
     async def apply(self, name: NodeName, targets: Sequence[str]) -> None:
         """Puts what a node's file says of ``targets`` in force. Raises NotRunning or ToolFailed."""
         node = self._nodes[name]
-        await node.host.deliver_file(node.files.config)
-        await self._run(name, config_scripts.apply(node.host.path(node.files.config), targets))
+        async with self._asking[name]:
+            await node.host.deliver_file(node.files.config)
+            await self._run(name, config_scripts.apply(node.host.path(node.files.config), targets))
 
     async def _told(self, name: NodeName, file: Path, targets: Iterable[str]) -> Told:
         wanted = set(targets)

@@ -1,5 +1,6 @@
 """Three layers make a node's file; the record of what was chosen outlives the process."""
 
+import asyncio
 import base64
 import json
 from pathlib import Path
@@ -106,6 +107,9 @@ class Asked:
     async def deliver_file(self, local: Path) -> None:
         pass
 
+    async def remove_file(self, local: Path) -> None:
+        pass
+
     def path(self, local: Path) -> Path:
         return local
 
@@ -145,6 +149,25 @@ async def test_what_is_wrong_with_a_file_is_asked_of_the_tool_which_prints_it(
     told = await it.values(N1, ["rabbit.heartbeat"])
     assert told.error == "heartbeat should be a number"
     assert there.by_tool == [False, True]
+
+
+async def test_two_who_ask_the_same_node_do_not_take_each_others_files(tmp_path: Path) -> None:
+    it, there = asked(tmp_path)
+    evaluate = there.evaluate
+
+    async def slow(node: FakeNode, script: Path, *, by_tool: bool = False) -> str:
+        await asyncio.sleep(0.01)  # another one's time to take the file away
+        return await evaluate(node, script, by_tool=by_tool)
+
+    there.evaluate = slow  # type: ignore[method-assign]
+    await asyncio.gather(
+        it.values(N1, ["rabbit.heartbeat"]),
+        it.check(N1, {"heartbeat": "30"}, ["rabbit.heartbeat"]),
+        it.values(N1, ["rabbit.heartbeat"]),
+    )
+    assert there.by_tool == [False] * 3
+    assert not list((tmp_path / "nodes" / "n1").glob("ask*"))
+    assert not (tmp_path / "nodes" / "n1" / "candidate.conf").exists()
 
 
 async def test_an_answer_that_is_not_understood_is_told(tmp_path: Path) -> None:
