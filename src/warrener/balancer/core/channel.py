@@ -486,7 +486,7 @@ class Channel(Confirming):
         at a cancel that comes before it has given it."""
         consumer = self.consumers.get(tag)
         tags = {tag, consumer.link_tag if consumer is not None else tag}
-        asked = (request.asked() for request in self.requests if request.id == BasicConsume.ID)
+        asked = (request.asked() for request in self.requests if request.expected)
         return any(isinstance(one, BasicConsume) and one.consumer_tag in tags for one in asked)
 
     def _as_the_link_calls_it(self, method: Method) -> Method:

@@ -633,6 +633,13 @@ def test_a_cancel_waits_for_the_clients_own_consume() -> None:
     )
 
 
+def test_a_cancel_does_not_wait_for_a_consume_that_wants_no_answer() -> None:
+    unanswered = BasicConsume("q", "c", no_wait=True)
+    one().client_sends((1, unanswered), (1, BasicCancel("c"))).gives(
+        "link: basic.consume q c/1 basic.cancel c/1"
+    )
+
+
 def test_the_client_never_hears_the_balancers_own_answers_in_whatever_order_they_come() -> None:
     """The prefetch was changed behind the consume, so it is said again behind it."""
     play = one().consumer().client_sends((1, BasicQos(0, 5)))
