@@ -11,6 +11,7 @@ and answers each request line with the next of its replies, whatever was asked:
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import msgspec
@@ -23,6 +24,9 @@ PATIENCE = 20.0
 """Seconds after which a client that was expected has failed to come; a command may reckon for some
 between two requests, on a busy machine."""
 
+LOOK_EVERY = 0.05
+"""Seconds between two looks whether anybody will come at all."""
+
 
 def answer(body: msgspec.Struct, *streamed: msgspec.Struct) -> bytes:
     """A reply: the streamed lines, then the answer."""
@@ -33,6 +37,16 @@ def answer(body: msgspec.Struct, *streamed: msgspec.Struct) -> bytes:
 def refusal(kind: wire.Refusal, message: str) -> bytes:
     """A reply that refuses."""
     return wire.encode_refusal(wire.Refused(kind, message))
+
+
+def _next(listener: socket.socket, done: threading.Event) -> socket.socket:
+    """The next client. Raises TimeoutError if there will be none."""
+    listener.settimeout(LOOK_EVERY)
+    deadline = time.monotonic() + PATIENCE
+    while not done.is_set() and time.monotonic() < deadline:
+        with contextlib.suppress(TimeoutError):
+            return listener.accept()[0]
+    raise TimeoutError("nobody came")
 
 
 @contextlib.contextmanager
@@ -49,11 +63,10 @@ def scripted_daemon(
     done = threading.Event()
 
     def serve(listener: socket.socket, lock: Lock) -> None:
-        listener.settimeout(PATIENCE)
         left = list(replies)
         with contextlib.suppress(TimeoutError), contextlib.ExitStack() as open_streams:
             while left:
-                stream = open_streams.enter_context(listener.accept()[0])
+                stream = open_streams.enter_context(_next(listener, done))
                 stream.settimeout(PATIENCE)
                 with stream.makefile("rb") as lines:
                     while left and (line := lines.readline()):
