@@ -1,8 +1,8 @@
 """Runs the tests in lanes: several pytest processes side by side, each with clusters of its own.
 
     collected -> jobs: one for each file of integration tests, one for all files that share the
-    session's cluster, one for all that needs no broker
-    first what needs no broker
+    session's cluster
+    first what needs no broker, in two halves
     then lanes, which take one job after the other, the longest first
     then, with nothing else at work again: the tests marked ``alone``
 
@@ -34,7 +34,6 @@ import pytest
 
 ROOT: Final = Path(__file__).parent.parent
 INTEGRATION: Final = "tests/integration"
-NO_BROKER: Final = ("tests/unit", "tests/fuzz", "tests/property")
 
 LANES: Final = 2
 """Each has three nodes mostly. On two cores a third one would take from these what it does."""
@@ -43,16 +42,17 @@ SHARED: Final = "the session's cluster"
 
 LONGEST: Final = (
     "test_ssh.py",
-    "test_apply_killed.py",
     "test_ledger.py",
     SHARED,
-    "test_drivers.py",
     "test_membership.py",
-    "test_config.py",
-    "test_local_cluster.py",
+    "test_apply_killed.py",
+    "test_drivers.py",
     "test_leaders.py",
-    "test_tls.py",
+    "test_config.py",
+    "test_haproxy_plane.py",
     "test_upgrade.py",
+    "test_node_commands.py",
+    "test_local_cluster.py",
 )
 """What a run shouldn't end with. A file that isn't here, or has become short, costs little."""
 
@@ -96,6 +96,12 @@ class Result:
     @property
     def is_good(self) -> bool:
         return self.code in (0, NONE_CHOSEN)
+
+
+NO_BROKER: Final = (
+    Job("unit tests", ("tests/unit",)),
+    Job("fuzz and property tests", ("tests/fuzz", "tests/property")),
+)
 
 
 # -- which jobs there are
@@ -292,7 +298,7 @@ async def main(jobs: Sequence[Job], alone: Job | None, options: Sequence[str], f
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, run.interrupt)
-    await run.run([Job("no broker", NO_BROKER)], 1)
+    await run.run(NO_BROKER, lanes)
     await run.run(jobs, lanes)
     if alone is not None:
         await run.run([alone], 1)

@@ -1,6 +1,7 @@
 """The standard set of a ledger test: six publishers and six consumers on six quorum queues, pika,
 aio-pika and node's amqplib among both."""
 
+import os
 import sys
 import uuid
 from collections.abc import Iterator
@@ -18,6 +19,10 @@ PIKA = (sys.executable, str(HERE / "ledger_pika.py"))
 AIO_PIKA = (sys.executable, str(HERE / "ledger_aio_pika.py"))
 RECONNECTING = (sys.executable, str(HERE / "ledger_reconnecting.py"))
 AMQPLIB = ("node", str(HERE / "ledger_amqplib.js"))
+
+RATE = float(os.environ.get("WARRENER_LEDGER_RATE", "40"))
+"""Messages a second from each publisher. Nothing that is looked for needs more; the clients alone
+take a core at 100."""
 
 Clients = tuple[tuple[tuple[str, str], str], ...]
 """Program and kind of each."""
@@ -96,7 +101,7 @@ def quorum_queues(cluster: Cluster, number: int) -> Iterator[list[str]]:
 
 @contextmanager
 def standard_load(
-    warren: Warren, folder: Path, *, queues: int = 6, rate: float = 100.0, url: str = ""
+    warren: Warren, folder: Path, *, queues: int = 6, rate: float = RATE, url: str = ""
 ) -> Iterator[tuple[Workload, list[str]]]:
     """The standard set at work, ``rate`` messages a second from each publisher."""
     with (
@@ -107,7 +112,7 @@ def standard_load(
 
 
 @contextmanager
-def reconnecting_load(warren: Warren, folder: Path, *, rate: float = 100.0) -> Iterator[Workload]:
+def reconnecting_load(warren: Warren, folder: Path, *, rate: float = RATE) -> Iterator[Workload]:
     """Six publishers and six consumers that connect again by themselves, on six quorum queues."""
     with quorum_queues(warren, 6) as names:
         clients = programs(
