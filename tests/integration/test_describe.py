@@ -225,6 +225,8 @@ def test_an_edit_is_shown_then_applied(folder: Folder) -> None:
     assert api.get("/cluster-name")["name"] == "shop"
     status = json.loads(folder.ok("status", "--json"))
     assert (status["cluster"], status["balancer"]["policy"]) == ("shop", "p2c")
+    folder.ok("node", "restart", "n1", "--force")
+    assert api.get("/cluster-name")["name"] == "shop", "a node gives it the name it boots with"
     folder.connect("auditor", SECRET, "orders").close()  # the password stayed
 
 

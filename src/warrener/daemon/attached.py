@@ -288,6 +288,9 @@ class Attached:
     def settle_installation(self, name: NodeName, *, keep: bool) -> None:
         self._impossible(Can.UPGRADE)
 
+    def rename(self, name: str) -> None:
+        pass  # its nodes' files are theirs
+
     async def set_plugins(self, names: Sequence[str]) -> None:
         self._impossible(Can.PLUGINS)
 

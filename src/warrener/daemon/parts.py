@@ -147,6 +147,9 @@ class Cluster(Protocol):
     async def move_leaders(self, moves: Sequence[LeaderMove]) -> Sequence[NotMoved]:
         """Other members lead these queues; what was left where it was. ``DaemonError``."""
 
+    def rename(self, name: str) -> None:
+        """Nodes that boot call the cluster so."""
+
     async def set_plugins(self, names: Sequence[str]) -> None:
         """Exactly these are enabled on every node, at once. ``DaemonError``."""
 

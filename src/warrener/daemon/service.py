@@ -327,6 +327,7 @@ class Service:
     def rename(self, name: str) -> None:
         """The cluster has another name."""
         self._name = name
+        self.cluster.rename(name)
 
     async def look_now(self) -> ClusterSnapshot | None:
         """Something was changed in the cluster: the balancer sees it at once. What is seen, None if

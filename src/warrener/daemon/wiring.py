@@ -340,6 +340,9 @@ class Local:
         with _told():
             return await self._cluster.move_leaders(moves)
 
+    def rename(self, name: str) -> None:
+        self._cluster.rename(name)
+
     async def set_plugins(self, names: Sequence[str]) -> None:
         with _told():
             await self._cluster.set_plugins(names)

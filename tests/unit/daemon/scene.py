@@ -240,6 +240,9 @@ class FakeCluster:
     def plugins(self) -> frozenset[str]:
         return frozenset(ALWAYS_ON) | self.more_plugins
 
+    def rename(self, name: str) -> None:
+        self.story.append(f"renamed {name}")
+
     async def set_plugins(self, names: Sequence[str]) -> None:
         self.story.append(f"plugins {' '.join(names)}")
         self.more_plugins = frozenset(names)

@@ -20,6 +20,7 @@ import os
 import secrets
 from abc import abstractmethod
 from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -501,6 +502,12 @@ class DrivenCluster(Running):
         self._write_configs()
         self._upkeep = Upkeep(self._nodes, self._progress)
         self.configuration.run_by(self._nodes, self._upkeep)
+
+    def rename(self, name: str) -> None:
+        """What the cluster is called from here on: each node that boots gives it the name that is
+        in its file."""
+        self.spec = replace(self.spec, name=name)
+        self._write_configs()
 
     def _write_configs(self) -> None:
         """Every node's ``rabbitmq.conf``, for its next start: it depends on who the others are."""
