@@ -767,9 +767,9 @@ class Channel(Confirming):
         elif self.mode is not Mode.LEAVING:
             self.board.to_client(data)
 
-    def _answered(self, method_id: int) -> Rpc | None:
-        """The request that this is the answer to."""
-        request = self.requests.answered(method_id)
+    def _answered(self, method_id: int, consumer_tag: str = "") -> Rpc | None:
+        """The request that this is the answer to; None if nobody has asked."""
+        request = self.requests.answered(method_id, consumer_tag)
         if request is None:
             return None
         if request.id == BasicGet.ID:
@@ -778,14 +778,16 @@ class Channel(Confirming):
         return request
 
     def _answer(self, method: Method, data: bytes) -> None:
-        request = self._answered(method.ID)
-        if request is not None and request.done is not None:
+        tag = method.consumer_tag if isinstance(method, BasicConsumeOk) else ""
+        request = self._answered(method.ID, tag)
+        if request is None:
+            return
+        if request.done is not None:
             request.done(method)
-        if request is not None and request.id == BasicCancel.ID and not request.ours:
+        if not request.ours:
             asked = request.asked()
             if isinstance(asked, BasicCancel):  # the link may call it by another tag
                 data = encode_method_frame(self.number, BasicCancelOk(asked.consumer_tag))
-        if request is None or not request.ours:
             self.board.to_client(data)
         self.check_drained()
         self.check_replayed()

@@ -127,6 +127,13 @@ class Rpc:
         self.published = published
         self.prefetch = prefetch
 
+    def is_answered_by(self, answer: int, consumer_tag: str) -> bool:
+        """See ``Requests.answered``."""
+        if answer not in self.expected:
+            return False
+        asked = self.asked() if consumer_tag else None
+        return not isinstance(asked, BasicConsume) or asked.consumer_tag in ("", consumer_tag)
+
     def asked(self) -> Method:
         """The request itself."""
         return decode_method(payload_of(self.frame, 0, len(self.frame)))
@@ -135,10 +142,14 @@ class Rpc:
 class Requests(deque[Rpc]):
     """Of one channel, in the order in which they were said."""
 
-    def answered(self, answer: int) -> Rpc | None:
-        """Take out the request that the method with this id is the answer to, and what wants no
-        answer before it. None if nothing of the kind was asked."""
-        found = next((request for request in self if answer in request.expected), None)
+    def answered(self, answer: int, consumer_tag: str = "") -> Rpc | None:
+        """Take out the request that the method with the id ``answer`` is the answer to, and what
+        wants no answer before it. ``consumer_tag``: the one in the answer to a consume.
+
+        None if nobody has asked: RabbitMQ (3.10) answers a consume twice when the leader of a
+        quorum queue is lost meanwhile, since it tries again behind the first answer.
+        """
+        found = next((one for one in self if one.is_answered_by(answer, consumer_tag)), None)
         if found is None:
             return None
         before = itertools.takewhile(lambda request: request is not found, self)

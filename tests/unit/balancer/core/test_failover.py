@@ -633,6 +633,18 @@ def test_a_cancel_waits_for_the_clients_own_consume() -> None:
     )
 
 
+def test_an_answer_that_nobody_asked_for_is_dropped() -> None:
+    """RabbitMQ answers a consume twice when a quorum queue's leader is lost meanwhile."""
+    play = one().consumer()
+    crashed(play)
+    play.node_answers(ChannelOpenOk(), BasicConsumeOk("c"), BasicConsumeOk("c")).gives()
+    play.client_sends((1, BasicConsume("r", "d")))
+    play.node_answers(BasicConsumeOk("c")).gives()
+    play.node_answers(BasicConsumeOk("d")).gives("client: basic.consume-ok d/1")
+    play.client_sends((1, BasicCancel("c"))).gives("n2: basic.cancel c/1")
+    play.node_answers(BasicCancelOk("c")).gives("client: basic.cancel-ok c/1")
+
+
 def test_a_cancel_does_not_wait_for_a_consume_that_wants_no_answer() -> None:
     unanswered = BasicConsume("q", "c", no_wait=True)
     one().client_sends((1, unanswered), (1, BasicCancel("c"))).gives(

@@ -190,7 +190,7 @@ def test_a_client_that_does_not_settle_keeps_its_channel_where_it_is() -> None:
     play.client_sends((1, BasicConsume("q", "d"))).gives()
     play.ticks(SETTLE_FOR_COMFORT + 0.5)
     assert "link: basic.consume q \x01/1" in play.lines
-    play.at("n1").node_answers(BasicConsumeOk("c")).gives("link: basic.consume q d/1")
+    play.at("n1").node_answers(BasicConsumeOk("\x01")).gives("link: basic.consume q d/1")
     assert place(play).node == N1
     assert play.budget.moves_failed == 1
     play.client_sends(acks(1)).gives("link: basic.ack 1/1")
@@ -204,7 +204,7 @@ def test_a_move_that_came_to_nothing_is_tried_again_later() -> None:
     play.joins()
     play.at("n1").node_answers(BasicCancelOk("c"))
     play.ticks(SETTLE_FOR_COMFORT + 0.5)
-    play.at("n1").node_answers(BasicConsumeOk("c"))
+    play.at("n1").node_answers(BasicConsumeOk("\x01"))
     play.client_sends(acks(1))
     play.ticks(RETRY_MOVE - 1)
     assert "close n2" in play.lines, "nothing uses it"
@@ -265,7 +265,7 @@ def test_a_target_lost_while_the_channel_drains_has_its_consumers_started_again(
     play.node_sends(deliver(1))
     leaving(play)
     play.lost("n2").gives("link: basic.consume q \x01/1")
-    play.at("n1").node_answers(BasicCancelOk("c"), BasicConsumeOk("c")).gives()
+    play.at("n1").node_answers(BasicCancelOk("c"), BasicConsumeOk("\x01")).gives()
     play.node_sends(deliver(2)).gives('client: basic.deliver c 2 "m"/1')
     assert (place(play).node, place(play).state) == (N1, "settled")
 

@@ -173,7 +173,7 @@ def test_a_parked_consumer_that_begins_while_its_channel_drains_is_stopped() -> 
     assert "basic.consume q \x01" in play.sends_again()
     play.move_off("n1")
     play.linked("n2").gives()
-    play.at("n1").node_answers(BasicConsumeOk("c")).gives("link: basic.cancel \x01/1")
+    play.at("n1").node_answers(BasicConsumeOk("\x01")).gives("link: basic.cancel \x01/1")
     play.node_answers(BasicCancelOk("c")).gives(f"link: {GOODBYE}/1")
 
 
