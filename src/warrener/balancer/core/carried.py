@@ -41,7 +41,7 @@ from warrener.balancer.core.consumers import Consumer, Consumers
 from warrener.balancer.core.directory import Directory
 from warrener.balancer.core.journal import Deliveries, Publishes
 from warrener.balancer.core.link import Link
-from warrener.balancer.core.requests import Done, Requests, Rpc
+from warrener.balancer.core.requests import Done, Requests, Rpc, consumer_tag_in
 from warrener.balancer.core.states import LinkState
 from warrener.balancer.core.streams import resumed_after
 from warrener.balancer.core.traffic import Traffic
@@ -389,7 +389,14 @@ class Carried:
     def request(self, method: Method, done: Done | None = None) -> None:
         """A request of the balancer's own, whose answer the client doesn't get."""
         frame = encode_method_frame(self.number, method)
-        request = Rpc(method.ID, frame, ours=True, done=done, published=self.plain_published)
+        request = Rpc(
+            method.ID,
+            frame,
+            ours=True,
+            done=done,
+            published=self.plain_published,
+            consumer_tag=consumer_tag_in(method),
+        )
         self.requests.append(request)
         if self.link is None:
             raise AssertionError("nothing can be asked on a channel without a link")
@@ -652,6 +659,7 @@ class Carried:
             if request.id == BasicConsume.ID and request.prefetch != in_force:
                 in_force = request.prefetch
                 self.request(in_force or BasicQos(0, 0))
+            request.consumer_tag = consumer_tag_in(request.asked())  # no alias on this link
             self.requests.append(request)
             self.board.to_link(link, request.frame)
             if (asked := _prefetch_in(request)) is not None:

@@ -83,6 +83,7 @@ from warrener.balancer.core.requests import (
     IS_ANSWER,
     Done,
     Rpc,
+    consumer_tag_in,
     no_wait,
     queue_named,
     renamed,
@@ -475,9 +476,16 @@ class Channel(Confirming):
             return
         if method.ID in ANSWERS:
             waits = not no_wait(method)
-            proven = self.plain_published
             self.requests.append(
-                Rpc(method.ID, data, waits=waits, done=done, published=proven, prefetch=prefetch)
+                Rpc(
+                    method.ID,
+                    data,
+                    waits=waits,
+                    done=done,
+                    published=self.plain_published,
+                    prefetch=prefetch,
+                    consumer_tag=consumer_tag_in(called),
+                )
             )
         self._pass(encode_method_frame(self.number, called) if called is not method else data)
 
@@ -486,8 +494,10 @@ class Channel(Confirming):
         at a cancel that comes before it has given it."""
         consumer = self.consumers.get(tag)
         tags = {tag, consumer.link_tag if consumer is not None else tag}
-        asked = (request.asked() for request in self.requests if request.expected)
-        return any(isinstance(one, BasicConsume) and one.consumer_tag in tags for one in asked)
+        return any(
+            request.id == BasicConsume.ID and request.expected and request.consumer_tag in tags
+            for request in self.requests
+        )
 
     def _as_the_link_calls_it(self, method: Method) -> Method:
         """A cancel with the tag that the link knows."""
@@ -778,8 +788,7 @@ class Channel(Confirming):
         return request
 
     def _answer(self, method: Method, data: bytes) -> None:
-        tag = method.consumer_tag if isinstance(method, BasicConsumeOk) else ""
-        request = self._answered(method.ID, tag)
+        request = self._answered(method.ID, consumer_tag_in(method))
         if request is None:
             return
         if request.done is not None:

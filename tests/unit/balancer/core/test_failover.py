@@ -634,15 +634,16 @@ def test_a_cancel_waits_for_the_clients_own_consume() -> None:
 
 
 def test_an_answer_that_nobody_asked_for_is_dropped() -> None:
-    """RabbitMQ answers a consume twice when a quorum queue's leader is lost meanwhile."""
-    play = one().consumer()
-    crashed(play)
-    play.node_answers(ChannelOpenOk(), BasicConsumeOk("c"), BasicConsumeOk("c")).gives()
-    play.client_sends((1, BasicConsume("r", "d")))
-    play.node_answers(BasicConsumeOk("c")).gives()
-    play.node_answers(BasicConsumeOk("d")).gives("client: basic.consume-ok d/1")
-    play.client_sends((1, BasicCancel("c"))).gives("n2: basic.cancel c/1")
+    """RabbitMQ answers a cancel twice when a quorum queue's leader is lost meanwhile."""
+    play = one().consumer().consumer("r", "d")
+    play.client_sends((1, BasicCancel("c"))).gives("link: basic.cancel c/1")
     play.node_answers(BasicCancelOk("c")).gives("client: basic.cancel-ok c/1")
+    play.client_sends((1, BasicCancel("d"))).gives("link: basic.cancel d/1")
+    play.node_answers(BasicCancelOk("c")).gives()
+    play.node_answers(BasicCancelOk("d")).gives("client: basic.cancel-ok d/1")
+    play.client_sends((1, BasicConsume("q", "e")))
+    play.node_answers(BasicCancelOk("d"), BasicConsumeOk("c"), QueueDeclareOk("q", 0, 0)).gives()
+    play.node_answers(BasicConsumeOk("e")).gives("client: basic.consume-ok e/1")
 
 
 def test_a_cancel_does_not_wait_for_a_consume_that_wants_no_answer() -> None:

@@ -174,7 +174,7 @@ def test_a_parked_consumer_that_begins_while_its_channel_drains_is_stopped() -> 
     play.move_off("n1")
     play.linked("n2").gives()
     play.at("n1").node_answers(BasicConsumeOk("\x01")).gives("link: basic.cancel \x01/1")
-    play.node_answers(BasicCancelOk("c")).gives(f"link: {GOODBYE}/1")
+    play.node_answers(BasicCancelOk("\x01")).gives(f"link: {GOODBYE}/1")
 
 
 def test_channels_that_wait_do_not_wake_each_other_ever_more_often() -> None:
