@@ -11,6 +11,7 @@ That the page can't be served is told, and no reason for the cluster not to star
 import asyncio
 import secrets
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -27,7 +28,7 @@ from warrener.dashboard.server import PageServer
 from warrener.facts.data_plane import Unsupported
 from warrener.facts.happenings import Event
 from warrener.facts.ids import NodeName, SessionId
-from warrener.planner.load import Load
+from warrener.planner.load import Load, NodeLoad
 from warrener.telemetry.values import PlanValues
 
 if TYPE_CHECKING:  # the service makes this
@@ -180,13 +181,22 @@ def measured(load: Load, plan: PlanValues | None, at: float) -> Measured:
         if queue.leader is not None:
             for entry, rate in far:
                 hops[entry, queue.leader] += rate
+    cores = {host.name: host.cores for host in load.hosts}
     rhos = plan.node_rho if plan is not None else {}
     return Measured(
         at=at,
         queues=queues,
-        nodes={node.name: NodeMeasure(node.cpu, rhos.get(node.name)) for node in load.nodes},
+        nodes={
+            node.name: NodeMeasure(node.cpu, _busy(node, cores), rhos.get(node.name))
+            for node in load.nodes
+        },
         hops=[Hop(entry, leader, rate) for (entry, leader), rate in sorted(hops.items()) if rate],
     )
+
+
+def _busy(node: NodeLoad, cores: Mapping[str, float]) -> float | None:
+    may_use = node.cores if node.cores is not None else cores.get(node.host)
+    return node.cpu / may_use if node.cpu is not None and may_use else None
 
 
 def _read(path: Path) -> str:

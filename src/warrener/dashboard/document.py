@@ -110,6 +110,7 @@ class NodeRow(msgspec.Struct, frozen=True, kw_only=True):
     disk_free: int | None
     disk_limit: int | None
     cpu: float | None
+    busy: float | None
     rho: float | None
     sessions: int
     leaders: int | None
@@ -360,6 +361,7 @@ def _node(
         disk_free=node.disk_free,
         disk_limit=node.disk_free_limit,
         cpu=measure.cpu if measure and runs else None,
+        busy=measure.busy if measure and runs else None,
         rho=measure.rho if measure and runs else None,
         sessions=node.sessions,
         leaders=node.leaders,

@@ -27,9 +27,11 @@ class QueueMeasure:
 
 @dataclass(frozen=True, slots=True)
 class NodeMeasure:
-    """One node. ``cpu``: cores it uses; ``rho`` as the planner reckons it."""
+    """One node. ``cpu``: cores it uses; ``busy``: the part of those it may use that this is;
+    ``rho`` as the planner reckons it."""
 
     cpu: float | None = None
+    busy: float | None = None
     rho: float | None = None
 
 

@@ -184,7 +184,7 @@ class PageServer:
         if wanted is None:
             return _refused(400, "no such view, or a number that is none")
         transport = request.transport
-        if not isinstance(transport, asyncio.Transport):
+        if transport is None:
             raise ConnectionResetError  # it hung up already
         try:
             with self._live.viewing(wanted.view):

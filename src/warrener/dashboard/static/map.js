@@ -220,7 +220,7 @@ function layOut(told) {
     ],
   });
   body.nodes.forEach((node, index) => {
-    const use = node.rho ?? node.cpu_share ?? null;
+    const use = node.rho ?? node.busy;
     const running = node.level === "good" || node.level === "warn";
     put("nodes", index, body.nodes.length, {
       key: `node ${node.short}`,
@@ -230,7 +230,8 @@ function layOut(told) {
       use: running ? useOf(use) : "none",
       facts: [
         ["state", node.why ? `${node.word}: ${node.why}` : node.word],
-        ["utilisation (rho)", use === null ? "not known: `warrener plan calibrate` measures it" : share(use)],
+        ["rho", node.rho === null ? "not known: `warrener plan calibrate` measures it" : share(node.rho)],
+        ["of its cores", share(node.busy)],
         ["cores in use", node.cpu === null ? "–" : node.cpu.toFixed(2)],
         ["sessions", count(node.sessions)],
         ["leads", `${count(node.leaders)} queues`],
