@@ -5,7 +5,7 @@
 import { count, h, rate, setText, share } from "./dom.js";
 
 const WIDTH = 1200;
-const COLUMNS = { clients: 0, balancer: 270, nodes: 470, groups: 730, consumers: 1040 };
+const COLUMNS = { clients: 0, balancer: 270, nodes: 470, groups: 720, consumers: 1020 };
 const BOX = { clients: 190, balancer: 110, nodes: 170, groups: 230, consumers: 160 };
 const ROW = 58;
 const HEIGHT = 44;

@@ -129,7 +129,7 @@ export class QueuesView extends ListView {
             row.vhost === "/" ? "" : h("small", {}, ` ${row.vhost}`),
           ],
         },
-        { key: "type", title: "type", sort: "type", cell: (row) => row.type },
+        { key: "type", title: "type", sort: "type", width: "76px", cell: (row) => row.type },
         {
           key: "state",
           title: "state",
@@ -230,8 +230,8 @@ const NODE_FACTS = [
   ["leads", (row) => count(row.leaders), "Queues that this node leads"],
   ["weight", (row) => count(row.weight)],
   ["failures", (row) => count(row.failures), "Connects and handshakes that failed"],
-  ["from clients", (row) => (row.bytes_in === null ? "–" : `${bytes(row.bytes_in)}/s`)],
-  ["to clients", (row) => (row.bytes_out === null ? "–" : `${bytes(row.bytes_out)}/s`)],
+  ["from clients", (row) => (row.bytes_in === null ? null : `${bytes(row.bytes_in)}/s`)],
+  ["to clients", (row) => (row.bytes_out === null ? null : `${bytes(row.bytes_out)}/s`)],
   ["up", (row) => span(row.uptime)],
   ["RabbitMQ", (row) => row.version || "–"],
   ["Erlang", (row) => row.erlang || "–"],
@@ -287,7 +287,14 @@ class NodeCard {
       ),
       h("span", { class: "gauge-text" }, row.disk_limit ? `alarm under ${bytes(row.disk_limit)}` : ""),
     );
-    this.facts.forEach((fact, index) => setText(fact.value, NODE_FACTS[index][1](row)));
+    this.facts.forEach((fact, index) => {
+      const text = NODE_FACTS[index][1](row);
+      if (text === null) fact.element.hidden = true; // this data plane doesn't count it
+      else {
+        fact.element.hidden = false;
+        setText(fact.value, text);
+      }
+    });
   }
 }
 
@@ -393,7 +400,7 @@ export class EventsView extends ListView {
         {
           key: "at",
           title: "time",
-          width: "6em",
+          width: "84px",
           sign: (row) => row.at,
           cell: (row) =>
             h("time", { datetime: new Date(row.at * 1000).toISOString() }, clock(row.at)),
