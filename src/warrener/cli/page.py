@@ -1,6 +1,7 @@
-"""`warrener page`: the link to the web page."""
+"""`warrener page`: the link to the web page.
 
-from typing import Annotated
+It opens no browser: the link would be in that one's arguments, which everybody here can read.
+"""
 
 import typer
 
@@ -22,7 +23,6 @@ def register(app: typer.Typer) -> None:
 
 def page(
     context: typer.Context,
-    open_it: Annotated[bool, typer.Option("--open", help="Also open it in a browser.")] = False,
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -35,7 +35,6 @@ def page(
     Examples:
 
       warrener page
-      warrener page --open
       warrener page --json | jq -r .link
     """
     from warrener.control.client import Client
@@ -58,7 +57,3 @@ def page(
         print_json({"url": url, "link": link, "token_file": str(token_file)})
     else:
         typer.echo(link)
-    if open_it:
-        import webbrowser
-
-        webbrowser.open(link)

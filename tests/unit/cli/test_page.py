@@ -1,7 +1,6 @@
 """`warrener page`, and the link that `warrener up` prints."""
 
 import json
-import webbrowser
 
 import msgspec
 import pytest
@@ -34,16 +33,6 @@ def test_json_has_the_link_and_its_parts(run: Run, folder: StateFolder, token: N
         told = json.loads(run("page", "--json").out)
     assert (told["url"], told["link"]) == (URL, LINK)
     assert told["token_file"].endswith(".warrener/page/token")
-
-
-def test_open_asks_the_browser(
-    run: Run, folder: StateFolder, token: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened: list[str] = []
-    monkeypatch.setattr(webbrowser, "open", opened.append)
-    with scripted_daemon(folder, answer(status(page_url=URL))):
-        assert run("page", "--open").code == 0
-    assert opened == [LINK]
 
 
 def test_it_says_why_there_is_none(run: Run, folder: StateFolder) -> None:
