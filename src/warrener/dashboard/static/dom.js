@@ -100,7 +100,7 @@ export function meter(value, limit, label, level) {
  * nothing jumps and a focused row stays focused.
  *
  * columns: {key, title, cell(row) -> text or element, sign(row)?, number?, sort?, wide?}; `sign` says
- * when an element has to be made anew. `onSort(key)` and `onPick(row)` are optional.
+ * when an element has to be made anew. `onSort(key, number)` and `onPick(row)` are optional.
  */
 export class Table {
   constructor({ caption, columns, id, onSort, onPick, empty }) {
@@ -112,7 +112,7 @@ export class Table {
     const heads = columns.map((column) => {
       const content =
         column.sort && onSort
-          ? h("button", { type: "button", onclick: () => onSort(column.sort) }, column.title)
+          ? h("button", { type: "button", onclick: () => onSort(column.sort, Boolean(column.number)) }, column.title)
           : column.title;
       const head = h("th", { scope: "col", class: column.number ? "number" : null }, content);
       if (column.width) head.style.width = column.width;

@@ -26,7 +26,7 @@ class ListView {
       columns,
       id,
       empty,
-      onSort: (key) => this.sortBy(key),
+      onSort: (key, number) => this.sortBy(key, number),
       onPick,
     });
     this.count = h("p", { class: "count", role: "status" });
@@ -73,8 +73,9 @@ class ListView {
     this.follow(this.wanted());
   }
 
-  sortBy(key) {
-    this.descending = this.sort === key ? !this.descending : false;
+  // The first time, figures come with the largest first.
+  sortBy(key, number) {
+    this.descending = this.sort === key ? !this.descending : number;
     this.sort = key;
     this.offset = 0;
     this.again();
@@ -142,14 +143,15 @@ export class QueuesView extends ListView {
         {
           key: "members",
           title: "members",
+          width: "13%",
           sign: (row) => [row.members, row.offline],
           cell: (row) =>
             row.members.length
               ? row.members.flatMap((node, index) => [
                   index ? " " : "",
                   row.offline.includes(node)
-                    ? h("s", { title: "not online" }, node)
-                    : h("span", {}, node),
+                    ? h("s", { title: `${node}: not online` }, node)
+                    : h("span", { title: row.members.join(", ") }, node),
                 ])
               : "–",
         },
