@@ -138,6 +138,8 @@ def test_each_view_shows_the_live_cluster(
     expect(page.locator("tbody tr")).to_have_count(3)
     page.fill("input[type=search]", "orders.1")
     expect(page.locator("tbody tr")).to_have_count(1)
+    page.click("th button:text-is('ready')")
+    expect(page.locator("th[aria-sort=descending]")).to_have_text("ready")
     # Rates come from the history: its first samples are taken after some seconds.
     page.fill("input[type=search]", "")
     rates = page.locator("tbody tr:first-child td[data-title=in]")
