@@ -240,6 +240,8 @@ def _show_ready(
     console.print(endpoints(status.nodes, status.tls))
     console.print()
     console.print(f"[bold]{address}[/]", soft_wrap=True)
+    if status.page_url:
+        console.print(f"Page: {_page_link(folder, status.page_url)}", soft_wrap=True, markup=False)
     if status.prometheus_url:
         console.print(f"Prometheus: {status.prometheus_url}", soft_wrap=True, markup=False)
     console.print()
@@ -258,6 +260,15 @@ def _show_ready(
             soft_wrap=True,
             markup=False,
         )
+
+
+def _page_link(folder: StateFolder, url: str) -> str:
+    from warrener.control.page import page_link
+
+    try:
+        return page_link(folder.path, url)
+    except OSError:
+        return url  # it asks for the token then
 
 
 def down(

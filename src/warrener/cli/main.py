@@ -23,6 +23,7 @@ from warrener.cli import (
     leaders,
     lifecycle,
     node_membership,
+    page,
     plan,
     telemetry,
     tls,
@@ -48,7 +49,7 @@ _LATE_GROUPS: Final = {
 
 _PANELS: Final = {
     "Run": ("up", "down", "doctor"),
-    "Look": ("status", "url", "sessions", "explain", "history", "events"),
+    "Look": ("status", "url", "page", "sessions", "explain", "history", "events"),
     "Describe": ("init", "validate", "diff", "apply", "backup", "restore"),
     "Balance": ("balance", "leaders"),
     "Maintain": ("node", "config", "tls", "rolling-restart", "rolling-upgrade"),
@@ -105,6 +106,7 @@ app = typer.Typer(
 lifecycle.register(app)
 description.register(app)
 inspect.register(app)
+page.register(app)
 explain.register(app)
 history.register(app)
 app.add_typer(balance.app, name="balance")

@@ -144,6 +144,7 @@ class StatusAnswer(msgspec.Struct, frozen=True, kw_only=True):
     driver: str = "local"  # who runs the nodes; attached: somebody else
     metrics_url: str = ""  # of the daemon's own metrics; empty: none are served
     prometheus_url: str = ""  # of the Prometheus beside the cluster; empty: none is run
+    page_url: str = ""  # of the web page, without the token; empty: it isn't served
 
 
 # ------------------------------------------------------------------------------------- url

@@ -51,6 +51,7 @@ from warrener.daemon.keeping import Keeping
 from warrener.daemon.leaders import Leaders
 from warrener.daemon.membership import Membership
 from warrener.daemon.observer import STALE_AFTER, Observer, is_news
+from warrener.daemon.page import Page
 from warrener.daemon.parts import Balancer, BalancerFactory, Cluster, Reporter
 from warrener.daemon.plan_history import PlanHistory
 from warrener.daemon.possible import guarded
@@ -153,6 +154,7 @@ class Service:
         self.weighing = Weighing(self)
         self._census = Census(self)
         self.telemetry = Telemetry(self, version, launch, with_prometheus)
+        self.page = Page(self)
         table: dict[str, Handler] = {
             **handlers.table(),
             LEADERS_SPREAD.name: Counting(self, self._works).spread,
@@ -208,6 +210,7 @@ class Service:
     async def _start(self) -> tuple[StatusAnswer, UrlAnswer]:
         balancer = await self._bind()
         await self.telemetry.start()
+        await self.page.start()
         await self.cluster.start()
         backends = self.cluster.backends()
         balancer.set_backends(backends)
@@ -271,6 +274,7 @@ class Service:
         self.events.record(Event("daemon.stopping"))
         await self._hurried_or(self._works.close())
         await self._hurried_or(self._following.close())
+        await self._hurried_or(self.page.close())
         await self._hurried_or(self.history.close())
         await self._hurried_or(self.telemetry.close())
         balancer, self.balancer = self.balancer, None
@@ -349,6 +353,7 @@ class Service:
             if snapshot is not None:
                 self._following.update(self.balancer)
             self.balancer.apply_snapshot(snapshot)
+        self.page.viewed()
 
     # ------------------------------------------------------------------- what it says
 
@@ -399,6 +404,7 @@ class Service:
             driver=self.cluster.capabilities.driver,
             metrics_url=self.telemetry.metrics_url,
             prometheus_url=self.telemetry.prometheus_url,
+            page_url=self.page.url,
         )
         return self.weighing.told(answer)
 

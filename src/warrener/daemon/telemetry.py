@@ -40,7 +40,7 @@ from warrener.telemetry import scrape
 from warrener.telemetry.collect import collect
 from warrener.telemetry.exposition import Exposition
 from warrener.telemetry.scrape import Places, Target
-from warrener.telemetry.values import Ending, NodeValues, Values
+from warrener.telemetry.values import Ending, NodeValues, PlanValues, Values
 
 if TYPE_CHECKING:  # the service makes this
     from warrener.daemon.service import Service
@@ -162,6 +162,10 @@ class Telemetry:
     def prometheus_url(self) -> str:
         """Empty if none is run here."""
         return self._prometheus.url if self._prometheus is not None else ""
+
+    def planned(self) -> PlanValues | None:
+        """What the planner says, at most half a minute old; None without calibration or load."""
+        return self._planned.current()
 
     # -- a scrape
 

@@ -1,0 +1,256 @@
+"""Serves the page on loopback: assets to everybody, the cluster to who has the token.
+
+    GET /                    the page itself; nothing of the cluster is in it
+    GET /static/NAME         its scripts and styles
+    GET /api/live?view=...   documents, one JSON line each, for as long as the viewer stays
+
+The token comes in the link's fragment, which browsers don't send. The page's script keeps it for
+its tab and sends it as ``Authorization: Bearer``. It is no cookie, since those go to every port of
+127.0.0.1, whoever listens there; and without a cookie no other site can act in a viewer's name.
+
+Whatever a client sends, the worst that happens is that its connection is closed.
+"""
+
+import asyncio
+import contextlib
+import hmac
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from importlib import resources
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from warrener.dashboard.document import View, Wanted
+from warrener.dashboard.live import Full, Live
+
+LOOPBACK: Final = "127.0.0.1"
+
+KEEP_ALIVE: Final = 75.0
+"""Seconds that an idle connection is kept."""
+
+PATIENCE: Final = 5.0
+"""Seconds that a viewer may take no bytes; then it is dropped. It connects again by itself."""
+
+UNSENT: Final = 64 * 1024
+"""Bytes that may wait for one viewer beside what the kernel keeps. aiohttp looks at it after as
+many, so that twice that and one document is the most."""
+
+CLOSE_TIMEOUT: Final = 2.0
+MOST_SEARCH: Final = 100
+MOST_OFFSET: Final = 10_000_000
+
+_TYPES: Final = {
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+}
+
+HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'; require-trusted-types-for 'script'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+"""Of every answer."""
+
+_SILENT: Final = logging.getLogger("warrener.page.http")
+_SILENT.disabled = True  # what clients send wrong is theirs; our own errors go to our log
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+log = structlog.get_logger(__name__)
+
+
+def assets() -> dict[str, tuple[bytes, str]]:
+    """What is in ``static``: name -> content and its type."""
+    found = {}
+    for entry in resources.files("warrener.dashboard").joinpath("static").iterdir():
+        suffix = "." + entry.name.rpartition(".")[2]
+        if suffix in _TYPES:
+            found[entry.name] = (entry.read_bytes(), _TYPES[suffix])
+    return found
+
+
+class PageServer:
+    """``start``, then ``close``."""
+
+    def __init__(self, live: Live, token: str) -> None:
+        self._live = live
+        self._bearer = f"Bearer {token}".encode()
+        self._assets = assets()
+        self._runner: web.AppRunner | None = None
+        self._streams: set[asyncio.Transport] = set()
+        self.port = 0
+        self.dropped = 0  # viewers that took nothing for too long
+
+    async def start(self, port: int) -> None:
+        """Listens on ``port`` if it is free, else on any. ``OSError``."""
+        bound = _bind(port)
+        app = web.Application(client_max_size=1024, middlewares=[self._guard])
+        app.on_response_prepare.append(_add_headers)
+        app.router.add_get("/", self._index)
+        app.router.add_get("/static/{name}", self._static)
+        app.router.add_get("/api/live", self._stream)
+        self._runner = web.AppRunner(
+            app,
+            handle_signals=False,
+            access_log=None,
+            logger=_SILENT,
+            keepalive_timeout=KEEP_ALIVE,
+        )
+        try:
+            await self._runner.setup()
+            await web.SockSite(self._runner, bound).start()
+        except BaseException:
+            bound.close()
+            await self.close()
+            raise
+        self.port = bound.getsockname()[1]
+
+    @property
+    def url(self) -> str:
+        """Without the token; empty while it doesn't listen."""
+        return f"http://{LOOPBACK}:{self.port}/" if self.port else ""
+
+    async def close(self) -> None:
+        """Listens no more. Viewers see their connection end."""
+        runner, self._runner = self._runner, None
+        self._live.close()
+        for transport in self._streams:
+            transport.abort()
+        if runner is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(runner.cleanup(), CLOSE_TIMEOUT)
+        self.port = 0
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Whom is talked to at all: nobody who calls us by another name (a name that was made to
+        lead to loopback, which is DNS rebinding), and no script of another site."""
+        if not self._is_ours(request.headers.get("Host", "")):
+            return _refused(421, "this page is only served at the address that `warrener page` has")
+        origin = request.headers.get("Origin")
+        if origin is not None and not (
+            origin.startswith("http://") and self._is_ours(origin.removeprefix("http://"))
+        ):
+            return _refused(403, "another site's script isn't answered")
+        from_api = request.path.startswith("/api/")
+        site = request.headers.get("Sec-Fetch-Site", "same-origin")
+        if from_api and site != "same-origin":
+            return _refused(403, "another site's script isn't answered")
+        if from_api and not self._has_token(request):
+            return _refused(401, "the token is missing or wrong; `warrener page` prints the link")
+        try:
+            return await handler(request)
+        except web.HTTPException as error:
+            return _refused(error.status, error.reason)
+        except Exception as error:
+            if not isinstance(error, ConnectionError):
+                log.exception("page_request_failed", path=request.path)
+            return _refused(500, "a bug in Warrener; the daemon's log has it")
+
+    def _is_ours(self, host: str) -> bool:
+        name, _, port = host.rpartition(":")
+        return name in (LOOPBACK, "localhost") and port == str(self.port)
+
+    def _has_token(self, request: web.Request) -> bool:
+        given = request.headers.get("Authorization", "").encode("utf-8", "replace")
+        return hmac.compare_digest(given, self._bearer)
+
+    async def _index(self, request: web.Request) -> web.Response:
+        return self._asset("index.html")
+
+    async def _static(self, request: web.Request) -> web.Response:
+        return self._asset(request.match_info["name"])
+
+    def _asset(self, name: str) -> web.Response:
+        found = self._assets.get(name)
+        if found is None:
+            return _refused(404, "no such page")
+        content, type_ = found
+        return web.Response(body=content, content_type=type_, charset="utf-8")
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        wanted = _wanted(request)
+        if wanted is None:
+            return _refused(400, "no such view, or a number that is none")
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError  # it hung up already
+        try:
+            with self._live.viewing(wanted.view):
+                self._streams.add(transport)
+                return await self._send(request, wanted, transport)
+        except Full:
+            return _refused(503, "too many viewers at once")
+        finally:
+            self._streams.discard(transport)
+
+    async def _send(
+        self, request: web.Request, wanted: Wanted, transport: asyncio.Transport
+    ) -> web.StreamResponse:
+        transport.set_write_buffer_limits(high=UNSENT)
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        number = 0
+        try:
+            await response.prepare(request)
+            while (newer := await self._live.newer(number, wanted)) is not None:
+                number, document = newer
+                async with asyncio.timeout(PATIENCE):
+                    await response.write(document)
+        except TimeoutError:
+            self.dropped += 1
+            transport.abort()
+        except ConnectionError:
+            pass
+        return response
+
+
+def _wanted(request: web.Request) -> Wanted | None:
+    query = request.query
+    try:
+        wanted = Wanted(
+            view=View(query.get("view", "")),
+            search=query.get("search", "")[:MOST_SEARCH],
+            offset=int(query.get("offset", "0")),
+            sort=query.get("sort", "")[:20],
+            descending=query.get("descending") == "1",
+            session=int(query["session"]) if "session" in query else None,
+        )
+    except ValueError:
+        return None
+    return wanted if 0 <= wanted.offset <= MOST_OFFSET else None
+
+
+def _refused(status: int, text: str) -> web.Response:
+    headers = {"WWW-Authenticate": 'Bearer realm="warrener"'} if status == 401 else {}
+    return web.Response(status=status, text=text + "\n", headers=headers)
+
+
+async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(HEADERS)
+
+
+def _bind(port: int) -> socket.socket:
+    for wanted in (port, 0) if port else (0,):
+        bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind((LOOPBACK, wanted))
+        except OSError:
+            bound.close()
+            if not wanted:
+                raise
+        else:
+            bound.setblocking(False)
+            return bound
+    raise AssertionError("the last one either binds or raises")
