@@ -147,6 +147,9 @@ class LoadQueueLine(msgspec.Struct, frozen=True, kw_only=True):
     seen_here: bool
     entering: tuple[tuple[NodeName, float], ...]
     leaving: tuple[tuple[NodeName, float], ...]
+    service_scv: float | None = None
+    arrival_scv: float | None = None
+    publishers: float = 1.0
 
 
 class LoadNodeLine(msgspec.Struct, frozen=True, kw_only=True):

@@ -237,16 +237,9 @@ class History:
 def _what_prometheus_lacks(sample: Sample) -> Sample:
     """The balancer's and this machine's own, and what consumers did."""
     queues = tuple(
-        QueueSample(
-            queue.vhost,
-            queue.name,
-            queue.type,
-            queue.leader,
-            at_work=queue.at_work,
-            worked=queue.worked,
-        )
+        queue.seeing_as(QueueSample(queue.vhost, queue.name, queue.type, queue.leader))
         for queue in sample.queues
-        if queue.worked > 0
+        if queue.worked > 0 or queue.spaced > 0
     )
     return replace(sample, nodes=(), queues=queues, rest=RestSample(), missing=())
 
@@ -255,9 +248,6 @@ def _completed(sample: Sample, here: Sample) -> Sample:
     """What Prometheus told, with what only we know over the whole window."""
     seen = {queue.key: queue for queue in here.queues}
     queues = tuple(
-        replace(queue, at_work=seen[queue.key].at_work, worked=seen[queue.key].worked)
-        if queue.key in seen
-        else queue
-        for queue in sample.queues
+        seen[queue.key].seeing_as(queue) if queue.key in seen else queue for queue in sample.queues
     )
     return replace(sample, hosts=here.hosts or sample.hosts, balancer=here.balancer, queues=queues)

@@ -64,12 +64,26 @@ class SessionStatistics:
 
 
 @dataclass(frozen=True, slots=True)
-class ConsumerWork:
-    """What the consumers of one queue did: ``seconds`` at work, all of them together, and the
-    messages that they settled in that time."""
+class ClientWork:
+    """What the clients of one queue did.
 
-    seconds: float
-    messages: int
+    Consumers: ``seconds`` at work, all of them together, and the messages that they settled in that
+    time. ``timed`` of them took a time of their own, one after the other; the sum of these times
+    and that of their squares.
+
+    Publishers: ``spaced`` messages of which it is known how long after the one before on their
+    channel they came; ``arrival_spread``: each times the squared coefficient of variation (scv) of
+    these times on its channel; ``square``: the sum over channels of their numbers' squares, so that
+    ``spaced ** 2 / square`` channels publish alike."""
+
+    seconds: float = 0.0
+    messages: int = 0
+    timed: int = 0
+    timed_seconds: float = 0.0
+    timed_squares: float = 0.0
+    spaced: int = 0
+    arrival_spread: float = 0.0
+    square: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Final
 
 from warrener.facts.ids import NodeName, short_name
-from warrener.planner.consumers import ServiceFrom, ServiceTime, service_time
+from warrener.planner.consumers import SEEN, ServiceFrom, ServiceTime, service_time
 from warrener.planner.costs import QueueType
 from warrener.planner.load import HostLoad, Load, NodeLoad, QueueLoad
 from warrener.planner.samples import (
@@ -46,6 +46,9 @@ OLD: Final = 60.0
 
 UNSEEN: Final = 0.8
 """Of what the balancer counted as published, the part that queues have to have counted."""
+
+ENOUGH: Final = 30
+"""Messages of which times have to be known to tell how irregular they are."""
 
 POINTS: Final = 30
 """Of a line over the window."""
@@ -185,7 +188,7 @@ def load(window: Window) -> Load:
         except ValueError:
             strange.add(one.means.type)
             continue
-        queues.append(_queue_load(one, kind))
+        queues.append(_queue_load(one, kind, window.seconds))
     warnings = list(window.warnings)
     if strange:
         warnings.append(f"queues of the type {', '.join(sorted(strange))} are left out")
@@ -326,7 +329,7 @@ def _points(
     return tuple(points)
 
 
-def _queue_load(one: QueueHistory, kind: QueueType) -> QueueLoad:
+def _queue_load(one: QueueHistory, kind: QueueType, window: float) -> QueueLoad:
     queue = one.means
     return QueueLoad(
         vhost=queue.vhost,
@@ -346,7 +349,27 @@ def _queue_load(one: QueueHistory, kind: QueueType) -> QueueLoad:
         seen_here=one.service.why is ServiceFrom.WATCHED,
         entering=one.entering,
         leaving=one.leaving,
+        service_scv=_service_scv(queue, window),
+        arrival_scv=_arrival_scv(queue, window),
+        publishers=max(1.0, queue.publishers),
     )
+
+
+def _service_scv(queue: QueueSample, window: float) -> float | None:
+    if not _speaks_for_all(queue.timed, queue.acked, window) or queue.timed_seconds <= 0:
+        return None
+    return max(0.0, queue.timed * queue.timed_squares / queue.timed_seconds**2 - 1.0)
+
+
+def _arrival_scv(queue: QueueSample, window: float) -> float | None:
+    if not _speaks_for_all(queue.spaced, queue.published, window):
+        return None
+    return queue.arrival_spread / queue.spaced
+
+
+def _speaks_for_all(seen: float, all_of_them: float, window: float) -> bool:
+    """Rates in 1/s; ``window`` in s."""
+    return seen > 0 and seen >= SEEN * all_of_them and seen * window >= ENOUGH
 
 
 def detours(

@@ -15,6 +15,9 @@ class QueueLoad:
 
     ``service_time``: s that a consumer takes for one message, None if it isn't known.
     ``seen_here``: by the balancer, so that the way between it and the node isn't in it.
+    ``service_scv``: the squared coefficient of variation of it (0: always the same, 1: as at
+    random), ``arrival_scv``: of the time between two publishes of one publisher, and
+    ``publishers``: how many there are, if all publish alike. None: nobody knows.
     """
 
     vhost: str
@@ -34,6 +37,9 @@ class QueueLoad:
     seen_here: bool = False
     entering: tuple[tuple[NodeName, float], ...] = ()
     leaving: tuple[tuple[NodeName, float], ...] = ()
+    service_scv: float | None = None
+    arrival_scv: float | None = None
+    publishers: float = 1.0
 
     @property
     def full_name(self) -> str:

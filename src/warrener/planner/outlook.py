@@ -3,18 +3,23 @@ which load, each queue's response time and length, what is left with any node go
 
 A queue is two stations in a row: its own process (one server, about as long for each message:
 M/D/1 by Pollaczek and Khinchine), and its consumers. With a prefetch of 1 those are servers that
-take the next message when they are free: M/M/c. With a larger one RabbitMQ deals messages out in
-turn before they are needed, and each consumer has a line of its own: what arrives there is every
-c-th message, less irregular than at random (scv 1/c), and is served one by one (G/G/1, Allen and
-Cunneen). Services are taken as exponential: nothing is known of them but the mean. What the way
-through the broker adds was measured by the calibration: to each message, and to each consumer that
-waits for the next with a prefetch of 1 (``waits``).
+take the next message when they are free: G/G/c (Allen and Cunneen), which is M/M/c where all is as
+at random. With a larger one RabbitMQ deals messages out in turn before they are needed, and each
+consumer has a line of its own: what arrives there is every c-th message, less irregular by that
+(scv / c), and is served one by one (G/G/1).
+
+How irregular publishes and services are was seen at the balancer; where it wasn't, both are taken
+as at random (an scv of 1).
+
+What the way through the broker adds was measured by the calibration: to each message, and to each
+consumer that waits for the next with a prefetch of 1 (``waits``).
 """
 
 import math
 from dataclasses import dataclass, replace
 
 from warrener.facts.ids import NodeName
+from warrener.models.arrivals import dealt, superposed
 from warrener.models.flow import Flow, Worth, max_flow, worths
 from warrener.models.queueing import ggc, mg1, mmc
 from warrener.models.terms import Growing, Outcome, Steady
@@ -24,6 +29,9 @@ from warrener.planner.limits import SINK, SOURCE, network
 from warrener.planner.load import Load, QueueLoad
 from warrener.planner.resources import Part, Reckoned, reckon
 from warrener.planner.waits import occupied
+
+AT_RANDOM = 1.0
+"""The squared coefficient of variation of times that are exponential."""
 
 OVERHEAD = 1024.0
 """Bytes of memory that a waiting message is taken to need beside its body. An assumption: RabbitMQ
@@ -145,9 +153,17 @@ def look_at(queue: QueueLoad, load: Load, calibration: Calibration) -> QueueOutl
 
 def _consumers(queue: QueueLoad, takes: float) -> Outcome:
     rate, count = 1.0 / takes, queue.consumers
+    came = AT_RANDOM if queue.arrival_scv is None else queue.arrival_scv
+    came = superposed(came, queue.publishers, queue.published / (rate * count))
+    took = AT_RANDOM
+    if queue.service_scv is not None and queue.service_time is not None:
+        took = queue.service_scv * (queue.service_time / takes) ** 2  # the rest is always the same
     if queue.prefetch == 1 or count == 1:
-        return mmc(queue.published, rate, count)
-    each = ggc(queue.published / count, rate, 1, arrival_scv=1.0 / count, service_scv=1.0)
+        if came == took == AT_RANDOM:
+            return mmc(queue.published, rate, count)
+        return ggc(queue.published, rate, count, arrival_scv=came, service_scv=took)
+    dealt_out = dealt(came, count)
+    each = ggc(queue.published / count, rate, 1, arrival_scv=dealt_out, service_scv=took)
     if isinstance(each, Growing):  # all of them together
         return Growing(each.model, queue.published, rate, count)
     return each

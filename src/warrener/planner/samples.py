@@ -8,7 +8,7 @@ Units as everywhere in the planner: rates in 1/s, CPU in cores, sizes in bytes.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from warrener.facts.ids import NodeName
@@ -27,7 +27,10 @@ class QueueSample:
     look. ``entering`` and ``leaving``: messages a second that came and went through nodes that
     don't lead it. ``held``: messages whose size was known, and ``held_bytes`` of their bodies.
     ``at_work``: consumers that were busy on the average, and ``worked``: messages a second that
-    they settled, as the balancer saw it."""
+    they settled, as the balancer saw it; ``timed``: of these, messages whose own time was seen,
+    with the sums a second of these times and of their squares. ``spaced``: messages a second whose
+    distance to the one before on their channel was seen, ``arrival_spread``: times its scv,
+    ``publishers``: how many that publish alike would be as many."""
 
     vhost: str
     name: str
@@ -48,10 +51,30 @@ class QueueSample:
     leaving: Mapping[NodeName, float] = field(default_factory=dict)
     at_work: float = 0.0
     worked: float = 0.0
+    timed: float = 0.0
+    timed_seconds: float = 0.0
+    timed_squares: float = 0.0
+    spaced: float = 0.0
+    arrival_spread: float = 0.0
+    publishers: float = 0.0
 
     @property
     def key(self) -> Key:
         return self.vhost, self.name
+
+    def seeing_as(self, other: "QueueSample") -> "QueueSample":
+        """The other one, with what only the balancer can tell taken from this one."""
+        return replace(
+            other,
+            at_work=self.at_work,
+            worked=self.worked,
+            timed=self.timed,
+            timed_seconds=self.timed_seconds,
+            timed_squares=self.timed_squares,
+            spaced=self.spaced,
+            arrival_spread=self.arrival_spread,
+            publishers=self.publishers,
+        )
 
     @property
     def traffic(self) -> float:
@@ -208,6 +231,12 @@ def _queues(samples: Sequence[Sample], weights: Sequence[float]) -> Iterable[Que
             leaving=_by_node([queue.leaving for queue in queues], parts),
             at_work=_mean((queue.at_work for queue in queues), parts),
             worked=_mean((queue.worked for queue in queues), parts),
+            timed=_mean((queue.timed for queue in queues), parts),
+            timed_seconds=_mean((queue.timed_seconds for queue in queues), parts),
+            timed_squares=_mean((queue.timed_squares for queue in queues), parts),
+            spaced=_mean((queue.spaced for queue in queues), parts),
+            arrival_spread=_mean((queue.arrival_spread for queue in queues), parts),
+            publishers=_mean((queue.publishers for queue in queues), share),
         )
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from warrener.cluster.leaders.rates import Counters, rates
-from warrener.facts.balance import ConsumerWork
+from warrener.facts.balance import ClientWork
 from warrener.facts.ids import NodeName
 from warrener.facts.leaders import QueueRates
 from warrener.facts.snapshot import ClusterSnapshot, QueueView
@@ -36,7 +36,7 @@ BUSY_UP_TO: Final = 500
 """Queues that are kept of more than ``ALL_UP_TO``: the busiest, if that many are busy at all."""
 
 
-_NO_WORK: Final = ConsumerWork(0.0, 0)
+_NO_WORK: Final = ClientWork(0.0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class Reading:
     nodes: tuple[NodeReading, ...] = ()
     hosts: tuple[HostReading, ...] = ()
     balancer: BalancerReading | None = None
-    work: Mapping[Key, ConsumerWork] = field(default_factory=dict)
+    work: Mapping[Key, ClientWork] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -184,7 +184,7 @@ def _queue(
     view: QueueView,
     flow: _Flow | None,
     looked: Looked,
-    works: Mapping[Key, ConsumerWork],
+    works: Mapping[Key, ClientWork],
     seconds: float,
 ) -> QueueSample:
     flow = flow or _Flow()
@@ -215,6 +215,12 @@ def _queue(
         leaving={node: rate for node, rate in flow.left.items() if node != view.leader},
         at_work=work.seconds / seconds,
         worked=work.messages / seconds,
+        timed=work.timed / seconds,
+        timed_seconds=work.timed_seconds / seconds,
+        timed_squares=work.timed_squares / seconds,
+        spaced=work.spaced / seconds,
+        arrival_spread=work.arrival_spread / seconds,
+        publishers=work.spaced**2 / work.square if work.square else 0.0,
     )
 
 

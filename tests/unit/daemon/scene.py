@@ -32,7 +32,7 @@ from warrener.facts.balance import (
     Backend,
     BackendStatistics,
     BalancerStatistics,
-    ConsumerWork,
+    ClientWork,
     SessionStatistics,
 )
 from warrener.facts.booting import BootLook
@@ -381,7 +381,7 @@ class FakeBalancer:
         self.policy = PolicyName.ROUNDROBIN
         self.weights: dict[NodeName, int] = {}
         self.ready = True
-        self.work: Mapping[tuple[str, str], ConsumerWork] = {}
+        self.work: Mapping[tuple[str, str], ClientWork] = {}
         self.unfit: dict[NodeName, Unfit] = {}
         self.snapshots: list[ClusterSnapshot | None] = []
         self.drained: set[NodeName] = set()
@@ -458,7 +458,7 @@ class FakeBalancer:
     def sessions(self) -> tuple[SessionStatistics, ...]:
         return self.open
 
-    def take_work(self) -> Mapping[tuple[str, str], ConsumerWork]:
+    def take_work(self) -> Mapping[tuple[str, str], ClientWork]:
         taken, self.work = self.work, {}
         return taken
 

@@ -12,7 +12,7 @@ from tests.unit.daemon.scene import N1, N2, Scene, ask
 from warrener.control.history_operations import HISTORY, HistoryRequest
 from warrener.control.wire import Refusal, Refused
 from warrener.daemon import history as module
-from warrener.facts.balance import ConsumerWork
+from warrener.facts.balance import ClientWork
 from warrener.facts.history import HistorySettings
 
 Answer = Callable[[dict[str, str]], Any]
@@ -77,7 +77,7 @@ async def asked(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> An
         history = scene.service.history
         await history.sample()
         scene.now += 10
-        scene.balancers[0].work = {("/", "q"): ConsumerWork(5.0, 250)}
+        scene.balancers[0].work = {("/", "q"): ClientWork(5.0, 250)}
         own = await history.sample()
         assert own is not None
         assert own.nodes == ()

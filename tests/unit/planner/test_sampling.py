@@ -2,7 +2,7 @@
 
 import pytest
 
-from warrener.facts.balance import ConsumerWork
+from warrener.facts.balance import ClientWork
 from warrener.facts.ids import NodeName
 from warrener.facts.leaders import QueueRates
 from warrener.facts.snapshot import ClusterSnapshot, QueueView
@@ -151,7 +151,7 @@ def test_readings_at_one_moment_are_refused() -> None:
 
 
 def test_what_consumers_did_is_by_the_second() -> None:
-    after = Reading(110, 10, work={("/", "q"): ConsumerWork(15.0, 600)})
+    after = Reading(110, 10, work={("/", "q"): ClientWork(15.0, 600)})
     (queue,) = make(Reading(100, 0), after, view(Q), Looked()).queues
     assert (queue.at_work, queue.worked) == (1.5, 60.0)
     (queue,) = make(Reading(100, 0), Reading(110, 10), view(Q), Looked()).queues

@@ -45,7 +45,7 @@ from warrener.balancer.core.requests import Done, Requests, Rpc, consumer_tag_in
 from warrener.balancer.core.states import LinkState
 from warrener.balancer.core.streams import resumed_after
 from warrener.balancer.core.traffic import Traffic
-from warrener.balancer.core.worktime import Worktime
+from warrener.balancer.core.worktime import Arrivals, Worktime
 from warrener.facts.ids import ChannelNumber, NodeName
 from warrener.facts.places import Lookup, QueuePlace
 from warrener.facts.reasons import MoveReason, Placement
@@ -143,6 +143,7 @@ class Carried:
     """See the module. Attributes are the channel's and the session's business only."""
 
     __slots__ = (
+        "arrivals",
         "asked",
         "believed_at",
         "board",
@@ -225,6 +226,7 @@ class Carried:
         # the journal
         self.requests = Requests()
         self.work = Worktime()
+        self.arrivals = Arrivals()
         self.deliveries = Deliveries(self.work)
         self.publishes = Publishes()
         self.consumers = Consumers(self.work.consumes)

@@ -161,6 +161,8 @@ class Channel(Confirming):
         board = self.board
         board.published += count
         self.traffic.count(route, count)
+        if route.queue:
+            self.arrivals.came(route.queue, count, board.now)
         link = self.link
         if route.node is None:
             if link is not None:

@@ -5,12 +5,18 @@ other, as clients do unless they hand them to threads of their own. So of ``c`` 
 channel ``min(out, c)`` are at work while ``out`` messages are with it. The integral of that over
 time, over the messages settled meanwhile, is what one consumer takes for one message (utilisation
 law: Denning and Buzen, 1978), whatever came when. The way to the client and back is in it.
+
+How irregular it all is says how long messages wait: the squared coefficient of variation of the
+times that single messages took (where a channel has one consumer, which acks them one by one), and
+of the times between one publish and the next on a channel. Messages that come in one read came at
+the same time.
 """
 
 from collections.abc import Mapping
+from dataclasses import astuple
 from typing import Final
 
-from warrener.facts.balance import ConsumerWork
+from warrener.facts.balance import ClientWork
 
 QUEUES: Final = 10_000
 """Kept at most between two collections; a client with a queue of its own for each reply makes ever
@@ -19,19 +25,82 @@ new ones."""
 _Key = tuple[str, str]
 
 
+class Times:
+    """How many, their sum and that of their squares."""
+
+    __slots__ = ("number", "seconds", "squares")
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.seconds = 0.0
+        self.squares = 0.0
+
+    def scv(self) -> float:
+        """Their squared coefficient of variation, of two or more: without the bias that few of them
+        would have if they were exponential."""
+        number = self.number
+        found = number * self.squares / self.seconds**2 - 1.0 if self.seconds > 0 else 0.0
+        return max(0.0, found) * (number + 1) / (number - 1)
+
+    def take(self) -> "Times":
+        """All of them; it starts anew."""
+        taken = Times()
+        taken.number, taken.seconds, taken.squares = self.number, self.seconds, self.squares
+        self.number, self.seconds, self.squares = 0, 0.0, 0.0
+        return taken
+
+
+class Arrivals:
+    """When the publishes of one channel came. It is counted while they go to one queue."""
+
+    __slots__ = ("_at", "_mixed", "gaps", "queue")
+
+    def __init__(self) -> None:
+        self.queue = ""
+        self.gaps = Times()
+        self._at = 0.0  # of the last one
+        self._mixed = False
+
+    def came(self, queue: str, count: int, now: float) -> None:
+        """So many came at once."""
+        if queue != self.queue:
+            self._mixed = self._mixed or self.queue != ""
+            self.queue = queue
+            self.gaps.take()
+        elif not self._mixed:
+            gap = now - self._at
+            gaps = self.gaps
+            gaps.number += count
+            gaps.seconds += gap
+            gaps.squares += gap * gap
+        self._at = now
+
+
 class Worktime:
     """Of one channel. It is counted while its consumers are those of one queue."""
 
-    __slots__ = ("_at", "_at_work", "_mixed", "messages", "queue", "seconds", "servers")
+    __slots__ = (
+        "_at",
+        "_at_work",
+        "_began",
+        "_mixed",
+        "messages",
+        "queue",
+        "seconds",
+        "servers",
+        "times",
+    )
 
     def __init__(self) -> None:
         self.queue = ""
         self.servers = 0  # consumers that count; 0: nothing is to be told
         self.seconds = 0.0
         self.messages = 0
+        self.times = Times()  # that single messages took
         self._mixed = False
         self._at = 0.0
         self._at_work = 0
+        self._began = 0.0  # when the message that is worked on was begun
 
     def consumes(self, queues: Mapping[str, int]) -> None:
         """These are its consumers now, by queue, without those that don't settle."""
@@ -46,6 +115,8 @@ class Worktime:
         """Deliveries have passed; ``out`` messages are with the client now."""
         if self._at_work:
             self.seconds += (now - self._at) * self._at_work
+        else:
+            self._began = now
         self._at = now
         self._at_work = min(out, self.servers)
 
@@ -53,7 +124,13 @@ class Worktime:
         """So many messages were settled; ``out`` are left."""
         if self._at_work:
             self.messages += messages
+            if messages == 1 and self.servers == 1:
+                took, times = now - self._began, self.times
+                times.number += 1
+                times.seconds += took
+                times.squares += took * took
         self.given(out, now)
+        self._began = now
 
     def dropped(self) -> None:
         """What is out will be given out again; the time since the last news counts for nothing."""
@@ -66,21 +143,39 @@ class WorkBook:
     __slots__ = ("_kept",)
 
     def __init__(self) -> None:
-        self._kept: dict[_Key, ConsumerWork] = {}
+        self._kept: dict[_Key, ClientWork] = {}
 
-    def add(self, vhost: str, work: Worktime) -> None:
+    def add(self, vhost: str, work: Worktime, arrivals: Arrivals) -> None:
         """What a channel has to tell; it starts anew."""
-        if not work.messages:
-            return
-        key = (vhost, work.queue)
-        known = self._kept.get(key)
-        if known is None and len(self._kept) >= QUEUES:
-            return
-        seconds = work.seconds + (known.seconds if known else 0.0)
-        self._kept[key] = ConsumerWork(seconds, work.messages + (known.messages if known else 0))
-        work.seconds, work.messages = 0.0, 0
+        if work.messages:
+            times = work.times.take()
+            told = ClientWork(
+                seconds=work.seconds,
+                messages=work.messages,
+                timed=times.number,
+                timed_seconds=times.seconds,
+                timed_squares=times.squares,
+            )
+            self._add((vhost, work.queue), told)
+            work.seconds, work.messages = 0.0, 0
+        if arrivals.gaps.number > 1:
+            gaps = arrivals.gaps.take()
+            told = ClientWork(
+                spaced=gaps.number,
+                arrival_spread=gaps.number * gaps.scv(),
+                square=float(gaps.number**2),
+            )
+            self._add((vhost, arrivals.queue), told)
 
-    def take(self) -> Mapping[_Key, ConsumerWork]:
+    def _add(self, key: _Key, told: ClientWork) -> None:
+        known = self._kept.get(key)
+        if known is not None:
+            told = ClientWork(*map(sum, zip(astuple(known), astuple(told), strict=True)))
+        elif len(self._kept) >= QUEUES:
+            return
+        self._kept[key] = told
+
+    def take(self) -> Mapping[_Key, ClientWork]:
         """All of it; it starts anew."""
         taken, self._kept = self._kept, {}
         return taken

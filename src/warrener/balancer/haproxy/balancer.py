@@ -60,7 +60,7 @@ from warrener.facts.balance import (
     Backend,
     BackendStatistics,
     BalancerStatistics,
-    ConsumerWork,
+    ClientWork,
     SessionStatistics,
 )
 from warrener.facts.data_plane import WHY_HAPROXY_LACKS, DataPlane, Lack, Unsupported
@@ -307,7 +307,7 @@ class HaproxyBalancer:
 
     # -- what can be asked ----------------------------------------------------------------------
 
-    def take_work(self) -> Mapping[tuple[str, str], ConsumerWork]:
+    def take_work(self) -> Mapping[tuple[str, str], ClientWork]:
         """HAProxy doesn't know what a delivery is."""
         return {}
 

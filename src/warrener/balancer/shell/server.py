@@ -28,7 +28,7 @@ from warrener.balancer.shell.ports import SessionPorts
 from warrener.balancer.shell.probe import ProbeLogin
 from warrener.balancer.shell.probes import Probes
 from warrener.balancer.shell.tls import BalancerTls, Context, TlsListener
-from warrener.facts.balance import Backend, BalancerStatistics, ConsumerWork, SessionStatistics
+from warrener.facts.balance import Backend, BalancerStatistics, ClientWork, SessionStatistics
 from warrener.facts.happenings import Event, EventSink
 from warrener.facts.ids import NodeName, SessionId
 from warrener.facts.moves import ChannelStatistics, DrainResult, RebalanceResult
@@ -275,7 +275,7 @@ class BalancerServer:
         found = [ports.session.statistics() for ports in self.all_ports()]
         return tuple(sorted(found, key=lambda session: session.id))
 
-    def take_work(self) -> Mapping[tuple[str, str], ConsumerWork]:
+    def take_work(self) -> Mapping[tuple[str, str], ClientWork]:
         """What consumers did since this was asked last, by virtual host and queue."""
         for ports in self.all_ports():
             ports.session.hand_in_work()

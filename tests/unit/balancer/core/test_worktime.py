@@ -7,13 +7,13 @@ from collections import deque
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.balancer.core.scene import deliver
+from tests.unit.balancer.core.scene import deliver, messages
 from tests.unit.balancer.core.test_channel import two
 
 from warrener.amqp.methods import BasicAck, BasicCancel, BasicConsume, BasicConsumeOk, ChannelClose
 from warrener.balancer.core.journal import Deliveries
-from warrener.balancer.core.worktime import QUEUES, WorkBook, Worktime
-from warrener.facts.balance import ConsumerWork
+from warrener.balancer.core.worktime import QUEUES, Arrivals, WorkBook, Worktime
+from warrener.facts.balance import ClientWork
 
 
 @given(
@@ -76,6 +76,94 @@ def test_two_consumers_on_a_channel_are_two_at_work() -> None:
     assert (work.seconds, work.messages) == (2 + 1 + 2, 7)
 
 
+@pytest.mark.parametrize(("services", "scv"), [("constant", 0.0), ("exponential", 1.0)])
+@pytest.mark.parametrize("prefetch", [1, 8])
+def test_how_irregular_services_are(services: str, scv: float, prefetch: int) -> None:
+    """Whatever waits in the client's buffer, and whenever it comes."""
+    chance = random.Random(7)
+    work = Worktime()
+    work.consumes({"q": 1})
+    now, out = 0.0, 0
+    for _ in range(20_000):
+        if out == 0:
+            now += chance.expovariate(0.5)  # nothing to do
+            work.given(out := chance.randint(1, prefetch), now)
+        now += 1.0 if services == "constant" else chance.expovariate(1.0)
+        out -= 1
+        work.settled(1, out, now)
+    assert (work.times.number, work.times.seconds) == (work.messages, pytest.approx(work.seconds))
+    mean = work.times.seconds / work.times.number
+    found = work.times.squares / work.times.number / mean**2 - 1
+    assert found == pytest.approx(scv, abs=0.05)
+
+
+def test_messages_acked_together_and_consumers_beside_each_other_have_no_times_of_their_own() -> (
+    None
+):
+    work = Worktime()
+    work.consumes({"q": 1})
+    work.given(3, 0.0)
+    work.settled(2, 1, 1.0)
+    assert work.times.number == 0
+    work.settled(1, 0, 1.5)  # this one has: it was begun when the others were done
+    assert (work.times.number, work.times.seconds) == (1, 0.5)
+    work.consumes({"q": 2})
+    work.given(2, 2.0)
+    work.settled(1, 1, 3.0)
+    assert work.times.number == 1
+
+
+# -- publishes
+
+
+def spaced(*gaps: tuple[float, int]) -> ClientWork:
+    """Publishes after so many seconds, so many at once; the first ones at 0."""
+    arrivals, book, now = Arrivals(), WorkBook(), 0.0
+    arrivals.came("q", 1, now)
+    for gap, count in gaps:
+        now += gap
+        arrivals.came("q", count, now)
+    book.add("/", Worktime(), arrivals)
+    return book.take().get(("/", "q"), ClientWork())
+
+
+def test_how_irregular_publishes_are() -> None:
+    chance = random.Random(3)
+    even = spaced(*[(0.1, 1)] * 50)
+    assert (even.spaced, even.arrival_spread) == (50, pytest.approx(0.0, abs=1e-9))
+    at_random = spaced(*[(chance.expovariate(10), 1) for _ in range(20_000)])
+    assert at_random.arrival_spread / at_random.spaced == pytest.approx(1.0, abs=0.05)
+    in_tens = spaced(*[(1.0, 10)] * 500)
+    assert in_tens.arrival_spread / in_tens.spaced == pytest.approx(9.0, rel=0.01)
+
+
+def test_few_publishes_at_random_are_not_taken_for_even_ones() -> None:
+    chance = random.Random(5)
+    few = [spaced(*[(chance.expovariate(1), 1) for _ in range(3)]) for _ in range(5_000)]
+    mean = sum(one.arrival_spread for one in few) / sum(one.spaced for one in few)
+    assert mean == pytest.approx(1.0, abs=0.06)
+    assert spaced((1.0, 1)) == ClientWork()  # one says nothing
+
+
+def test_how_many_publish_alike() -> None:
+    book = WorkBook()
+    for number in (40, 40, 20):
+        arrivals = Arrivals()
+        for at in range(number + 1):
+            arrivals.came("q", 1, float(at))
+        book.add("/", Worktime(), arrivals)
+    told = book.take()["/", "q"]
+    assert told.spaced**2 / told.square == pytest.approx(100**2 / (2 * 40**2 + 20**2))
+
+
+def test_a_channel_that_publishes_to_two_queues_tells_nothing() -> None:
+    arrivals, book = Arrivals(), WorkBook()
+    for at, queue in enumerate("qqqrqqqq"):
+        arrivals.came(queue, 1, float(at))
+    book.add("/", Worktime(), arrivals)
+    assert book.take() == {}
+
+
 def test_what_is_dropped_counts_up_to_the_last_news() -> None:
     work = Worktime()
     work.consumes({"q": 1})
@@ -107,9 +195,9 @@ def test_a_book_adds_up_and_starts_anew() -> None:
         work.consumes({"q": 1})
         work.given(1, 0.0)
         work.settled(1, 0, 2.0)
-        book.add("/", work)
-        book.add("/", work)  # nothing new
-    assert book.take() == {("/", "q"): ConsumerWork(4.0, 2)}
+        book.add("/", work, Arrivals())
+        book.add("/", work, Arrivals())  # nothing new
+    assert book.take() == {("/", "q"): ClientWork(4.0, 2, 2, 4.0, 8.0)}
     assert book.take() == {}
 
 
@@ -120,14 +208,14 @@ def test_a_book_has_an_end() -> None:
         work.consumes({f"reply-{number}": 1})
         work.given(1, 0.0)
         work.settled(1, 0, 1.0)
-        book.add("/", work)
+        book.add("/", work, Arrivals())
     assert len(book.take()) == QUEUES
 
 
 # -- in a session
 
 
-def taken(play: object) -> dict[tuple[str, str], ConsumerWork]:
+def taken(play: object) -> dict[tuple[str, str], ClientWork]:
     session = play.session  # type: ignore[attr-defined]
     session.hand_in_work()
     return dict(session.board._budget.work.take())
@@ -138,11 +226,20 @@ def test_a_session_sees_its_consumers_work() -> None:
     play.node_sends(deliver(1), deliver(2))
     play.after(0.25).client_sends((1, BasicAck(1, False)))
     play.after(0.5).client_sends((1, BasicAck(2, False)))
-    assert taken(play) == {("/", "q"): ConsumerWork(pytest.approx(0.75), 2)}
+    assert taken(play) == {("/", "q"): ClientWork(0.75, 2, 2, 0.75, 0.25**2 + 0.5**2)}
     play.after(5.0)  # nothing to do
     play.node_sends(deliver(3)).after(0.1).client_sends((1, BasicAck(3, False)))
     play.client_sends((1, BasicCancel("c"))).client_sends((1, ChannelClose(200, "", 0, 0)))
-    assert taken(play) == {("/", "q"): ConsumerWork(pytest.approx(0.1), 1)}
+    assert taken(play) == {("/", "q"): ClientWork(*map(pytest.approx, (0.1, 1, 1, 0.1, 0.01)))}
+
+
+def test_a_session_sees_when_publishes_come() -> None:
+    play = two(("q", "n1")).channel(confirms=True)
+    for _ in range(4):
+        play.after(0.25).client_sends(messages("a", "b"))
+    told = taken(play)["/", "q"]
+    assert (told.spaced, told.square) == (7, 49.0)
+    assert told.arrival_spread / told.spaced > 1, "in pairs"
 
 
 def test_without_acks_nothing_is_to_be_seen() -> None:
