@@ -310,9 +310,7 @@ OF_RABBITMQ: Final = frozenset(
 """Of RabbitMQ's own metrics, what Warrener's rules and dashboards ask for. They are those that
 RabbitMQ 3.10 has on ``/metrics``, which a test asks a real node for."""
 
-OF_DAEMON: Final = frozenset(
-    {"process_cpu_seconds_total", "process_open_fds", "process_resident_memory_bytes"}
-)
+OF_DAEMON: Final = frozenset({"process_cpu_seconds_total", "process_resident_memory_bytes"})
 """Of what Prometheus' client library tells of the daemon's own process, what dashboards ask for."""
 
 OF_PROMETHEUS: Final = frozenset({"up", "ALERTS"})

@@ -104,7 +104,7 @@ _LEADING = Row(
         ),
         Panel(
             "Queues by type",
-            "",
+            "How many there are; a step is a client that declares or deletes some.",
             (Query(of(r.QUEUES), "{{type}}"),),
             stacked=True,
         ),
