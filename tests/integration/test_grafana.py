@@ -99,14 +99,15 @@ def calibration(warren: Warren) -> Calibration:
 
 @pytest.fixture(scope="module")
 def load(warren: Warren) -> Iterator[None]:
-    """Publishers and a consumer, until the end: one queue keeps up, another one grows."""
+    """Publishers and consumers, until the end: one queue keeps up, another one grows."""
     place = balancer_place(warren)
     declare(place, "jobs", "grows")
     stop = threading.Event()
     threads = [
-        threading.Thread(target=publish, args=(place, stop, "jobs", 0.01)),
-        threading.Thread(target=publish, args=(place, stop, "grows", 0.05)),
-        threading.Thread(target=consume, args=(place, stop, "jobs")),
+        threading.Thread(target=publish, args=(place, stop, "jobs", 0.01), name="to jobs"),
+        threading.Thread(target=publish, args=(place, stop, "grows", 0.02), name="to grows"),
+        threading.Thread(target=consume, args=(place, stop, "jobs", 0.0), name="from jobs"),
+        threading.Thread(target=consume, args=(place, stop, "grows", 0.3), name="from grows"),
     ]
     for thread in threads:
         thread.start()
@@ -116,6 +117,7 @@ def load(warren: Warren) -> Iterator[None]:
         stop.set()
         for thread in threads:
             thread.join(30)
+    assert [thread.name for thread in threads if thread.is_alive()] == []
 
 
 def connected(place: Place) -> pika.BlockingConnection:
@@ -138,11 +140,17 @@ def publish(place: Place, stop: threading.Event, queue: str, pause: float) -> No
             connection.sleep(pause)
 
 
-def consume(place: Place, stop: threading.Event, queue: str) -> None:
+def consume(place: Place, stop: threading.Event, queue: str, takes: float) -> None:
+    """``takes``: seconds for each message; one at a time if any."""
     with closing(connected(place)) as connection:
         channel = connection.channel()
-        channel.basic_qos(prefetch_count=20)
-        channel.basic_consume(queue, lambda ch, method, _, __: ch.basic_ack(method.delivery_tag))
+        channel.basic_qos(prefetch_count=1 if takes else 20)
+
+        def work(_: Any, method: Any, __: Any, ___: bytes) -> None:
+            time.sleep(takes)
+            channel.basic_ack(method.delivery_tag)
+
+        channel.basic_consume(queue, work)
         while not stop.is_set():
             connection.process_data_events(0.1)
 
