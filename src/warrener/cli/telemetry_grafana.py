@@ -210,6 +210,7 @@ def _push(
     import msgspec
 
     from warrener import __version__
+    from warrener.cli.progress import ProgressView
     from warrener.telemetry.dashboards.files import FOLDER_UID, dashboards
     from warrener.telemetry.grafana_push import CannotPush, Wish, pushed
 
@@ -225,7 +226,8 @@ def _push(
         dry=dry,
     )
     try:
-        return pushed(url, token, wish, verify=verify)
+        with ProgressView(begin_with_first=True) as view:
+            return pushed(url, token, wish, verify=verify, on_progress=view)
     except CannotPush as error:
         raise CliError(str(error)) from None
 

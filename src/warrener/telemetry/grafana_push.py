@@ -21,6 +21,8 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from warrener.facts.happenings import Progress, ProgressSink
+
 TIMEOUT: Final = 15.0
 """Seconds for one request. A Grafana with a slow database takes one or two to save a dashboard."""
 
@@ -124,6 +126,10 @@ class _Refused(msgspec.Struct):
     status: str = ""
 
 
+def _nobody(_: Progress) -> None:
+    """Who doesn't want to know how far it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Answer:
     status: int
@@ -149,11 +155,18 @@ class _Answer:
         return f": {found.message}" if found.message else ""
 
 
-async def push(url: str, token: str, wish: Wish, *, verify: ssl.SSLContext | None = None) -> Result:
+async def push(
+    url: str,
+    token: str,
+    wish: Wish,
+    *,
+    verify: ssl.SSLContext | None = None,
+    on_progress: ProgressSink = _nobody,
+) -> Result:
     """Brings ``wish`` to the Grafana at ``url``. ``verify``: what its certificate is verified with;
     None: what this system trusts. CannotPush."""
     async with _connected(url, token, verify) as grafana:
-        return await grafana.bring(wish)
+        return await grafana.bring(wish, on_progress)
 
 
 @asynccontextmanager
@@ -176,10 +189,12 @@ class _Grafana:
         self._base = base
         self._ssl: ssl.SSLContext | bool = verify if verify is not None else True
 
-    async def bring(self, wish: Wish) -> Result:
+    async def bring(self, wish: Wish, tell: ProgressSink) -> Result:
+        tell(Progress("Grafana", "looking at what is there"))
         version = await self._version()
         folder = await self._folder(wish.folder)
         there = {uid: await self._dashboard(uid) for uid in wish.dashboards}
+        tell(Progress("Grafana", "looked at what is there", done=True))
         plan = [
             _planned(uid, wish.dashboards[uid], there[uid], folder, self._base) for uid in there
         ]
@@ -192,7 +207,7 @@ class _Grafana:
             if not wish.dry:
                 folder = await self._make_folder(folder)
         if not wish.dry:
-            plan = await self._write(plan, wish, folder)
+            plan = await self._write(plan, wish, folder, tell)
         return Result(
             url=self._base,
             grafana=version,
@@ -254,16 +269,21 @@ class _Grafana:
             )
         return found
 
-    async def _write(self, plan: list[Pushed], wish: Wish, folder: _Folder) -> list[Pushed]:
+    async def _write(
+        self, plan: list[Pushed], wish: Wish, folder: _Folder, tell: ProgressSink
+    ) -> list[Pushed]:
         done: list[Pushed] = []
         for one in plan:
             if one.action is Action.KEEP:
                 done.append(one)
                 continue
             written = tuple(each.uid for each in done if each.action is not Action.KEEP)
+            tell(Progress(one.uid, "saving"))
             try:
                 done.append(await self._save(one, wish, folder))
+                tell(Progress(one.uid, "saved", done=True))
             except CannotPush as error:
+                tell(Progress(one.uid, "not saved", failed=True))
                 told = f" (written before that: {', '.join(written)})" if written else ""
                 raise CannotPush(f"{error}{told}", written) from None
         return done
@@ -394,6 +414,13 @@ def _shown(base: str, path: str) -> str:
     return str(URL(base).origin()) + (path if path.startswith("/") else f"/{path}")
 
 
-def pushed(url: str, token: str, wish: Wish, *, verify: ssl.SSLContext | None = None) -> Result:
+def pushed(
+    url: str,
+    token: str,
+    wish: Wish,
+    *,
+    verify: ssl.SSLContext | None = None,
+    on_progress: ProgressSink = _nobody,
+) -> Result:
     """``push`` for who has no event loop."""
-    return asyncio.run(push(url, token, wish, verify=verify))
+    return asyncio.run(push(url, token, wish, verify=verify, on_progress=on_progress))

@@ -118,6 +118,16 @@ def test_a_dry_run_writes_nothing(grafana: FakeGrafana) -> None:
     assert writes(grafana) == []
 
 
+def test_how_far_it_is_told(grafana: FakeGrafana) -> None:
+    told: list[tuple[str, bool]] = []
+    pushed(
+        grafana.url, TOKEN, WISH,
+        on_progress=lambda step: told.append((step.subject, step.done)),
+    )  # fmt: skip
+    assert told[:2] == [("Grafana", False), ("Grafana", True)]
+    assert told[2:] == [(uid, done) for uid in ALL for done in (False, True)]
+
+
 def test_under_a_path() -> None:
     with serving("/grafana") as grafana:
         result = push(grafana)
