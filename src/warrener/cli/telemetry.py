@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from warrener.cli import telemetry_grafana
 from warrener.cli.common import (
     BAD_INPUT,
     CliError,
@@ -77,8 +78,8 @@ def prometheus(
 
     request = TelemetryExportRequest(
         folder=os.path.abspath(folder),
-        scrape_interval=_seconds("--interval", interval),
-        alert_after=_seconds("--alert-after", alert_after),
+        scrape_interval=seconds("--interval", interval),
+        alert_after=seconds("--alert-after", alert_after),
     )
     with Client.connect(folder_of(context, state)) as client:
         answer = client.call(TELEMETRY_EXPORT, request)
@@ -126,6 +127,9 @@ def alerts(
             say(f"{alert.name} ({alert.severity}{lasts}{official})")
             say(f"  {alert.expression}")
             say(f"  {alert.text}")
+
+
+app.command("grafana")(telemetry_grafana.grafana)
 
 
 @app.command("status")
@@ -194,7 +198,7 @@ def _show(answer: "TelemetryAnswer") -> None:
         say(f"{alert.state}: {alert.name} ({alert.severity}): {alert.summary}")
 
 
-def _seconds(option: str, given: str) -> float:
+def seconds(option: str, given: str) -> float:
     """``15s``, ``2m``; 0 for nothing."""
     if not given:
         return 0.0
