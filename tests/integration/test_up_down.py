@@ -365,9 +365,7 @@ def test_down_while_it_boots_stops_it(tmp_path: Path) -> None:
         done = warrener("--state", state, "down", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         stdout, stderr = process.communicate(timeout=60)
-        if (
-            "Ctrl-C stops it all" in stdout
-        ):
+        if "Ctrl-C stops it all" in stdout:
             assert process.returncode == 0
         else:
             assert process.returncode == 1
