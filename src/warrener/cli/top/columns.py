@@ -65,7 +65,7 @@ NODES: Final[tuple[Column[NodeRow], ...]] = (
     Column("MEM", 5, lambda r: r.memory, lambda r: size(r.memory), "memory that RabbitMQ uses"),
     Column(
         "MEM%",
-        5,
+        4,
         lambda r: r.memory_share,
         lambda r: percent(r.memory_share),
         "of the limit at which it raises its alarm",
@@ -89,7 +89,7 @@ NODES: Final[tuple[Column[NodeRow], ...]] = (
     ),
     Column(
         "LOCAL",
-        6,
+        5,
         lambda r: r.local,
         lambda r: percent(r.local),
         "of them through the node that leads their queue",
@@ -320,7 +320,7 @@ def node_detail(row: NodeRow) -> str:
     if node.version:
         parts.append(f"RabbitMQ {node.version}")
     parts.append(f"up {span(node.uptime)}, weight {node.weight}")
-    if node.memory_limit:
+    if node.memory_used and node.memory_limit:
         parts.append(f"memory {size(node.memory_used)} of {size(node.memory_limit)}")
     if not node.fit:
         detail = f" ({node.unfit_detail})" if node.unfit_detail else ""

@@ -20,9 +20,9 @@ KEYS: Final = (
     ("Up Down PgUp PgDn Home End", "choose a row; also k j g G"),
     ("Left Right, < >", "sort by another column"),
     ("r", "the other way round"),
-    ("/", "show only rows with these words; Esc: all again"),
+    ("/", "only rows with these words; Esc: all rows"),
     ("d  v", "drain, revive the chosen node; asks first"),
-    ("b", "rebalance sessions; shows its dry run and asks first"),
+    ("b", "rebalance sessions; shows its dry run, asks"),
     ("x", "call off what goes on, if it still can be"),
     ("Space", "read again at once"),
     ("q, Ctrl-C", "leave"),
@@ -39,7 +39,7 @@ _COLUMNS: Final[dict[Pane, Sequence[Column[Any]]]] = {
 class Dialog(ModalScreen[bool]):
     """A box with a title. With ``ask`` it ends with True for `y`, False for any other key."""
 
-    CSS = """
+    DEFAULT_CSS = """
     Dialog { align: center middle; background: transparent; }
     Dialog > VerticalScroll {
         width: 76; max-width: 100%; height: auto; max-height: 100%;
@@ -65,7 +65,13 @@ class Dialog(ModalScreen[bool]):
         with VerticalScroll(can_focus=False):
             yield Static(text)
 
+    def closes(self, key: str) -> bool:
+        """Whether this key ends it."""
+        return True
+
     def on_key(self, event: events.Key) -> None:
+        if not self.closes(event.key):
+            return
         event.stop()
         event.prevent_default()
         self.dismiss(self._ask and event.key == "y")
@@ -92,6 +98,5 @@ class Help(Dialog):
         box = self.query_one(VerticalScroll)
         box.scroll_relative(y=pages * max(1, box.size.height - 2), animate=False)
 
-    def on_key(self, event: events.Key) -> None:
-        if event.key not in ("down", "j", "pagedown", "up", "k", "pageup"):
-            super().on_key(event)
+    def closes(self, key: str) -> bool:
+        return key not in ("down", "j", "pagedown", "up", "k", "pageup")

@@ -46,9 +46,10 @@ class Top(App[None]):
     """One daemon's screen. ``every`` s pass between two readings."""
 
     ENABLE_COMMAND_PALETTE = False
+    AUTO_FOCUS = None  # keys belong to the filter only while one is typed
     CSS = """
     Screen { background: ansi_default; color: ansi_default; layout: vertical; }
-    Static { background: ansi_default; color: ansi_default; height: 1; width: 100%; }
+    .line { background: ansi_default; color: ansi_default; height: 1; width: 100%; }
     #table { height: 1fr; }
     #detail { height: 2; }
     #filter { display: none; height: 1; border: none; padding: 0;
@@ -130,12 +131,9 @@ class Top(App[None]):
         )
 
     def compose(self) -> ComposeResult:
-        yield Static(id="title")
-        yield Static(id="tabs")
-        yield Static(id="table")
-        yield Static(id="detail")
-        yield Static(id="message")
-        yield Static(_KEYS, id="keys", markup=False)
+        for name in ("title", "tabs", "table", "detail", "message"):
+            yield Static(id=name, classes="line")
+        yield Static(_KEYS, id="keys", classes="line", markup=False)
         yield Input(placeholder="words to look for; Enter keeps them, Esc shows all", id="filter")
 
     def on_mount(self) -> None:
@@ -328,7 +326,9 @@ class Top(App[None]):
         self.call_after_refresh(self.draw)
 
     def draw(self) -> None:
-        """Everything; only what is visible is made into text."""
+        """Everything; only what is visible is made into text. Nothing once the program ends."""
+        if not self.screen_stack:
+            return
         screen = self.screen_stack[0]
         width = self.size.width
 

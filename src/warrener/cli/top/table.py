@@ -190,18 +190,17 @@ class View(Generic[R]):
         return [self._header(columns, width), *body]
 
     def _header(self, columns: Sequence[tuple[Column[R], int]], width: int) -> Line:
-        mark = "v" if self.descending else "^"
-        titles = [
-            _cell(
-                column,
-                size,
-                f"{mark if column is self.column else ''}{column.title}"
-                if column.number
-                else f"{column.title}{mark if column is self.column else ''}",
-            )
-            for column, size in columns
-        ]
-        return Line(_joined(titles, width), Tone.HEAD)
+        """The mark of the order stands beside its title, in the gap if need be."""
+        text = _joined([_cell(column, size, column.title) for column, size in columns], width + GAP)
+        at = 0
+        for column, size in columns:
+            if column is self.column:
+                mark = "v" if self.descending else "^"
+                first = at + size - len(column.title) if column.number else at
+                place = first - 1 if column.number and first else first + len(column.title)
+                text = f"{text[:place]}{mark}{text[place + 1 :]}"
+            at += size + GAP
+        return Line(text[:width], Tone.HEAD)
 
     def _fitting(self, width: int) -> list[tuple[Column[R], int]]:
         """The columns that there is room for, in their order, with their widths."""
