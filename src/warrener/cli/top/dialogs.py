@@ -55,6 +55,7 @@ class Dialog(ModalScreen[bool]):
         self.heading = title
         self.lines = tuple(lines)
         self._ask = ask
+        self._answered = False
 
     def compose(self) -> ComposeResult:
         text = Text(plain(self.heading), style="bold")
@@ -74,6 +75,9 @@ class Dialog(ModalScreen[bool]):
             return
         event.stop()
         event.prevent_default()
+        if self._answered:  # keys that come quickly, before it is gone
+            return
+        self._answered = True
         self.dismiss(self._ask and event.key == "y")
         if event.key == "ctrl+c":
             self.app.call_next(self.app.run_action, "leave")

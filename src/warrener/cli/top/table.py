@@ -1,8 +1,8 @@
 """A table that is looked at through a window: sorted, filtered, with a row that is chosen. Pure.
 
 Rows are sorted as values and become text only while they are visible, so a table of thousands is as
-quick as a small one. The chosen row is kept by its key: what a key acts on doesn't change because
-rows changed places.
+quick as a small one. A row that was chosen is kept by its key: what a key acts on doesn't change
+because rows changed places. Until one is, it is the first, whichever that is.
 """
 
 import unicodedata
@@ -84,6 +84,7 @@ class View(Generic[R]):
         self._searched = searched
         self._tone = tone
         self._follow = self._following = follow
+        self._pinned = False  # a row was chosen; until then it is the first, whichever that is
         self._rows: Sequence[R] = ()
         self._visible: list[R] = []
         self._at = 0
@@ -126,6 +127,8 @@ class View(Generic[R]):
         self._visible = known + [row for row in rows if value(row) is None]
         if self._following:
             self._at = len(self._visible) - 1
+        elif not self._pinned:
+            self._at = 0
         else:
             places = (at for at, row in enumerate(self._visible) if row.key == key)
             self._at = next(places, self._at)
@@ -140,6 +143,7 @@ class View(Generic[R]):
     def move(self, rows: int) -> None:
         """Up or down."""
         self._at = max(0, min(self._at + rows, len(self._visible) - 1))
+        self._pinned = self._at > 0
         self._following = self._follow and self._at >= len(self._visible) - 1
 
     def find(self, text: str) -> None:
@@ -151,7 +155,7 @@ class View(Generic[R]):
         """By another column; numbers from the largest on, words from A."""
         self.column = self._by_title(title)
         self.descending = self.column.number
-        self._following = False
+        self._following = self._pinned = False
         self._arrange()
 
     def sort_next(self, step: int, width: int) -> None:
@@ -163,7 +167,7 @@ class View(Generic[R]):
     def reverse(self) -> None:
         """The other way round."""
         self.descending = not self.descending
-        self._following = False
+        self._following = self._pinned = False
         self._arrange()
 
     def _by_title(self, title: str) -> Column[R]:

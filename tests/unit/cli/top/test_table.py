@@ -58,6 +58,15 @@ def test_the_chosen_row_is_kept_by_its_key_when_rows_change_places() -> None:
     assert pets.chosen is None
 
 
+def test_the_first_row_stays_chosen_until_another_is() -> None:
+    pets = view("LEGS")
+    pets.put([Pet("dog", 40), *PETS[:4]])
+    assert pets.chosen == Pet("dog", 40)
+    pets.move(2)
+    pets.reverse()  # who sorts wants to see the beginning
+    assert pets.chosen == Pet("bird", 2)
+
+
 def test_a_filter_takes_all_words_in_any_case_and_any_column() -> None:
     pets = view()
     pets.find("HERE a")
