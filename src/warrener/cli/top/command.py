@@ -58,6 +58,8 @@ def top(
         panes = _read_twice(folder)
         _print(panes, as_json=as_json)
         return
+    # Textual would ask for kitty's keyboard protocol; other terminals may print that.
+    os.environ.setdefault("TEXTUAL_DISABLE_KITTY_KEY", "1")
     from warrener.cli.top.readings import Source
     from warrener.cli.top.screen import Top
 

@@ -122,6 +122,7 @@ class Top(App[None]):
         self._act: Act | None = None
         self._preparing = False
         self._may_leave = False
+        self._drawn: dict[str, Text] = {}  # what is on the screen: the same isn't sent again
         self._poller = Poller(
             source,
             panes=lambda: frozenset({self.pane}),
@@ -332,8 +333,12 @@ class Top(App[None]):
         screen = self.screen_stack[0]
         width = self.size.width
 
-        def put(name: str, text: Text | str) -> None:
-            screen.query_one(f"#{name}", Static).update(text)
+        def put(name: str, text: Text) -> None:
+            before = self._drawn.get(name)
+            # A text's comparison leaves out the style of the whole.
+            if before is None or before != text or before.style != text.style:
+                self._drawn[name] = text
+                screen.query_one(f"#{name}", Static).update(text)
 
         view = self.panes.of(self.pane)
         put("title", self._title(width))
