@@ -14,13 +14,15 @@ class TrafficRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TrafficLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One node. ``channels`` and ``links`` are open now; the rest counts messages since the
-    balancer started: ``in_*`` from clients, ``out_*`` to them. ``local`` went through the node that
-    leads their queue, ``remote`` through another one; of ``unknown`` that can't be told."""
+    """One node. ``channels`` and ``links`` are open now; the rest counts bytes and messages since
+    the balancer started: in from clients, out to them. ``local`` went through the node that leads
+    their queue, ``remote`` through another one; of ``unknown`` that can't be told."""
 
     node: NodeName
     channels: int = 0
     links: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
     in_local: int = 0
     in_remote: int = 0
     in_unknown: int = 0

@@ -29,4 +29,11 @@ class Traffic:
 def line(figures: NodeFigures) -> TrafficLine:
     """One node on the wire."""
     counts = {f"{way}_{locality}": count for way, locality, count in figures.messages}
-    return TrafficLine(node=figures.node, channels=figures.channels, links=figures.links, **counts)
+    return TrafficLine(
+        node=figures.node,
+        channels=figures.channels,
+        links=figures.links,
+        bytes_in=figures.bytes_in,
+        bytes_out=figures.bytes_out,
+        **counts,
+    )

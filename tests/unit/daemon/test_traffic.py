@@ -19,9 +19,7 @@ async def test_each_count_keeps_its_name(tmp_path: Path) -> None:
     counted = tuple((way, place, count) for count, (way, place) in enumerate(pairs, 1))
 
     async def figures() -> BalancerFigures:
-        return BalancerFigures(
-            nodes=(NodeFigures(N1, channels=7, links=8, messages=counted), NodeFigures(N2))
-        )
+        return BalancerFigures(nodes=(NodeFigures(N1, 7, 8, 9, 10, counted), NodeFigures(N2)))
 
     async with scene.running() as balancer:
         balancer.figures = figures
@@ -32,6 +30,8 @@ async def test_each_count_keeps_its_name(tmp_path: Path) -> None:
                 node=N1,
                 channels=7,
                 links=8,
+                bytes_in=9,
+                bytes_out=10,
                 in_local=1,
                 in_remote=2,
                 in_unknown=3,

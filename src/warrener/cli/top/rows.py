@@ -211,6 +211,12 @@ def _node(
             return None
         return rates.of(*(sum(getattr(line, kind) for kind in kinds) for line in (new, old)))
 
+    def volume(name: str) -> float | None:
+        """Of whoever counts them: HAProxy in the status, Warrener's own balancer beside it."""
+        if getattr(node, name) is None:
+            return messages(name)
+        return rates.of(getattr(node, name), getattr(before, name, None))
+
     limit = node.memory_limit
     return NodeRow(
         key=node.name,
@@ -229,8 +235,8 @@ def _node(
         messages_in=messages("in_local", "in_remote", "in_unknown"),
         messages_out=messages("out_local", "out_remote", "out_unknown"),
         local=share(messages("in_local", "out_local"), messages("in_remote", "out_remote")),
-        bytes_in=rates.of(node.bytes_in, before.bytes_in if before else None),
-        bytes_out=rates.of(node.bytes_out, before.bytes_out if before else None),
+        bytes_in=volume("bytes_in"),
+        bytes_out=volume("bytes_out"),
         uptime=node.uptime,
         weight=node.weight,
         version=node.version,

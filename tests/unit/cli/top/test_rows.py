@@ -10,6 +10,7 @@ from tests.unit.cli.top.scene import N1, N2
 from warrener.cli.top import columns, rows
 from warrener.cli.top.readings import Pane, Reading
 from warrener.control.operations import SessionsAnswer
+from warrener.control.traffic_operations import TrafficAnswer, TrafficLine
 from warrener.facts.ids import NodeName
 from warrener.facts.reasons import NodeState
 
@@ -63,6 +64,17 @@ def test_a_data_plane_that_counts_no_messages_has_no_rates() -> None:
     assert rows.nodes(two, one)[0].messages_in is None
     assert rows.totals(two, one).messages_in is None
     assert rows.sessions(two, one) == []
+
+
+def test_bytes_are_those_of_whoever_counts_them() -> None:
+    def counted(at: float, count: int) -> Reading:
+        nodes = [scene.node(N1, bytes_in=None, bytes_out=None)]
+        lines = [TrafficLine(node=N1, bytes_in=count, bytes_out=2 * count)]
+        whole = scene.status(nodes=nodes)
+        return reading(at, status=whole, traffic=TrafficAnswer(nodes=lines))
+
+    one = rows.nodes(counted(2.0, 300), counted(1.0, 100))[0]
+    assert (one.bytes_in, one.bytes_out) == (200.0, 400.0)
 
 
 def test_a_session_that_is_new_has_no_rate_yet() -> None:
