@@ -16,6 +16,9 @@ from warrener.cli.top.table import View, fit
 OLD_VIEW: Final = 10.0
 """Seconds; the daemon doesn't act on a view of the cluster that is older."""
 
+WIDE: Final = 132
+"""Columns for the tables of a frame of text: a pipe has room for anything, eyes don't."""
+
 ROWS: Final = {Pane.NODES: 1000, Pane.QUEUES: 20, Pane.SESSIONS: 20, Pane.EVENTS: 10}
 """Rows of each pane in a frame of text."""
 
@@ -145,7 +148,8 @@ def text(panes: Panes, width: int) -> list[str]:
             continue
         if pane is Pane.EVENTS:
             view.move(view.found)  # the newest are the last ones
-        lines += [line.text.rstrip() for line in view.lines(width, 1 + ROWS[pane])]
+        room = width if pane is Pane.EVENTS else min(width, WIDE)
+        lines += [line.text.rstrip() for line in view.lines(room, 1 + ROWS[pane])]
         if (more := view.found - ROWS[pane]) > 0:
             what = "earlier" if pane is Pane.EVENTS else "more"
             lines.append(f"  and {more:,} {what}")
