@@ -22,6 +22,7 @@ import pytest
 from pamqp import commands
 from tests.integration.raw import Raw
 from tests.integration.support import Place, balancer_place, eventually, management, tool
+from tests.integration.terminal import terminal
 from tests.integration.warren import WARRENER, Warren, assert_gone, environment, ports_of, running
 
 pytestmark = pytest.mark.timeout(300)
@@ -256,6 +257,49 @@ def interrupted_drain(warren: Warren, queue: str) -> str:
     assert f"called off: {name}@localhost takes sessions again" in err
     assert "maintenance mode" not in err
     return name
+
+
+def test_a_node_is_drained_and_revived_by_the_keys_of_top(
+    warren: Warren, clients: list[Client]
+) -> None:
+    """In a terminal of 80x24. The rows of a node are redrawn where they change, so its words are
+    looked for in the messages, and in what the cluster says afterwards."""
+    since = [one.rounds for one in clients]
+    command = [WARRENER, "--state", warren.state, "top", "--every", "0.5"]
+    with terminal(command, cwd=warren.state.parent, environment=environment()) as screen:
+        screen.wait_for("3 of 3 fit")
+        screen.wait_for("[1 Nodes 3]")
+        screen.press("j")  # the second one
+        screen.press("d")
+        screen.wait_for("Drain n2@localhost?")
+        screen.press("y")
+        at = screen.wait_for("n2 is drained:")
+        screen.wait_for("2 of 3 fit")
+        assert node_of(warren, "n2")["unfit_reason"] == "drained"
+        screen.press("v")
+        screen.wait_for("Revive n2@localhost?", since=at)
+        screen.press("y")
+        screen.wait_for("n2 is fit again", since=at)
+        assert node_of(warren, "n2")["fit"]
+        assert went_on(clients, since)
+        screen.press(" ")  # closes the box that says so
+        time.sleep(1)  # or the next key would be the box's as well
+        screen.press("4")
+        screen.wait_for("node.revived", since=at)
+        screen.press("q")
+        assert screen.ended() == 0
+        assert b"\x1b[?1049l" in screen.seen[-300:]  # the terminal is as it was before
+
+
+def test_a_frame_of_top(warren: Warren, clients: list[Client]) -> None:
+    lines = warren.ok("top", "--once").splitlines()
+    assert "3 of 3 fit" in lines[0]
+    assert any(line.startswith("n1 ") and " yes " in line for line in lines)
+    document = json.loads(warren.ok("top", "--json"))
+    assert {row["name"] for row in document["queues"]} == set(QUEUES)
+    assert {row["name"] for row in document["sessions"]} == {f"works-{name}" for name in QUEUES}
+    assert sum(row["messages_in"] for row in document["nodes"]) > 0
+    assert document["totals"]["fit"] == 3
 
 
 def test_a_drain_is_undone_by_ctrl_c(warren: Warren, place: Place, clients: list[Client]) -> None:

@@ -34,6 +34,7 @@ from warrener.cli import (
     describe as description,
 )
 from warrener.cli.common import BAD_INPUT, FAILED, NOT_RUNNING, CliError
+from warrener.cli.top import command as top
 from warrener.control import state_folder
 from warrener.control.client import NotRunning, Unresponsive
 from warrener.control.state_folder import NotOurs, StateFolder
@@ -49,7 +50,7 @@ _LATE_GROUPS: Final = {
 
 _PANELS: Final = {
     "Run": ("up", "down", "doctor"),
-    "Look": ("status", "url", "page", "sessions", "explain", "history", "events"),
+    "Look": ("status", "top", "url", "page", "sessions", "explain", "history", "events"),
     "Describe": ("init", "validate", "diff", "apply", "backup", "restore"),
     "Balance": ("balance", "leaders"),
     "Maintain": ("node", "config", "tls", "rolling-restart", "rolling-upgrade"),
@@ -109,6 +110,7 @@ inspect.register(app)
 page.register(app)
 explain.register(app)
 history.register(app)
+top.register(app)
 app.add_typer(balance.app, name="balance")
 app.add_typer(node_membership.app, name="node")
 words.register(app)

@@ -18,6 +18,7 @@ from warrener.control import (
     plan_operations,
     telemetry_operations,
     tls_operations,
+    traffic_operations,
     upgrade_operations,
 )
 from warrener.control.operations import Operation
@@ -36,6 +37,7 @@ _MODULES: Final = (
     plan_history_operations,
     balance_operations,
     telemetry_operations,
+    traffic_operations,
 )
 
 OPERATIONS: Final[Mapping[str, Operation[msgspec.Struct, msgspec.Struct]]] = {

@@ -33,6 +33,7 @@ from warrener.control.operations import (
 from warrener.control.plan_operations import ROOM
 from warrener.control.state_folder import StateFolder
 from warrener.control.telemetry_operations import TELEMETRY, TELEMETRY_EXPORT
+from warrener.control.traffic_operations import TRAFFIC
 from warrener.daemon import report
 from warrener.daemon.calibrating import Calibrating
 from warrener.daemon.census import Census
@@ -60,6 +61,7 @@ from warrener.daemon.spreading import Spreading
 from warrener.daemon.switch import Switch
 from warrener.daemon.telemetry import Telemetry
 from warrener.daemon.tls import Tls
+from warrener.daemon.traffic import Traffic
 from warrener.daemon.upgrading import Upgrading
 from warrener.daemon.upkeep import Upkeep
 from warrener.daemon.weighing import Weighing
@@ -163,6 +165,7 @@ class Service:
             **PlanHistory(self, self.history).table(),
             TELEMETRY.name: self.telemetry.show,
             TELEMETRY_EXPORT.name: self.telemetry.export,
+            TRAFFIC.name: Traffic(self).show,
             ROOM.name: Calibrating(self, self._works, folder).lend,
             PLAN_SESSIONS.name: self._census.plan_sessions,
             AUTO_WEIGHTS.name: self.weighing.switch,
