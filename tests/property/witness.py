@@ -291,7 +291,7 @@ class Witness:
     def _told_answer(self, at: int, life: Life, word: Word) -> None:
         method = word.method
         claim(bool(life.requests), f"{method} answers nothing", at)
-        request = next((r for r in life.requests if isinstance(method, ANSWERS[type(r)])), None)
+        request = next((one for one in life.requests if _answers(method, one)), None)
         if request is None:
             raise Broken(f"{method} is no answer to {life.requests[0]}", at)
         before = list(life.requests)[: life.requests.index(request)]
@@ -501,3 +501,12 @@ def called_alike(one: str, other: str) -> bool:
     """Whether two consumer tags may stand for the same: a consumer that is started again on its
     channel gets a tag there that differs in the last character."""
     return one[:-1] == other[:-1] and len(one) == len(other)
+
+
+def _answers(answer: Method, request: Method) -> bool:
+    """Whether it can be the answer to this request. Cancels that are under way together may be
+    answered in any order: a consumer that waits for its queue is cancelled at once."""
+    if not isinstance(answer, ANSWERS[type(request)]):
+        return False
+    cancel = isinstance(request, BasicCancel) and isinstance(answer, BasicCancelOk)
+    return not cancel or answer.consumer_tag == request.consumer_tag
