@@ -22,8 +22,8 @@ import structlog
 from warrener.balancer.haproxy.process import Process
 from warrener.control.telemetry_operations import AlertLine, PrometheusLine, TargetLine
 from warrener.daemon.errors import DaemonError
-from warrener.daemon.metrics_server import LOOPBACK
 from warrener.daemon.telemetry_files import write_all
+from warrener.dashboard.loopback import LOOPBACK
 from warrener.facts.happenings import Event, EventSink
 from warrener.telemetry.rules import duration
 from warrener.telemetry.scrape import CONFIG

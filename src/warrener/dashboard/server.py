@@ -12,10 +12,7 @@ Whatever a client sends, the worst that happens is that its connection is closed
 """
 
 import asyncio
-import contextlib
 import hmac
-import logging
-import socket
 from collections.abc import Awaitable, Callable
 from importlib import resources
 from typing import Final
@@ -25,11 +22,7 @@ from aiohttp import web
 
 from warrener.dashboard.document import View, Wanted
 from warrener.dashboard.live import Full, Live
-
-LOOPBACK: Final = "127.0.0.1"
-
-KEEP_ALIVE: Final = 75.0
-"""Seconds that an idle connection is kept."""
+from warrener.dashboard.loopback import LOOPBACK, LoopbackSite
 
 PATIENCE: Final = 5.0
 """Seconds that a viewer may take no bytes; then it is dropped. It connects again by itself."""
@@ -38,7 +31,6 @@ UNSENT: Final = 64 * 1024
 """Bytes that may wait for one viewer beside what the kernel keeps. aiohttp looks at it after as
 many, so that twice that and one document is the most."""
 
-CLOSE_TIMEOUT: Final = 2.0
 MOST_SEARCH: Final = 100
 MOST_OFFSET: Final = 10_000_000
 
@@ -62,9 +54,6 @@ HEADERS: Final = {
 }
 """Of every answer."""
 
-_SILENT: Final = logging.getLogger("warrener.page.http")
-_SILENT.disabled = True  # what clients send wrong is theirs; our own errors go to our log
-
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = structlog.get_logger(__name__)
@@ -87,34 +76,23 @@ class PageServer:
         self._live = live
         self._bearer = f"Bearer {token}".encode()
         self._assets = assets()
-        self._runner: web.AppRunner | None = None
+        self._site = LoopbackSite()
         self._streams: set[asyncio.Transport] = set()
-        self.port = 0
         self.dropped = 0  # viewers that took nothing for too long
 
     async def start(self, port: int) -> None:
         """Listens on ``port`` if it is free, else on any. ``OSError``."""
-        bound = _bind(port)
         app = web.Application(client_max_size=1024, middlewares=[self._guard])
         app.on_response_prepare.append(_add_headers)
         app.router.add_get("/", self._index)
         app.router.add_get("/static/{name}", self._static)
         app.router.add_get("/api/live", self._stream)
-        self._runner = web.AppRunner(
-            app,
-            handle_signals=False,
-            access_log=None,
-            logger=_SILENT,
-            keepalive_timeout=KEEP_ALIVE,
-        )
-        try:
-            await self._runner.setup()
-            await web.SockSite(self._runner, bound).start()
-        except BaseException:
-            bound.close()
-            await self.close()
-            raise
-        self.port = bound.getsockname()[1]
+        await self._site.start(app, (port, 0) if port else (0,))
+
+    @property
+    def port(self) -> int:
+        """0 while it doesn't listen."""
+        return self._site.port
 
     @property
     def url(self) -> str:
@@ -123,14 +101,10 @@ class PageServer:
 
     async def close(self) -> None:
         """Listens no more. Viewers see their connection end."""
-        runner, self._runner = self._runner, None
         self._live.close()
         for transport in self._streams:
             transport.abort()
-        if runner is not None:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(runner.cleanup(), CLOSE_TIMEOUT)
-        self.port = 0
+        await self._site.close()
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -238,19 +212,3 @@ def _refused(status: int, text: str) -> web.Response:
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(HEADERS)
-
-
-def _bind(port: int) -> socket.socket:
-    for wanted in (port, 0) if port else (0,):
-        bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        try:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            bound.bind((LOOPBACK, wanted))
-        except OSError:
-            bound.close()
-            if not wanted:
-                raise
-        else:
-            bound.setblocking(False)
-            return bound
-    raise AssertionError("the last one either binds or raises")

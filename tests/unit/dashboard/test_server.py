@@ -17,8 +17,9 @@ from warrener.control.operations import ChannelLine
 from warrener.dashboard import live as live_module
 from warrener.dashboard import server as server_module
 from warrener.dashboard.live import Live
+from warrener.dashboard.loopback import LOOPBACK
 from warrener.dashboard.moment import Moment
-from warrener.dashboard.server import HEADERS, LOOPBACK, PageServer, assets
+from warrener.dashboard.server import HEADERS, PageServer, assets
 
 TOKEN = "t" * 43
 LIVE = "/api/live?view=nodes"
