@@ -153,6 +153,8 @@ class Rpc:
 class Requests(deque[Rpc]):
     """Of one channel, in the order in which they were said."""
 
+    __slots__ = ()
+
     def answered(self, answer: int, consumer_tag: str = "") -> Rpc | None:
         """Take out the request that the method with the id ``answer`` is the answer to, and what
         wants no answer before it. ``consumer_tag``: the one in the answer to a consume or cancel.
