@@ -150,6 +150,7 @@ class LoadQueueLine(msgspec.Struct, frozen=True, kw_only=True):
     service_scv: float | None = None
     arrival_scv: float | None = None
     publishers: float = 1.0
+    turnaround: float | None = None
 
 
 class LoadNodeLine(msgspec.Struct, frozen=True, kw_only=True):

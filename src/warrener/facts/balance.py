@@ -69,7 +69,8 @@ class ClientWork:
 
     Consumers: ``seconds`` at work, all of them together, and the messages that they settled in that
     time. ``timed`` of them took a time of their own, one after the other; the sum of these times
-    and that of their squares.
+    and that of their squares. ``pauses``: some of the times (s) from when one had settled all that
+    it had until it was given more.
 
     Publishers: ``spaced`` messages of which it is known how long after the one before on their
     channel they came; ``arrival_spread``: each times the squared coefficient of variation (scv) of
@@ -84,6 +85,21 @@ class ClientWork:
     spaced: int = 0
     arrival_spread: float = 0.0
     square: float = 0.0
+    pauses: tuple[float, ...] = ()
+
+    def and_also(self, other: "ClientWork", most_pauses: int) -> "ClientWork":
+        """Both together."""
+        return ClientWork(
+            seconds=self.seconds + other.seconds,
+            messages=self.messages + other.messages,
+            timed=self.timed + other.timed,
+            timed_seconds=self.timed_seconds + other.timed_seconds,
+            timed_squares=self.timed_squares + other.timed_squares,
+            spaced=self.spaced + other.spaced,
+            arrival_spread=self.arrival_spread + other.arrival_spread,
+            square=self.square + other.square,
+            pauses=(self.pauses + other.pauses)[:most_pauses],
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -352,6 +352,7 @@ def _queue_load(one: QueueHistory, kind: QueueType, window: float) -> QueueLoad:
         service_scv=_service_scv(queue, window),
         arrival_scv=_arrival_scv(queue, window),
         publishers=max(1.0, queue.publishers),
+        turnaround=queue.turned_seconds / queue.turned if queue.turned > 0 else None,
     )
 
 

@@ -17,7 +17,8 @@ class QueueLoad:
     ``seen_here``: by the balancer, so that the way between it and the node isn't in it.
     ``service_scv``: the squared coefficient of variation of it (0: always the same, 1: as at
     random), ``arrival_scv``: of the time between two publishes of one publisher, and
-    ``publishers``: how many there are, if all publish alike. None: nobody knows.
+    ``publishers``: how many there are, if all publish alike. ``turnaround``: s from an ack until
+    the consumer has its next message, with a prefetch of 1, if one is there. None: nobody knows.
     """
 
     vhost: str
@@ -40,6 +41,7 @@ class QueueLoad:
     service_scv: float | None = None
     arrival_scv: float | None = None
     publishers: float = 1.0
+    turnaround: float | None = None
 
     @property
     def full_name(self) -> str:

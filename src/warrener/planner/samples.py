@@ -30,7 +30,8 @@ class QueueSample:
     they settled, as the balancer saw it; ``timed``: of these, messages whose own time was seen,
     with the sums a second of these times and of their squares. ``spaced``: messages a second whose
     distance to the one before on their channel was seen, ``arrival_spread``: times its scv,
-    ``publishers``: how many that publish alike would be as many."""
+    ``publishers``: how many that publish alike would be as many. ``turned``: by how much what was
+    seen of the turnaround weighs (``planner.turnaround``), ``turned_seconds``: times it."""
 
     vhost: str
     name: str
@@ -57,6 +58,8 @@ class QueueSample:
     spaced: float = 0.0
     arrival_spread: float = 0.0
     publishers: float = 0.0
+    turned: float = 0.0
+    turned_seconds: float = 0.0
 
     @property
     def key(self) -> Key:
@@ -74,6 +77,8 @@ class QueueSample:
             spaced=self.spaced,
             arrival_spread=self.arrival_spread,
             publishers=self.publishers,
+            turned=self.turned,
+            turned_seconds=self.turned_seconds,
         )
 
     @property
@@ -237,6 +242,8 @@ def _queues(samples: Sequence[Sample], weights: Sequence[float]) -> Iterable[Que
             spaced=_mean((queue.spaced for queue in queues), parts),
             arrival_spread=_mean((queue.arrival_spread for queue in queues), parts),
             publishers=_mean((queue.publishers for queue in queues), share),
+            turned=_mean((queue.turned for queue in queues), parts),
+            turned_seconds=_mean((queue.turned_seconds for queue in queues), parts),
         )
 
 

@@ -28,6 +28,7 @@ from warrener.planner.samples import (
     RestSample,
     Sample,
 )
+from warrener.planner.turnaround import turnaround
 
 ALL_UP_TO: Final = 200
 """Queues up to which each is kept, busy or not; a sample of them takes some 3 KiB on disk."""
@@ -35,6 +36,9 @@ ALL_UP_TO: Final = 200
 BUSY_UP_TO: Final = 500
 """Queues that are kept of more than ``ALL_UP_TO``: the busiest, if that many are busy at all."""
 
+ALL_OF_IT: Final = 0.9
+"""The part of a queue's acks that the balancer has to have seen for its consumers' pauses to be
+those of all. The two are counted at moments of their own."""
 
 _NO_WORK: Final = ClientWork(0.0, 0)
 
@@ -195,6 +199,7 @@ def _queue(
         counted, prefetch = looked.consumers.get(key, (0, UNKNOWN))
         consumers = consumers or counted  # the view has none of them where there are many queues
     held, held_bytes = looked.held.get(key, (0, 0))
+    turned = _turned(work, flow, prefetch, round(consumers), seconds)
     return QueueSample(
         vhost=view.vhost,
         name=view.name,
@@ -221,7 +226,22 @@ def _queue(
         spaced=work.spaced / seconds,
         arrival_spread=work.arrival_spread / seconds,
         publishers=work.spaced**2 / work.square if work.square else 0.0,
+        turned=0.0 if turned is None else work.messages / seconds,
+        turned_seconds=0.0 if turned is None else turned * work.messages / seconds,
     )
+
+
+def _turned(
+    work: ClientWork, flow: _Flow, prefetch: int, consumers: int, seconds: float
+) -> float | None:
+    """The turnaround, where the balancer saw what all of the consumers did."""
+    if prefetch != 1 or not work.messages:
+        return None
+    rate = work.messages / seconds
+    if rate < ALL_OF_IT * flow.acked:
+        return None
+    service_time = work.seconds / work.messages
+    return turnaround(work.pauses, rate=rate, service_time=service_time, consumers=consumers)
 
 
 def _chosen(

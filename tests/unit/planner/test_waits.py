@@ -1,5 +1,7 @@
 """What the way through the broker adds, and where it doesn't."""
 
+from dataclasses import replace
+
 import pytest
 from tests.unit.planner.scene import calibration, load, queue
 
@@ -19,6 +21,21 @@ def test_a_prefetch_of_one_waits_for_the_next(prefetch: int, seen_here: bool, ta
     one = queue("jobs", 100, consumers=4, prefetch=prefetch, service_time=0.02, seen_here=seen_here)
     assert occupied(one, WAITS) == pytest.approx(takes)
     assert occupied(one, calibration()) == 0.02  # nothing was measured
+
+
+def test_what_was_seen_goes_before_what_was_calibrated() -> None:
+    one = queue(
+        "jobs",
+        100,
+        consumers=4,
+        prefetch=1,
+        service_time=0.02,
+        seen_here=True,
+        turnaround=0.004,
+    )
+    assert occupied(one, WAITS) == pytest.approx(0.024)
+    assert occupied(one, calibration()) == pytest.approx(0.024)
+    assert occupied(replace(one, prefetch=10), WAITS) == 0.02
 
 
 def test_nobody_knows() -> None:

@@ -10,10 +10,13 @@ How irregular it all is says how long messages wait: the squared coefficient of 
 times that single messages took (where a channel has one consumer, which acks them one by one), and
 of the times between one publish and the next on a channel. Messages that come in one read came at
 the same time.
+
+A consumer with nothing to do waits for its next message: as long as the broker takes from an ack to
+that, where one was there already, and longer where none was. What these waits say of the first is
+worked out elsewhere (``planner.turnaround``).
 """
 
 from collections.abc import Mapping
-from dataclasses import astuple
 from typing import Final
 
 from warrener.facts.balance import ClientWork
@@ -21,6 +24,12 @@ from warrener.facts.balance import ClientWork
 QUEUES: Final = 10_000
 """Kept at most between two collections; a client with a queue of its own for each reply makes ever
 new ones."""
+
+PAUSES: Final = 64
+"""Kept of one channel at most between two collections, spread over all of the time."""
+
+PAUSES_OF_A_QUEUE: Final = 1024
+"""Of all its channels."""
 
 _Key = tuple[str, str]
 
@@ -47,6 +56,35 @@ class Times:
         taken = Times()
         taken.number, taken.seconds, taken.squares = self.number, self.seconds, self.squares
         self.number, self.seconds, self.squares = 0, 0.0, 0.0
+        return taken
+
+
+class Pauses:
+    """Some of many, spread evenly over all of them: every one, every second, fourth, ..."""
+
+    __slots__ = ("_every", "_kept", "_left")
+
+    def __init__(self) -> None:
+        self._kept: list[float] = []
+        self._every = 1
+        self._left = 1
+
+    def add(self, seconds: float) -> None:
+        """One more."""
+        self._left -= 1
+        if self._left:
+            return
+        self._kept.append(seconds)
+        if len(self._kept) >= PAUSES:
+            del self._kept[::2]
+            self._every *= 2
+        self._left = self._every
+
+    def take(self) -> tuple[float, ...]:
+        """Those that were kept; it starts anew."""
+        taken = tuple(self._kept)
+        self._kept.clear()
+        self._every = self._left = 1
         return taken
 
 
@@ -83,8 +121,10 @@ class Worktime:
         "_at",
         "_at_work",
         "_began",
+        "_idle_since",
         "_mixed",
         "messages",
+        "pauses",
         "queue",
         "seconds",
         "servers",
@@ -101,6 +141,8 @@ class Worktime:
         self._at = 0.0
         self._at_work = 0
         self._began = 0.0  # when the message that is worked on was begun
+        self.pauses = Pauses()  # of one that had nothing to do, until it had
+        self._idle_since = -1.0  # below 0: it isn't, or hasn't been from its last ack on
 
     def consumes(self, queues: Mapping[str, int]) -> None:
         """These are its consumers now, by queue, without those that don't settle."""
@@ -110,6 +152,7 @@ class Worktime:
         self.servers = 0 if self._mixed else queues.get(self.queue, 0)
         if not self.servers:
             self._at_work = 0
+        self._idle_since = -1.0
 
     def given(self, out: int, now: float) -> None:
         """Deliveries have passed; ``out`` messages are with the client now."""
@@ -117,6 +160,9 @@ class Worktime:
             self.seconds += (now - self._at) * self._at_work
         else:
             self._began = now
+            if self._idle_since >= 0.0 and out:
+                self.pauses.add(now - self._idle_since)
+                self._idle_since = -1.0
         self._at = now
         self._at_work = min(out, self.servers)
 
@@ -131,10 +177,13 @@ class Worktime:
                 times.squares += took * took
         self.given(out, now)
         self._began = now
+        if not out and self.servers == 1:
+            self._idle_since = now
 
     def dropped(self) -> None:
         """What is out will be given out again; the time since the last news counts for nothing."""
         self._at_work = 0
+        self._idle_since = -1.0
 
 
 class WorkBook:
@@ -155,6 +204,7 @@ class WorkBook:
                 timed=times.number,
                 timed_seconds=times.seconds,
                 timed_squares=times.squares,
+                pauses=work.pauses.take(),
             )
             self._add((vhost, work.queue), told)
             work.seconds, work.messages = 0.0, 0
@@ -170,7 +220,7 @@ class WorkBook:
     def _add(self, key: _Key, told: ClientWork) -> None:
         known = self._kept.get(key)
         if known is not None:
-            told = ClientWork(*map(sum, zip(astuple(known), astuple(told), strict=True)))
+            told = known.and_also(told, PAUSES_OF_A_QUEUE)
         elif len(self._kept) >= QUEUES:
             return
         self._kept[key] = told

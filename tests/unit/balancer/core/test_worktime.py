@@ -1,6 +1,7 @@
 """Time at work against consumers that are simulated one by one, and what becomes of it."""
 
 import heapq
+import itertools
 import random
 from collections import deque
 
@@ -12,7 +13,15 @@ from tests.unit.balancer.core.test_channel import two
 
 from warrener.amqp.methods import BasicAck, BasicCancel, BasicConsume, BasicConsumeOk, ChannelClose
 from warrener.balancer.core.journal import Deliveries
-from warrener.balancer.core.worktime import QUEUES, Arrivals, WorkBook, Worktime
+from warrener.balancer.core.worktime import (
+    PAUSES,
+    PAUSES_OF_A_QUEUE,
+    QUEUES,
+    Arrivals,
+    Pauses,
+    WorkBook,
+    Worktime,
+)
 from warrener.facts.balance import ClientWork
 
 
@@ -230,7 +239,9 @@ def test_a_session_sees_its_consumers_work() -> None:
     play.after(5.0)  # nothing to do
     play.node_sends(deliver(3)).after(0.1).client_sends((1, BasicAck(3, False)))
     play.client_sends((1, BasicCancel("c"))).client_sends((1, ChannelClose(200, "", 0, 0)))
-    assert taken(play) == {("/", "q"): ClientWork(*map(pytest.approx, (0.1, 1, 1, 0.1, 0.01)))}
+    assert taken(play) == {
+        ("/", "q"): ClientWork(*map(pytest.approx, (0.1, 1, 1, 0.1, 0.01)), pauses=(5.0,))
+    }
 
 
 def test_a_session_sees_when_publishes_come() -> None:
@@ -248,3 +259,60 @@ def test_without_acks_nothing_is_to_be_seen() -> None:
     play.client_sends((1, BasicConsume("q", "c", no_ack=True))).node_answers(BasicConsumeOk("c"))
     play.node_sends(deliver(1))
     assert taken(play) == {}
+
+
+def test_pauses_are_from_the_last_ack_to_the_next_delivery() -> None:
+    work = Worktime()
+    work.consumes({"q": 1})
+    work.given(1, 5.0)  # the first one: nobody knows for how long it had been waiting
+    work.settled(1, 0, 6.0)
+    work.given(1, 6.25)
+    work.given(2, 6.5)
+    work.settled(1, 1, 7.0)
+    work.settled(1, 0, 8.0)
+    work.given(3, 8.5)
+    work.settled(3, 0, 9.0)
+    work.dropped()  # the link: what comes next was not waited for
+    work.given(1, 20.0)
+    assert work.pauses.take() == (0.25, 0.5)
+    work.settled(1, 0, 21.0)
+    work.consumes({"q": 1, "other": 1})
+    work.given(1, 22.0)
+    assert work.pauses.take() == ()
+
+
+def test_two_consumers_on_a_channel_have_no_pauses() -> None:
+    work = Worktime()
+    work.consumes({"q": 2})
+    for at in range(10):
+        work.given(1, 2.0 * at)
+        work.settled(1, 0, 2.0 * at + 1)
+    assert work.pauses.take() == ()
+
+
+def test_of_many_pauses_some_are_kept_of_all_of_the_time() -> None:
+    pauses = Pauses()
+    for at in range(10_000):
+        pauses.add(float(at))
+    kept = pauses.take()
+    assert PAUSES / 2 - 1 <= len(kept) < PAUSES
+    assert sum(kept) / len(kept) == pytest.approx(5_000, rel=0.05)
+    steps = {after - before for before, after in itertools.pairwise(kept)}
+    assert steps == {max(steps)}
+    pauses.add(1.0)
+    assert pauses.take() == (1.0,)
+
+
+def test_pauses_of_a_queues_channels_come_together_and_are_bounded() -> None:
+    book = WorkBook()
+    for _ in range(40):
+        work = Worktime()
+        work.consumes({"q": 1})
+        for at in range(200):
+            work.given(1, 2.0 * at)
+            work.settled(1, 0, 2.0 * at + 1)
+        book.add("/", work, Arrivals())
+    told = book.take()["/", "q"]
+    assert told.messages == 40 * 200
+    assert set(told.pauses) == {1.0}
+    assert len(told.pauses) == PAUSES_OF_A_QUEUE
