@@ -86,6 +86,7 @@ def main() -> None:
         metavar="0.5,0.8",
         help=f"some of {', '.join(map(str, LEVELS))}",
     )
+    parser.add_argument("--types", default="classic,quorum", help="of the queues of part response")
     parser.add_argument("--parts", default="response,capacity,loss,policies")
     parser.add_argument("--json", type=Path, default=None, metavar="FILE")
     options = parser.parse_args()
@@ -101,7 +102,8 @@ def main() -> None:
                 raise BenchError("`warrener plan calibrate` kept nothing")
             warnings = calibration.warnings
             if "response" in parts:
-                points += _responses(stand, options.seconds, options.levels)
+                kinds = options.types.split(",")
+                points += _responses(stand, kinds, options.seconds, options.levels)
             if "capacity" in parts:
                 points += _capacities(stand, calibration, options.rounds)
             if "loss" in parts:
@@ -137,9 +139,11 @@ def _calibrate(stand: Stand, seconds: float) -> None:
 # -- R and L
 
 
-def _responses(stand: Stand, seconds: float, levels: Mapping[float, float]) -> list[Point]:
+def _responses(
+    stand: Stand, kinds: Sequence[str], seconds: float, levels: Mapping[float, float]
+) -> list[Point]:
     points = []
-    for kind in ("classic", "quorum"):
+    for kind in kinds:
         for level, lasts in levels.items():
             points += _at_level(stand, kind, level, seconds * lasts)
     return points

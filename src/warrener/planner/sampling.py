@@ -40,6 +40,10 @@ ALL_OF_IT: Final = 0.9
 """The part of a queue's acks that the balancer has to have seen for its consumers' pauses to be
 those of all. The two are counted at moments of their own."""
 
+A_BACKLOG: Final = 1.0
+"""Seconds' worth of messages with which a queue counts as one that wasn't empty for some time: with
+a load of 0.9 of what is done it takes ten times as long until it is."""
+
 _NO_WORK: Final = ClientWork(0.0, 0)
 
 
@@ -199,7 +203,7 @@ def _queue(
         counted, prefetch = looked.consumers.get(key, (0, UNKNOWN))
         consumers = consumers or counted  # the view has none of them where there are many queues
     held, held_bytes = looked.held.get(key, (0, 0))
-    turned = _turned(work, flow, prefetch, round(consumers), seconds)
+    turned = _turned(work, flow, prefetch, round(consumers), view.messages_ready, seconds)
     return QueueSample(
         vhost=view.vhost,
         name=view.name,
@@ -232,7 +236,7 @@ def _queue(
 
 
 def _turned(
-    work: ClientWork, flow: _Flow, prefetch: int, consumers: int, seconds: float
+    work: ClientWork, flow: _Flow, prefetch: int, consumers: int, ready: int, seconds: float
 ) -> float | None:
     """The turnaround, where the balancer saw what all of the consumers did."""
     if prefetch != 1 or not work.messages:
@@ -240,8 +244,13 @@ def _turned(
     rate = work.messages / seconds
     if rate < ALL_OF_IT * flow.acked:
         return None
-    service_time = work.seconds / work.messages
-    return turnaround(work.pauses, rate=rate, service_time=service_time, consumers=consumers)
+    return turnaround(
+        work.pauses,
+        rate=rate,
+        service_time=work.seconds / work.messages,
+        consumers=consumers,
+        empty=ready < A_BACKLOG * rate,
+    )
 
 
 def _chosen(

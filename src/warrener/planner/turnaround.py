@@ -10,9 +10,9 @@ passes each length equally often), which for arrivals and services at random is 
     turnaround = mean of the shortest C(rate * (service + turnaround), consumers) of the pauses
 
 which is solved by putting in what came out, from 0 on. The longest of the pauses that count and the
-shortest of those that don't lie in among each other, so it comes out a little too short. Where a
-queue is never empty all pauses count, and the utilisation law holds: c / rate = service +
-turnaround.
+shortest of those that don't lie in among each other, so it comes out too short, the more so the
+longer its own longest are. Of a queue that is known not to have been empty all pauses count, and
+the utilisation law holds: c / rate = service + turnaround.
 """
 
 from collections.abc import Sequence
@@ -31,12 +31,15 @@ _ROUNDS: Final = 60
 
 
 def turnaround(
-    pauses: Sequence[float], *, rate: float, service_time: float, consumers: int
+    pauses: Sequence[float], *, rate: float, service_time: float, consumers: int, empty: bool = True
 ) -> float | None:
     """Seconds; None if the pauses don't tell. ``rate``: messages a second that all ``consumers``
-    settle, ``service_time``: s that one of them takes for one."""
+    settle, ``service_time``: s that one of them takes for one, ``empty``: whether the queue may
+    have been empty meanwhile."""
     if consumers < 1 or rate <= 0.0 or len(pauses) < ENOUGH:
         return None
+    if not empty:
+        return sum(pauses) / len(pauses)
     sums = [0.0]
     for pause in sorted(pauses):
         sums.append(sums[-1] + pause)

@@ -1,5 +1,7 @@
 """Two readings of counters, and what happened between them."""
 
+from dataclasses import replace
+
 import pytest
 
 from warrener.facts.balance import ClientWork
@@ -156,3 +158,22 @@ def test_what_consumers_did_is_by_the_second() -> None:
     assert (queue.at_work, queue.worked) == (1.5, 60.0)
     (queue,) = make(Reading(100, 0), Reading(110, 10), view(Q), Looked()).queues
     assert (queue.at_work, queue.worked) == (0.0, 0.0)
+
+
+def turned_of(prefetch: int, ready: int, acked: float) -> float | None:
+    """What is kept of the turnaround of two consumers that settled 50 a second, each taking 20 ms,
+    with pauses of 5 and of 35 ms in turn."""
+    pauses = (0.005, 0.035) * 50
+    work = {("/", "q"): ClientWork(10.0, 500, pauses=pauses)}
+    after = Reading(110, 10, told={("/", "q"): QueueRates(50.0, 50.0, acked)}, work=work)
+    seen = view(replace(Q, messages_ready=ready))
+    (queue,) = make(Reading(100, 0), after, seen, Looked({("/", "q"): (2, prefetch)})).queues
+    assert queue.turned in (0.0, 50.0)
+    return queue.turned_seconds / queue.turned if queue.turned else None
+
+
+def test_the_turnaround_is_kept_where_all_of_the_consumers_were_seen() -> None:
+    assert turned_of(prefetch=1, ready=3, acked=50.0) == pytest.approx(0.005)
+    assert turned_of(prefetch=1, ready=100, acked=50.0) == pytest.approx(0.02)  # never empty
+    assert turned_of(prefetch=2, ready=3, acked=50.0) is None
+    assert turned_of(prefetch=1, ready=3, acked=100.0) is None  # others ack by another way

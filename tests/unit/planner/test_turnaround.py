@@ -49,6 +49,9 @@ def test_of_a_queue_that_is_never_empty_it_is_what_the_utilisation_law_leaves() 
     found = turnaround(pauses, rate=rate, service_time=0.02, consumers=4)
     assert found is not None
     assert 0.02 + found == pytest.approx(4 / rate, rel=0.01)
+    rare = [*pauses, *[0.5] * 50]  # a disk that stood still, say
+    known = turnaround(rare, rate=rate, service_time=0.02, consumers=4, empty=False)
+    assert known == pytest.approx(sum(rare) / len(rare))
 
 
 def test_idle_consumers_tell_nothing() -> None:
