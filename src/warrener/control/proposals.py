@@ -109,7 +109,8 @@ def _leaders_move(status: StatusAnswer, row: NodeStatus) -> list[str]:
     ]
     lines = []
     if (leaders := (row.leaders or 0) - len(classic)) > 0:
-        lines.append(f"{number(leaders, 'queue')} that it leads get another leader first.")
+        get = "gets" if leaders == 1 else "get"
+        lines.append(f"{number(leaders, 'queue')} that it leads {get} another leader first.")
     if classic:
         lines.append(
             f"{number(len(classic), 'classic queue')} ({some(classic)}) "
@@ -167,8 +168,7 @@ def moves_of(answer: RebalanceAnswer) -> int:
 
 
 def propose_rebalance(answer: RebalanceAnswer, *, with_shares: bool = True) -> Proposal:
-    """Open sessions spread again; ``answer`` of a dry run. ``with_shares``: a line for each.
-    """
+    """Open sessions spread again; ``answer`` of a dry run. ``with_shares``: a line for each."""
     moves = moves_of(answer)
     if not moves:
         text = "Sessions are spread as evenly as they can be; nothing would be moved."

@@ -82,6 +82,9 @@ MOST_ACTS: Final = 16
 SHOWN_FOR: Final = 60.0
 """Seconds that an act which has ended is still shown."""
 
+MOST_ENDED: Final = 8
+"""Of those: each is in every document."""
+
 LINES: Final = 12
 """Of progress that are kept of an act."""
 
@@ -226,23 +229,21 @@ class PageActs:
     async def _drafted(self, ask: Ask, gone: "asyncio.Future[None]") -> Draft:
         """``ActError`` for what is no question: a node that isn't there, a weight that is none, a
         cluster that doesn't run yet. What the daemon would refuse is a draft that says so."""
-        act, row = kind_of(ask), None
+        act, row, node = kind_of(ask), None, None
         try:
             self._upkeep.balancer()  # refuses while the cluster doesn't run
             status = self._service.status()
             if isinstance(ask, AskDrain | AskRevive | AskWeight):
                 row = _row(ask.node, status)
-            if not (why := self.why_not(status).get(act)):
-                draft = await self._draft_of(ask, status, row, gone)
-                busy = self._busy(draft)
-                return replace(draft, refusals=[busy]) if busy and draft.operation else draft
+                node = row.name
+            if not (why := self.why_not(status).get(act) or self._busy(act, node)):
+                return await self._draft_of(ask, status, row, gone)
         except Refused as refused:
             if code := _NO_QUESTION.get(refused.refusal):
                 raise ActError(code, refused.message) from None
             why = refused.message
         except (DaemonError, Unsupported) as error:
             why = str(error)
-        node = row.name if row is not None else None
         title = _TITLES[act].format(short_name(node) if node else "")
         return previews.impossible(act, title, node, why)
 
@@ -292,13 +293,13 @@ class PageActs:
         """Of the daemon's own handlers. What it says meanwhile is nobody's."""
         return await self._handlers[operation](request, _Silent(gone))
 
-    def _busy(self, draft: Draft) -> str:
+    def _busy(self, act: ActKind, node: NodeName | None) -> str:
         """Why it would be refused just now, as something else is done."""
-        key = key_of(draft)
+        key = key_of(act, node)
         if key is None:
             return ""
         try:
-            self._works.refuse_if_busy(key, _BEING[draft.act])
+            self._works.refuse_if_busy(key, _BEING[act])
         except Refused as refused:
             return refused.message
         return ""
@@ -330,11 +331,12 @@ class PageActs:
         plan of that number or none, and looks itself whether it still can."""
         if isinstance(kept.ask, AskLeaders):
             fit = previews.fitness(self._service.status())
-            busy = self._busy(kept.draft)
+            busy = self._busy(ActKind.LEADERS, None)
             return replace(kept.draft, basis=fit, refusals=[busy] if busy else [])
         return await self._drafted(kept.ask, asyncio.get_running_loop().create_future())
 
     def _begin(self, draft: Draft, who: str) -> _Act:
+        self._forget()
         self._number += 1
         gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         act = _Act(self._number, draft, who, self._service.now(), gone, self._news)
@@ -396,16 +398,23 @@ class PageActs:
 
     def shown(self, status: StatusAnswer) -> ActsShown:
         """Of now, for every viewer."""
-        now = self._service.monotonic()
-        for number, act in list(self._acts.items()):
-            if act.end is not None and now - act.ended_clock > SHOWN_FOR:
-                del self._acts[number]
-        own = {key_of(act.draft) for act in self._acts.values() if act.end is None}
+        self._forget()
+        own = {
+            key_of(act.draft.act, act.draft.node) for act in self._acts.values() if act.end is None
+        }
         return ActsShown(
             acts=[act.line() for act in self._acts.values()],
             others=[text for key, text in self._works.told().items() if key not in own],
             why_not=self.why_not(status),
         )
+
+    def _forget(self) -> None:
+        """Acts that ended too long ago, or before too many others."""
+        now = self._service.monotonic()
+        ended = [act for act in self._acts.values() if act.end is not None]
+        for place, act in enumerate(reversed(ended)):
+            if place >= MOST_ENDED or now - act.ended_clock > SHOWN_FOR:
+                del self._acts[act.number]
 
     def why_not(self, status: StatusAnswer) -> dict[ActKind, str]:
         """Acts that aren't possible here, and why."""
@@ -485,11 +494,11 @@ def kind_of(ask: Ask) -> ActKind:
             return ActKind.LEADERS
 
 
-def key_of(draft: Draft) -> Key | None:
+def key_of(act: ActKind, node: NodeName | None) -> Key | None:
     """What ``Works`` knows it by; None for what takes no time."""
-    match draft.act:
+    match act:
         case ActKind.DRAIN | ActKind.REVIVE:
-            return NodeName(draft.node or "")
+            return node
         case ActKind.REBALANCE:
             return Whole.SESSIONS
         case ActKind.LEADERS:

@@ -4,8 +4,8 @@
 
 A preview changes nothing. Only what was shown can be confirmed: a confirmation has nothing in it
 but the id of a preview, which the daemon keeps, and the daemon looks whether the cluster is still
-as the preview had it. What goes on belongs to the daemon, not to the viewer: every viewer sees it, and
-a viewer that goes away or reloads its page ends nothing.
+as the preview had it. What goes on belongs to the daemon, not to the viewer: every viewer sees it,
+and a viewer that goes away or reloads its page ends nothing.
 """
 
 from enum import StrEnum

@@ -421,8 +421,8 @@ def _weights(status: StatusAnswer, node: NodeName, then: int) -> Sheet:
     now = {row.name: row.weight for row in status.nodes if row.fit}
     after = {name: then if name == node else value for name, value in now.items()}
     return Sheet(
-        caption="Sessions now, and new ones by weight",
-        columns=["node", "sessions", "weight", "new", "then", "new"],
+        caption="Sessions now, and what part of the new ones each node gets, now and then",
+        columns=["node", "sessions", "weight", "part", "then", "part"],
         numbers=[1, 2, 3, 4, 5],
         rows=[
             [

@@ -1,7 +1,9 @@
-"""What viewers of the page do: refused as the commands are, seen by all, recorded with who it was."""
+"""What viewers of the page do: refused as commands are, seen by all, recorded with who it was."""
 
 import asyncio
+import contextlib
 import json
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -76,25 +78,32 @@ class Viewer:
         assert code == 202, told
         return int(told["number"])
 
-    async def shown(self) -> dict[str, Any]:
-        """What any viewer sees of acts."""
+    async def documents(self) -> AsyncIterator[dict[str, Any]]:
+        """What any viewer sees of acts, document after document."""
         async with (
             aiohttp.ClientSession(headers={"Authorization": f"Bearer {self.token}"}) as session,
             session.get(f"{self.scene.service.page.url}api/live?view=events") as response,
         ):
-            document = json.loads(await response.content.readline())
-        told = document["acts"]
-        assert isinstance(told, dict)
-        return told
+            while line := await response.content.readline():
+                yield json.loads(line)["acts"]
+
+    async def shown(
+        self, wanted: Callable[[dict[str, Any]], bool] = lambda _: True
+    ) -> dict[str, Any]:
+        """The first that is as wanted."""
+        async with asyncio.timeout(20), contextlib.aclosing(self.documents()) as documents:
+            async for told in documents:
+                if wanted(told):
+                    return told
+        raise AssertionError("the stream ended")
 
     async def ended(self, number: int) -> dict[str, Any]:
         """The act once it has ended."""
-        async with asyncio.timeout(20):
-            while True:
-                for act in (await self.shown())["acts"]:
-                    if act["number"] == number and act["end"] is not None:
-                        assert isinstance(act, dict)
-                        return act
+
+        def of(told: dict[str, Any]) -> list[dict[str, Any]]:
+            return [one for one in told["acts"] if one["number"] == number and one["end"]]
+
+        return of(await self.shown(lambda told: bool(of(told))))[0]
 
     def recorded(self, kind: str) -> list[ops.EventLine]:
         return [one for one in self.scene.service.events.recent(1000) if one.kind == kind]
@@ -223,8 +232,9 @@ async def test_a_drain_that_would_be_refused_cannot_be_confirmed(scene: Scene) -
         scene.cluster.change(N3, state=NodeState.DOWN)
         made = await viewer.preview(**DRAIN)
         assert made["id"] == ""
-        assert "1 quorum queue (jobs) would lose the majority, as n3 doesn't run" in (
-            made["refusals"][0]
+        assert (
+            "1 quorum queue (jobs) would lose the majority, as n3 doesn't run"
+            in (made["refusals"][0])
         )
         assert "--force" in made["refusals"][0]
         with pytest.raises(Refused, match="would lose the majority, as n3 doesn't run"):
@@ -312,9 +322,7 @@ async def test_one_preview_confirmed_twice_at_the_same_time_is_one_act(scene: Sc
     async with scene.running():
         viewer = Viewer(scene)
         made = await viewer.preview(**DRAIN)
-        answers = await asyncio.gather(
-            *(viewer.send("act", preview=made["id"]) for _ in range(5))
-        )
+        answers = await asyncio.gather(*(viewer.send("act", preview=made["id"]) for _ in range(5)))
         assert sorted(code for code, _ in answers) == [202, 409, 409, 409, 409]
         await viewer.ended(next(told["number"] for code, told in answers if code == 202))
     assert scene.story.count(f"RabbitMQ drains {N2}") == 1
@@ -329,18 +337,28 @@ async def test_what_goes_on_is_seen_by_every_viewer_and_after_a_reload(scene: Sc
         balancer.drain_with = held.move
         number = await Viewer(scene).confirm(**DRAIN)  # and that one is gone
         await held.began.wait()
-        async with asyncio.timeout(10):
-            while True:
-                (act,) = (await Viewer(scene).shown())["acts"]
-                if act["total"]:
-                    break
+        told = await Viewer(scene).shown(lambda told: told["acts"][0]["total"])
+        (act,) = told["acts"]
         assert (act["doing"], act["count"], act["total"]) == ("drains n2", 12, 40)
         assert (act["end"], act["can_be_called_off"]) == (None, True)
         assert act["lines"][-1]["text"] == "n2 moves sessions (12 of 40)"
         held.go_on.set()
         assert (await Viewer(scene).ended(number))["end"] == "done"
         scene.now += page_acts.SHOWN_FOR + 1
-        assert (await Viewer(scene).shown())["acts"] == []
+        assert (await Viewer(scene).shown(lambda told: not told["acts"]))["acts"] == []
+
+
+async def test_acts_that_have_ended_are_bounded(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_acts, "MOST_ENDED", 2)
+    async with scene.running():
+        viewer = Viewer(scene)
+        for policy in ("p2c", "random", "source", "leastconn"):
+            number = await viewer.confirm(act="policy", policy=policy)
+            await viewer.ended(number)
+        told = await viewer.shown(lambda told: len(told["acts"]) == 2)
+        assert [act["number"] for act in told["acts"]] == [3, 4]
 
 
 async def test_any_viewer_can_call_off_what_can_be(scene: Scene) -> None:
@@ -408,7 +426,10 @@ async def test_what_fails_is_told_and_recorded(scene: Scene) -> None:
 
     async with scene.running():
         viewer = Viewer(scene)
-        for how, words in ((fails, "rabbitmq-upgrade: no such node"), (breaks, "a bug in Warrener")):
+        for how, words in (
+            (fails, "rabbitmq-upgrade: no such node"),
+            (breaks, "a bug in Warrener"),
+        ):
             scene.cluster.drain_with = how
             done = await viewer.ended(await viewer.confirm(**DRAIN))
             assert (done["end"], words in done["outcome"]) == ("failed", True)

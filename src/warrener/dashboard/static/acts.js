@@ -34,6 +34,8 @@ const TITLES = {
 const WAITING = "Looks what it would come to …";
 const MEASURING = "Measures for five seconds what each node carries …";
 
+const MOST_ENDED = 2;
+
 class Acts {
   constructor() {
     this.shown = { acts: [], others: [], why_not: {} };
@@ -60,8 +62,10 @@ class Acts {
       }
       return row;
     };
+    // Of those that have ended the newest will do: all of them are among the events.
+    const ended = shown.acts.filter((act) => act.end !== null).slice(0, -MOST_ENDED);
     for (const act of shown.acts) {
-      if (!this.dismissed.has(act.number)) at(`act ${act.number}`).show(act);
+      if (!this.dismissed.has(act.number) && !ended.includes(act)) at(`act ${act.number}`).show(act);
     }
     for (const text of shown.others) at(`other ${text}`).show(text);
     for (const [key, row] of this.rows) {

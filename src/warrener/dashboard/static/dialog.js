@@ -3,7 +3,7 @@
 // It is a modal <dialog>: the browser keeps the focus in it and closes it on Esc. Closing it ends
 // nothing that goes on. What was focused before gets the focus back.
 
-import { h, setText } from "./dom.js";
+import { clock, h, setText } from "./dom.js";
 
 const WAIT = 250; // ms after the last key in the field for a number
 
@@ -17,7 +17,8 @@ export class ActDialog {
     this.preview = h("div", { class: "act-preview", "aria-live": "polite" });
     this.bar = h("progress", { "aria-label": "How far it is", hidden: true });
     this.log = h("ol", { class: "act-log", role: "log", "aria-label": "Progress" });
-    this.course = h("div", { class: "act-course", hidden: true }, this.bar, this.log);
+    this.who = h("p", { class: "quiet" });
+    this.course = h("div", { class: "act-course", hidden: true }, this.who, this.bar, this.log);
     this.outcome = h("p", { class: "act-outcome", role: "status", hidden: true });
     this.close = h("button", { type: "button", onclick: () => this.element.close() });
     this.callOff = h("button", { type: "button", onclick: () => this.endIt() }, "Call off");
@@ -107,15 +108,16 @@ export class ActDialog {
     this.shown = preview;
     setText(this.title, preview.title);
     if (first) this.drawForm(preview);
+    for (const choice of preview.choices) {
+      setText(this.marks.get(choice.value), choice.now ? "now" : "");
+    }
+    const list = (name, label, lines) =>
+      lines.length
+        ? h("ul", { class: name, "aria-label": label }, ...lines.map((line) => h("li", {}, ...coded(line))))
+        : "";
     this.preview.replaceChildren(
-      h("ul", { class: "act-lines" }, ...preview.lines.map((line) => h("li", {}, ...coded(line)))),
-      preview.refusals.length
-        ? h(
-            "ul",
-            { class: "act-refusals", "aria-label": "Why not" },
-            ...preview.refusals.map((line) => h("li", {}, ...coded(line))),
-          )
-        : "",
+      list("act-refusals", "Why it would be refused", preview.refusals),
+      list("act-lines", "What it comes to", preview.lines),
       ...preview.sheets.map(sheet),
     );
     setText(this.confirm, preview.button || "Go on");
@@ -128,6 +130,7 @@ export class ActDialog {
   }
 
   drawForm(preview) {
+    this.marks = new Map(preview.choices.map((choice) => [choice.value, h("em")]));
     if (preview.choices.length) {
       const fields = preview.choices.map((choice) => {
         const field = h("input", {
@@ -141,7 +144,8 @@ export class ActDialog {
           "label",
           {},
           field,
-          h("span", {}, h("strong", {}, choice.value), choice.now ? " (as it is)" : "", h("small", {}, choice.hint)),
+          h("span", {}, h("strong", {}, choice.value), " ", this.marks.get(choice.value)),
+          h("small", {}, choice.hint),
         );
       });
       this.form.replaceChildren(
@@ -160,7 +164,7 @@ export class ActDialog {
         oninput: () => {
           clearTimeout(this.timer);
           this.confirm.disabled = true;
-          this.timer = setTimeout(() => this.number_(field), WAIT);
+          this.timer = setTimeout(() => this.numberChosen(field), WAIT);
         },
         onkeydown: (event) => {
           if (event.key === "Enter" && !this.confirm.disabled) this.doIt();
@@ -171,10 +175,12 @@ export class ActDialog {
     }
   }
 
-  number_(field) {
-    const weight = field.valueAsNumber;
-    if (Number.isInteger(weight)) this.look({ ...this.wanted, weight });
-    else this.say("A weight is a whole number from 0 to 1000.");
+  numberChosen(field) {
+    if (field.validity.valid && field.value !== "") {
+      this.look({ ...this.wanted, weight: field.valueAsNumber });
+    } else {
+      this.say("A weight is a whole number from 0 to 1000; 0: only if no other node is fit.");
+    }
   }
 
   // -- the confirmation
@@ -216,6 +222,7 @@ export class ActDialog {
     const act = acts.find((one) => one.number === this.number);
     if (!act || !this.element.open) return;
     setText(this.title, sentence(act.doing));
+    setText(this.who, `Confirmed by ${act.viewer}, ${clock(act.began_at)}`);
     for (const line of act.lines) {
       let item = this.lines.get(line.number);
       if (!item) {
