@@ -21,7 +21,15 @@ import pika
 import pika.exceptions
 import psutil
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Locator,
+    Page,
+    Route,
+    expect,
+    sync_playwright,
+)
 from tests.integration.warren import Warren, running
 
 VIEWS = ("map", "nodes", "queues", "sessions", "events")
@@ -481,6 +489,100 @@ def test_sessions_leaders_policy_and_weight_by_clicks(
     tab.context.close()
 
 
+def shown(link: str) -> dict[str, Any]:
+    """What the view of nodes is told now."""
+    url, _, token = link.partition("#token=")
+    request = urllib.request.Request(
+        f"{url}api/live?view=nodes", headers={"Authorization": f"Bearer {token}"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as response:
+        document = json.loads(response.readline())
+    assert isinstance(document, dict)
+    return document
+
+
+def test_what_goes_on_is_shown_and_called_off(
+    link: str, browser: Browser, pictures: Path
+) -> None:
+    """In the middle of a drain of many sessions; the documents are made for it, since a real one
+    takes half a second."""
+    document = shown(link)
+    act = {
+        "number": 7, "act": "drain", "node": "n2", "doing": "drains n2", "viewer": "ops at 127.0.0.1:1",
+        "began_at": document["at"], "count": 12, "total": 40, "can_be_called_off": True,
+        "called_off": False, "end": None, "outcome": "", "ended_at": None,
+        "lines": [{"number": 1, "text": "n2 gets no new sessions"},
+                  {"number": 2, "text": "n2 moves sessions (12 of 40)"}],
+    }  # fmt: skip
+    document["acts"] = {"acts": [act], "others": ["n3 is being restarted"], "why_not": {}}
+    tab = Acting(browser, link, viewport=SIZES["wide"])
+    expect(tab.page.locator("#link-state")).to_have_text("live")
+    called_off: list[Any] = []
+
+    def call_off(route: Route) -> None:
+        called_off.append(route.request.post_data_json)
+        act.update(called_off=True, can_be_called_off=True)
+        route.fulfill(status=204)
+
+    def tell(route: Route) -> None:
+        route.fulfill(content_type="application/x-ndjson", body=json.dumps(document) + "\n")
+
+    tab.page.route("**/api/live**", tell)
+    tab.page.route("**/api/call-off", call_off)
+    tab.page.click("nav a[href='#/nodes']")
+    bar = tab.page.locator(".acts-bar")
+    expect(bar).to_contain_text("n2 moves sessions (12 of 40)")
+    expect(bar).to_contain_text("n3 is being restarted")
+    for size, viewport in SIZES.items():
+        tab.page.set_viewport_size(viewport)
+        tab.page.screenshot(path=pictures / f"act-goes-on-{size}.png")
+    bar.get_by_role("button", name="Show: drains n2").click()
+    expect(tab.box.get_by_role("progressbar")).to_have_attribute("max", "40")
+    expect(tab.box.get_by_role("log")).to_contain_text("n2 gets no new sessions")
+    tab.picture(pictures, "progress")
+    tab.box.get_by_role("button", name="Call off").click()
+    expect(tab.box.get_by_role("button", name="Is called off")).to_be_disabled()
+    assert called_off == [{"number": 7}]
+    act.update(end="called_off", outcome="called off: n2 takes sessions again", ended_at=1.0)
+    expect(tab.outcome()).to_contain_text("Called off: n2 takes sessions again")
+    assert tab.focused() == "Close"
+    tab.page.keyboard.press("Enter")
+    expect(bar).not_to_contain_text("Drains n2")
+    assert tab.errors == []
+    tab.context.close()
+
+
+def test_what_is_not_possible_is_disabled_with_the_reason(
+    link: str, browser: Browser, pictures: Path
+) -> None:
+    """As with HAProxy, an attached cluster and automatic weights; the document is made for it."""
+    document = shown(link)
+    reasons = {
+        "rebalance": "HAProxy passes bytes.",
+        "leaders": "not possible here; `warrener leaders balance --by-count` asks RabbitMQ.",
+        "weight": "Weights follow what nodes can carry.",
+    }
+    document["acts"]["why_not"] = reasons
+    line = json.dumps(document) + "\n"
+    tab = Acting(browser, link, viewport=SIZES["wide"])
+    expect(tab.page.locator("#link-state")).to_have_text("live")
+    tab.page.route(
+        "**/api/live**",
+        lambda route: route.fulfill(content_type="application/x-ndjson", body=line),
+    )
+    tab.page.click("nav a[href='#/nodes']")
+    for name in ("Rebalance sessions", "Balance leaders", "Set the weight of n1"):
+        expect(tab.page.get_by_role("button", name=name)).to_be_disabled()
+    expect(tab.page.get_by_role("button", name="Drain n1")).to_be_enabled()
+    for reason in reasons.values():
+        expect(tab.page.locator("#why-not")).to_contain_text(reason.replace("`", ""))
+    for size, viewport in SIZES.items():
+        tab.page.set_viewport_size(viewport)
+        tab.page.screenshot(path=pictures / f"act-not-possible-{size}.png")
+    assert tab.errors == []
+    tab.context.close()
+
+
 def posted(url: str, body: bytes, **headers: str) -> int:
     request = urllib.request.Request(url, body, headers, method="POST")
     try:
@@ -503,7 +605,12 @@ def test_nobody_acts_without_the_token_or_from_another_site(warren: Warren, link
     assert posted(f"{url}api/preview", b'{"act":"drain","node":"n9"}', **own) == 404
     assert posted(f"{url}api/act", b'{"preview":"none"}', **own) == 409
     assert asked(f"{url}api/act?preview=x", **own) == 405
-    assert posted(f"{url}api/preview", body, **own) == 200
+    took = []
+    for _ in range(5):
+        began = time.monotonic()
+        assert posted(f"{url}api/preview", body, **own) == 200
+        took.append(time.monotonic() - began)
+    print(f"a preview of a drain took {min(took) * 1000:.0f} to {max(took) * 1000:.0f} ms")
     assert acts_of(warren) == before
     assert drained(warren) == []
 

@@ -5,6 +5,6 @@
 
     acting: requests that act ─► Acts (the daemon) ─► previews (what it would come to)
 
-``moment``, ``document``, ``acts`` and ``previews`` are values and pure functions. The page itself is
-in ``static``: plain HTML, CSS and JavaScript modules, served as they are.
+``moment``, ``document``, ``acts`` and ``previews`` are values and pure functions. The page itself
+is in ``static``: plain HTML, CSS and JavaScript modules, served as they are.
 """

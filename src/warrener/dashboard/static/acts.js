@@ -1,7 +1,7 @@
 // What a viewer can do: the buttons, the requests they come to, and the line at the bottom that says
 // what is being done, whoever began it. The daemon keeps that, so it is there after a reload.
 
-import { coded, ActDialog, END, sentence } from "./dialog.js";
+import { ActDialog, coded, END, ending, sentence } from "./dialog.js";
 import { h, setAttribute, setText } from "./dom.js";
 import { token } from "./stream.js";
 
@@ -121,7 +121,7 @@ class ActRow {
     this.element.title = `Confirmed by ${act.viewer}`;
     setText(this.what, sentence(act.doing));
     const last = act.lines.at(-1)?.text ?? "begins";
-    setText(this.step, act.end ? `${END[act.end]} ${act.outcome}` : act.called_off ? `${last}; is called off` : last);
+    setText(this.step, act.end ? `${END[act.end]} ${ending(act)}` : act.called_off ? `${last}; is called off` : last);
     this.off.hidden = !act.can_be_called_off;
     this.off.disabled = act.called_off;
     this.away.hidden = act.end === null;

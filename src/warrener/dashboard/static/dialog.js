@@ -244,7 +244,7 @@ export class ActDialog {
     this.ended = true;
     this.outcome.hidden = false;
     this.outcome.dataset.end = act.end;
-    this.outcome.replaceChildren(h("strong", {}, `${END[act.end]} `), ...coded(act.outcome));
+    this.outcome.replaceChildren(h("strong", {}, END[act.end]), " ", ...coded(ending(act)));
     setText(this.close, "Close");
     this.close.focus();
   }
@@ -266,9 +266,14 @@ export const END = {
   done: "Done.",
   refused: "Refused, nothing was done.",
   failed: "It failed.",
-  called_off: "Called off.",
+  called_off: "Called off:",
   changed: "Nothing was done.",
 };
+
+/** What became of an act, after that word. The daemon's own sentence begins with it, too. */
+export function ending(act) {
+  return act.end === "called_off" ? act.outcome.replace(/^called off: /, "") : act.outcome;
+}
 
 export function sentence(text) {
   return text[0].toUpperCase() + text.slice(1);
