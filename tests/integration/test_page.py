@@ -501,14 +501,13 @@ def shown(link: str) -> dict[str, Any]:
     return document
 
 
-def test_what_goes_on_is_shown_and_called_off(
-    link: str, browser: Browser, pictures: Path
-) -> None:
+def test_what_goes_on_is_shown_and_called_off(link: str, browser: Browser, pictures: Path) -> None:
     """In the middle of a drain of many sessions; the documents are made for it, since a real one
     takes half a second."""
     document = shown(link)
     act = {
-        "number": 7, "act": "drain", "node": "n2", "doing": "drains n2", "viewer": "ops at 127.0.0.1:1",
+        "number": 7, "act": "drain", "node": "n2", "doing": "drains n2",
+        "viewer": "ops at 127.0.0.1:1",
         "began_at": document["at"], "count": 12, "total": 40, "can_be_called_off": True,
         "called_off": False, "end": None, "outcome": "", "ended_at": None,
         "lines": [{"number": 1, "text": "n2 gets no new sessions"},

@@ -15,9 +15,9 @@ memory only: acts end with the daemon, and what became of each is in the event l
 
 import asyncio
 import secrets
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -26,7 +26,6 @@ import structlog
 from warrener.control import outcomes
 from warrener.control.leaders_operations import LeadersPlanRequest
 from warrener.control.names import resolve_node
-from warrener.control.operation import ProgressLine
 from warrener.control.operations import (
     LEADERS_PLAN,
     REBALANCE,
@@ -40,13 +39,13 @@ from warrener.daemon import viewer
 from warrener.daemon.control_server import Handler
 from warrener.daemon.errors import DaemonError
 from warrener.daemon.handlers import check_weight
+from warrener.daemon.under_way import Silent, UnderWay
 from warrener.daemon.upkeep import Upkeep
 from warrener.daemon.works import Key, Whole, Works
 from warrener.dashboard import previews
 from warrener.dashboard.acting import ActError, Peer
 from warrener.dashboard.acts import (
     ActKind,
-    ActLine,
     ActsShown,
     Ask,
     AskDrain,
@@ -57,7 +56,6 @@ from warrener.dashboard.acts import (
     AskWeight,
     Began,
     Preview,
-    Said,
     Stale,
 )
 from warrener.dashboard.previews import AGAIN, Draft
@@ -84,9 +82,6 @@ SHOWN_FOR: Final = 60.0
 
 MOST_ENDED: Final = 8
 """Of those: each is in every document."""
-
-LINES: Final = 12
-"""Of progress that are kept of an act."""
 
 SAMPLE: Final = 5.0
 """Seconds that leaders are measured for: somebody waits. The command's default is ten."""
@@ -121,68 +116,6 @@ class _Kept:
     at: float
 
 
-@dataclass(eq=False, slots=True)
-class _Act:
-    """One act; a ``Call`` to the handler."""
-
-    number: int
-    draft: Draft
-    viewer: str
-    began_at: float
-    gone: "asyncio.Future[None]"
-    news: Callable[[], None]
-    lines: deque[Said] = field(default_factory=lambda: deque(maxlen=LINES))
-    last: ProgressLine | None = None
-    said: int = 0
-    end: ActEnd | None = None
-    outcome: str = ""
-    ended_at: float | None = None
-    ended_clock: float = 0.0
-
-    async def emit(self, body: msgspec.Struct) -> None:
-        """A step. The same again is silence that is bridged."""
-        if not isinstance(body, ProgressLine) or body == self.last:
-            return
-        before, self.last = self.last, body
-        counts_on = before is not None and before.total and before.subject == body.subject
-        if counts_on and body.total and self.lines:
-            self.lines.pop()
-        else:
-            self.said += 1
-        self.lines.append(Said(self.said, outcomes.progress(body)))
-        self.news()
-
-    @property
-    def can_be_called_off(self) -> bool:
-        """Whether calling it off may change what becomes of it."""
-        return self.end is None and self.draft.act in (
-            ActKind.DRAIN,
-            ActKind.REBALANCE,
-            ActKind.LEADERS,
-        )
-
-    def line(self) -> ActLine:
-        """As viewers see it."""
-        node = self.draft.node
-        counts = self.last is not None and self.last.total
-        return ActLine(
-            number=self.number,
-            act=self.draft.act,
-            node=short_name(node) if node else "",
-            doing=self.draft.doing,
-            viewer=self.viewer,
-            began_at=self.began_at,
-            lines=list(self.lines),
-            count=self.last.count if self.last and counts else 0,
-            total=self.last.total if self.last else 0,
-            can_be_called_off=self.can_be_called_off,
-            called_off=self.gone.done(),
-            end=self.end,
-            outcome=self.outcome,
-            ended_at=self.ended_at,
-        )
-
-
 class PageActs:
     """``dashboard.acts.Acts``, on the running service. ``handlers`` by operation, as they guard
     themselves; ``news`` is called whenever there is something new to show."""
@@ -201,7 +134,7 @@ class PageActs:
         self._works = works
         self._news = news
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        self._acts: dict[int, _Act] = {}
+        self._acts: dict[int, UnderWay] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._number = 0
         self._closed = False
@@ -291,7 +224,7 @@ class PageActs:
 
     async def _asked(self, operation: str, request: msgspec.Struct, gone: Any) -> Any:
         """Of the daemon's own handlers. What it says meanwhile is nobody's."""
-        return await self._handlers[operation](request, _Silent(gone))
+        return await self._handlers[operation](request, Silent(gone))
 
     def _busy(self, act: ActKind, node: NodeName | None) -> str:
         """Why it would be refused just now, as something else is done."""
@@ -335,11 +268,11 @@ class PageActs:
             return replace(kept.draft, basis=fit, refusals=[busy] if busy else [])
         return await self._drafted(kept.ask, asyncio.get_running_loop().create_future())
 
-    def _begin(self, draft: Draft, who: str) -> _Act:
+    def _begin(self, draft: Draft, who: str) -> UnderWay:
         self._forget()
         self._number += 1
         gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        act = _Act(self._number, draft, who, self._service.now(), gone, self._news)
+        act = UnderWay(self._number, draft, who, self._service.now(), gone, self._news)
         self._acts[act.number] = act
         self._record("page.act_begun", draft, who, number=act.number)
         task = asyncio.create_task(self._carry_out(act), name=f"page act {act.number}")
@@ -347,7 +280,7 @@ class PageActs:
         task.add_done_callback(self._tasks.discard)
         return act
 
-    async def _carry_out(self, act: _Act) -> None:
+    async def _carry_out(self, act: UnderWay) -> None:
         end, text = await self._done(act)
         if act.gone.done() and end is ActEnd.DONE:
             text = f"It was too late to call it off. {text}"
@@ -358,7 +291,7 @@ class PageActs:
         )
         self._news()
 
-    async def _done(self, act: _Act) -> tuple[ActEnd, str]:
+    async def _done(self, act: UnderWay) -> tuple[ActEnd, str]:
         """Carries it out; how it ended."""
         operation, request = act.draft.operation, act.draft.request
         if operation is None or request is None:
@@ -446,16 +379,6 @@ class PageActs:
         if outcome:
             detail["outcome"] = outcome
         self._service.events.record(Event(kind, draft.node or "", end or "", detail))
-
-
-class _Silent:
-    """A ``Call`` of which only the answer is wanted."""
-
-    def __init__(self, gone: "asyncio.Future[None]") -> None:
-        self.gone = gone
-
-    async def emit(self, body: msgspec.Struct) -> None:
-        """Nobody listens."""
 
 
 _BEING: Final[Mapping[ActKind, str]] = {

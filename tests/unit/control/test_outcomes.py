@@ -29,7 +29,9 @@ def leaders(**changes: Any) -> LeadersBalanceAnswer:
 
 
 def test_each_act_in_a_sentence() -> None:
-    assert told(ops.DrainAnswer(node=N1, moved=3, forced=1, left=2, seconds=0.5, note="no mode")) == (
+    assert told(
+        ops.DrainAnswer(node=N1, moved=3, forced=1, left=2, seconds=0.5, note="no mode")
+    ) == (
         "n1 is drained: 3 sessions moved in 0.5 s; 1 of them get unsettled deliveries again; "
         "2 sessions couldn't be moved; they stay. no mode",
         False,
@@ -76,4 +78,7 @@ def test_an_answer_that_is_no_acts_is_our_bug() -> None:
 def test_names_are_bounded() -> None:
     assert outcomes.some(list("abcde")) == "a, b, c, d, e"
     assert outcomes.some(list("abcdefg")) == "a, b, c, d and 3 more"
-    assert (outcomes.number(1, "queue"), outcomes.number(2000, "queue")) == ("1 queue", "2,000 queues")
+    assert (outcomes.number(1, "queue"), outcomes.number(2000, "queue")) == (
+        "1 queue",
+        "2,000 queues",
+    )

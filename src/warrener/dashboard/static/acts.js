@@ -205,7 +205,7 @@ export class BalanceActs {
 const NAMES = {
   drain: "Drain",
   revive: "Revive",
-  weight: "Weights",
+  weight: "Weight",
   policy: "Policy",
   rebalance: "Rebalance sessions",
   leaders: "Balance leaders",
