@@ -161,24 +161,11 @@ def advice(folder: StateFolder) -> str:
 def spread_told(folder: StateFolder, spread: "LeadersSpread | None") -> str:
     """What became of the leaders after a change to the nodes."""
     from warrener.cli.common import with_state
+    from warrener.control import outcomes
 
     if spread is None:
         return advice(folder)
-    again = f"`{with_state(folder, 'warrener leaders balance')}`"
-    if spread.why and not spread.moved:
-        return f"The leaders of queues were left where they are: {spread.why}. {again} spreads them"
-    by_number = spread.by == "number"
-    quiet = " (by number, as next to nothing went through their queues)" if by_number else ""
-    if not spread.planned:
-        return f"The leaders of queues are spread evenly{quiet}"
-    told = (
-        f"{spread.moved} of {spread.planned} leaders of queues moved to spread them{quiet}: the "
-        f"busiest node had {spread.skew_before:.2f} times the mean"
-    )
-    if spread.why:
-        return f"{told}. It ended early: {spread.why}. {again} goes on"
-    more = f". There are more to move: {again}" if spread.more else ""
-    return f"{told}, {spread.skew_expected:.2f} by plan now{more}"
+    return outcomes.spread_told(spread, f"`{with_state(folder, 'warrener leaders balance')}`")
 
 
 def _somebody_there() -> bool:

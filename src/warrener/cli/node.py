@@ -1,6 +1,6 @@
 """`warrener node`: one node out of service, back into it, or started anew."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -17,9 +17,6 @@ from warrener.cli.common import (
 from warrener.cli.long import ask
 from warrener.cli.options import FitTimeout, ForceOption, MoveTimeout, NodeArgument, StartTimeout
 from warrener.facts.ids import short_name
-
-if TYPE_CHECKING:
-    from warrener.control.operations import DrainAnswer
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -58,6 +55,7 @@ def drain(
       warrener node drain n2 --timeout 300
     """
     from warrener.control.operations import DRAIN, DrainRequest
+    from warrener.control.outcomes import moved
 
     folder = folder_of(context, state)
     answer = ask(folder, DRAIN, DrainRequest(node, timeout, force))
@@ -136,6 +134,7 @@ def restart(
       for n in n1 n2 n3; do warrener node restart $n --drain || break; done
     """
     from warrener.control.operations import RESTART, RestartRequest
+    from warrener.control.outcomes import moved
 
     folder = folder_of(context, state)
     request = RestartRequest(node, timeout, drain_first, force, balance=not no_balance)
@@ -150,26 +149,6 @@ def restart(
         say(f"`{command}` spreads the open sessions evenly again")
         say(leaders.spread_told(folder, answer.leaders))
     warn_not_online(answer.node, answer.not_online)
-
-
-def moved(answer: "DrainAnswer") -> str:
-    """What became of a node's sessions, in words."""
-    if answer.why_left:
-        if not answer.left:
-            return "no session was on it"
-        cut = f"RabbitMQ disconnected its {_sessions(answer.left)}, which connect again elsewhere"
-        return f"{cut} ({answer.why_left})"
-    parts = [f"{_sessions(answer.moved)} moved in {answer.seconds:.1f} s"]
-    if answer.forced:
-        parts.append(f"{answer.forced} of them get unsettled deliveries again")
-    if answer.left:
-        kept = "they stay" if answer.note else "RabbitMQ took them off"
-        parts.append(f"{_sessions(answer.left)} couldn't be moved; {kept}")
-    return "; ".join(parts)
-
-
-def _sessions(number: int) -> str:
-    return f"{number} session{'' if number == 1 else 's'}"
 
 
 def warn_not_online(node: str, queues: list[str]) -> None:

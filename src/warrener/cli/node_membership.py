@@ -15,7 +15,7 @@ from warrener.cli.common import (
     with_state,
 )
 from warrener.cli.long import ask
-from warrener.cli.node import BalanceOption, app, moved
+from warrener.cli.node import BalanceOption, app
 from warrener.cli.options import LoseOption, MoveTimeout, NodeArgument, StartTimeout
 from warrener.control.state_folder import StateFolder
 from warrener.facts.replicas import Spread
@@ -101,6 +101,7 @@ def remove(
       warrener node remove n3 --force
     """
     from warrener.control.node_operations import REMOVE_NODE, RemoveNodeRequest
+    from warrener.control.outcomes import moved
 
     folder = folder_of(context, state)
     request = RemoveNodeRequest(node, timeout, force, balance=not no_balance)

@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from warrener.cli.render import new_table
-from warrener.cli.render_leaders import amount
 from warrener.control.history_operations import (
     FigureLine,
     HistoryAnswer,
     HistoryNodeLine,
     HistoryQueueLine,
 )
+from warrener.control.outcomes import amount
 from warrener.facts.ids import short_name
 
 BARS: Final = "▁▂▃▄▅▆▇█"

@@ -16,24 +16,12 @@ from warrener.control.leaders_operations import (
     LeadersPlanAnswer,
     LeadersShowAnswer,
 )
+from warrener.control.outcomes import SHORT, amount, leaders_moved
 from warrener.control.state_folder import StateFolder
 from warrener.facts.ids import NodeName, short_name
 from warrener.facts.leaders import Short
 
 MOVES_SHOWN: Final = 30
-
-_SHORT: Final = {
-    Short.HOT_QUEUE: "the queue {queue} alone is more than a node's share, and can't be split",
-    Short.FIXED: "what can't be moved (classic queues, streams, followers) is more than its share",
-    Short.MEMBERS: "none of its queues has a member online on a node with room",
-    Short.LUMPS: "none of its queues is of a size that would help",
-    Short.MAX_MOVES: "it would take more moves than --max-moves allows",
-}
-
-
-def amount(number: float) -> str:
-    """A rate or a load: 12,345, 7.3, 0."""
-    return f"{number:,.0f}" if number >= 100 or number == 0 else f"{number:.1f}"
 
 
 def show(console: Console, answer: LeadersShowAnswer, folder: StateFolder) -> None:
@@ -149,17 +137,7 @@ def plan(console: Console, answer: LeadersPlanAnswer, *, dry_run: bool) -> None:
 def balanced(console: Console, answer: LeadersBalanceAnswer) -> None:
     """What came of it."""
     _shares(console, answer.nodes, measured=answer.skew_after is not None)
-    parts = [f"{answer.moved:,} of {answer.planned:,} leaders moved in {answer.seconds:.1f} s"]
-    if answer.skipped:
-        parts.append(f"{answer.skipped:,} skipped: they were led by another node by then")
-    if answer.failed:
-        parts.append(f"{answer.failed:,} didn't move")
-    after = "" if answer.skew_after is None else f", measured now {answer.skew_after:.2f}"
-    console.print(
-        f"{'; '.join(parts)}. The busiest node carried {answer.skew_before:.2f} times the mean, "
-        f"expected {answer.skew_expected:.2f}{after}.",
-        soft_wrap=True,
-    )
+    console.print(f"{leaders_moved(answer)}.", soft_wrap=True)
 
 
 def _shares(console: Console, nodes: Sequence[LeaderShareLine], *, measured: bool) -> None:
@@ -184,7 +162,7 @@ def _shares(console: Console, nodes: Sequence[LeaderShareLine], *, measured: boo
 
 def _short(console: Console, short: Short | None, node: NodeName | None, queue: str) -> None:
     if short is not None and node is not None:
-        why = _SHORT[short].format(queue=queue)
+        why = SHORT[short].format(queue=queue)
         console.print(
             f"[yellow]{escape(short_name(node))} stays more than a tenth over the mean:[/] "
             f"{escape(why)}",

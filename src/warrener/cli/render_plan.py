@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from warrener.cli.plan_document import NodeLine, OutlookDocument, QueueLine, WhatIfDocument
 from warrener.cli.render import new_table
-from warrener.cli.render_leaders import amount
+from warrener.control.outcomes import amount
 from warrener.facts.ids import short_name
 from warrener.planner import words
 from warrener.planner.advice import Advised

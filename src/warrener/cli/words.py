@@ -22,7 +22,7 @@ from warrener.cli.common import (
     with_state,
 )
 from warrener.cli.long import ask
-from warrener.cli.node import BalanceOption, moved, warn_not_online
+from warrener.cli.node import BalanceOption, warn_not_online
 from warrener.cli.node_membership import add
 from warrener.cli.options import (
     EachStartTimeout,
@@ -67,6 +67,7 @@ def stop_app(
       warrener start-app n2
     """
     from warrener.control.node_operations import STOP_APP, StopAppRequest
+    from warrener.control.outcomes import moved
 
     folder = folder_of(context, state)
     answer = ask(folder, STOP_APP, StopAppRequest(node, timeout, force))

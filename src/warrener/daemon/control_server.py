@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 import structlog
@@ -35,12 +35,24 @@ CLOSE_GRACE: Final = 1.0
 log = structlog.get_logger(__name__)
 
 
-class Call:
-    """One request being answered: where the handler sends what comes before the answer."""
+class Call(Protocol):
+    """One request being answered: where the handler sends what comes before the answer. On the
+    control socket, or of a viewer of the page."""
+
+    @property
+    def gone(self) -> "asyncio.Future[None]":
+        """Done once whoever asked has hung up."""
+
+    async def emit(self, body: msgspec.Struct) -> None:
+        """Streams one line. ``ConnectionError`` once nobody takes it any more."""
+
+
+class SocketCall:
+    """A ``Call`` on the control socket."""
 
     def __init__(self, writer: asyncio.StreamWriter, gone: asyncio.Future[None]) -> None:
         self._writer = writer
-        self.gone = gone  # done once the client has hung up
+        self.gone = gone
 
     async def emit(self, body: msgspec.Struct) -> None:
         """Streams one line. ``ConnectionError`` once the client is gone."""
@@ -148,7 +160,7 @@ class ControlServer:
             handler = self._handlers.get(operation.name)
             if handler is None:
                 raise AssertionError(f"operation {operation.name} is registered, but not handled")
-            answer = await handler(request, Call(connection.writer, connection.gone))
+            answer = await handler(request, SocketCall(connection.writer, connection.gone))
             reply = wire.encode_answer(wire.AnswerKind.ANSWER, answer)
         except wire.Refused as refused:
             reply = wire.encode_refusal(refused)

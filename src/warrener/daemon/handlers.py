@@ -168,12 +168,7 @@ class Handlers:
         balancer = self._running()
         before = {backend.name: backend.weight for backend in balancer.statistics().backends}
         node = resolve_node(request.node, before)
-        if not 0 <= request.weight <= MAX_WEIGHT:
-            raise Refused(
-                Refusal.BAD_ARGUMENT,
-                f"a weight is 0 to {MAX_WEIGHT} (0: only if no other node is fit), "
-                f"not {request.weight}",
-            )
+        check_weight(request.weight)
         self._service.weighing.refuse_by_hand()
         balancer.set_weight(node, request.weight)
         return SetWeightAnswer(node=node, weight=request.weight, before=before[node])
@@ -251,3 +246,12 @@ class Handlers:
 def _matches(queue: str, wanted: str) -> bool:
     """``wanted`` is a name, a pattern, or empty for all."""
     return not wanted or queue == wanted or fnmatchcase(queue, wanted)
+
+
+def check_weight(weight: int) -> None:
+    """``Refused`` if that is none."""
+    if not 0 <= weight <= MAX_WEIGHT:
+        raise Refused(
+            Refusal.BAD_ARGUMENT,
+            f"a weight is 0 to {MAX_WEIGHT} (0: only if no other node is fit), not {weight}",
+        )

@@ -22,6 +22,11 @@ from warrener.control.operations import ChannelLine, Phase
 from warrener.control.page import PORT_FILE, TOKEN_FILE, page_folder
 from warrener.control.wire import Refused
 from warrener.daemon import report
+from warrener.daemon.control_server import Handler
+from warrener.daemon.page_acts import PageActs
+from warrener.daemon.upkeep import Upkeep
+from warrener.daemon.works import Works
+from warrener.dashboard.acts import ActsShown
 from warrener.dashboard.live import Live
 from warrener.dashboard.moment import Hop, Measured, Moment, NodeMeasure, QueueMeasure
 from warrener.dashboard.server import PageServer
@@ -56,6 +61,7 @@ class Page:
         self._service = service
         self._folder = page_folder(service.folder.path)
         self._live = Live(self.moment, self.channels, monotonic=service.monotonic)
+        self._acts: PageActs | None = None
         self._server: PageServer | None = None
         self._running: asyncio.Task[None] | None = None
         self._measuring: asyncio.Task[None] | None = None
@@ -63,11 +69,15 @@ class Page:
         self._measure_due = float("-inf")
         service.events.watch(lambda _: True, self._live.soon)
 
+    def act_by(self, handlers: Mapping[str, Handler], upkeep: Upkeep, works: Works) -> None:
+        """Viewers may act, by these handlers. Before ``start``."""
+        self._acts = PageActs(self._service, handlers, upkeep, works, self._live.soon)
+
     async def start(self) -> None:
         """Serves, from the first moment of a start on: nodes are seen to boot."""
         try:
             token, port = await asyncio.to_thread(self._prepare)
-            server = PageServer(self._live, token)
+            server = PageServer(self._live, token, self._acts)
             await server.start(port)
             self._server = server
             if server.port != port:
@@ -81,7 +91,9 @@ class Page:
         self._running = asyncio.create_task(self._live.run(), name="page")
 
     async def close(self) -> None:
-        """Viewers see it end."""
+        """Viewers see it end, after what became of the acts under way was recorded."""
+        if self._acts is not None:
+            await self._acts.close()
         if self._server is not None:
             await self._server.close()
         for task in (self._running, self._measuring):
@@ -125,14 +137,16 @@ class Page:
                 lines = [report.session(one, now) for one in found]
             except Unsupported as error:
                 why_not = str(error)
+        status = service.status()
         return Moment(
             at=service.now(),
             clock=now,
-            status=service.status(),
+            status=status,
             events=service.events.recent(MOST_EVENTS),
             sessions=lines,
             sessions_why_not=why_not,
             measured=self._measured,
+            acts=self._acts.shown(status) if self._acts is not None else ActsShown(),
         )
 
     def channels(self, session: int) -> list[ChannelLine]:

@@ -170,9 +170,9 @@ class Service:
             PLAN_SESSIONS.name: self._census.plan_sessions,
             AUTO_WEIGHTS.name: self.weighing.switch,
         }
-        self._control = ControlServer(
-            folder.socket, guarded(table, lambda: self.cluster.capabilities)
-        )
+        handled = guarded(table, lambda: self.cluster.capabilities)
+        self._control = ControlServer(folder.socket, handled)
+        self.page.act_by(handled, self._upkeep, self._works)
 
     # ------------------------------------------------------------------------ life
 

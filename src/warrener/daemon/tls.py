@@ -88,7 +88,7 @@ def balancer_tls(tls: ClusterTls, trust: Context | None = None) -> BalancerTls:
     )
 
 
-class _Nobody(Call):
+class _Nobody:
     """Who asks for what is done by itself."""
 
     def __init__(self) -> None:

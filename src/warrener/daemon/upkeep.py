@@ -165,13 +165,25 @@ class Upkeep:
         if node in drained:
             return DrainAnswer(node=node, already=True)
         if not request.force:
-            stops = () if self._why_no_maintenance() else _DRAIN_STOPS
-            await self.refuse_unwise(node, drained, stops, "drain it", steps)
+            await self.refuse_unwise(node, drained, self._drain_stops(), "drain it", steps)
         result = await self.move_off(node, request.timeout, steps)
         answer = report.drain(await self.maintenance_on(node, result, steps))
-        return msgspec.structs.replace(answer, note=self._why_no_maintenance())
+        return msgspec.structs.replace(answer, note=self.why_no_maintenance())
 
-    def _why_no_maintenance(self) -> str:
+    async def why_no_drain(self, node: NodeName) -> Unwise | None:
+        """Why a drain without force would be refused now, in a sentence; changes nothing."""
+        if why := self.why_broken(node):
+            return Unwise(f"{short_name(node)} doesn't serve ({why}): there is nothing to drain")
+        drained = await self.drained_nodes()
+        unwise = await self.why_unwise(node, drained, self._drain_stops())
+        if unwise is None or node in drained:
+            return None
+        return Unwise(f"{short_name(node)} should stay: {unwise.why}", unwise.passes)
+
+    def _drain_stops(self) -> Sequence[str]:
+        return () if self.why_no_maintenance() else _DRAIN_STOPS
+
+    def why_no_maintenance(self) -> str:
         """Empty if the driver puts nodes into RabbitMQ's own maintenance mode."""
         return self._service.cluster.capabilities.why_not(Can.MAINTENANCE)
 
@@ -423,7 +435,7 @@ class Upkeep:
     ) -> None:
         """Replicas that aren't online yet are waited for: another node may have just started."""
         deadline = self._service.monotonic() + REPLICAS_TIMEOUT
-        while unwise := await self._why_unwise(node, drained, kinds):
+        while unwise := await self.why_unwise(node, drained, kinds):
             if not unwise.passes or self._service.monotonic() > deadline:
                 raise Refused(
                     Refusal.UNWISE,
@@ -434,9 +446,10 @@ class Upkeep:
             steps.say(short_name(node), "waits for replicas on other nodes")
             await asyncio.sleep(LOOK)
 
-    async def _why_unwise(
+    async def why_unwise(
         self, node: NodeName, drained: frozenset[NodeName], kinds: Sequence[str]
     ) -> Unwise | None:
+        """Why the node should stay now; ``kinds`` of queues lose their replicas with it."""
         snapshot = await self.look()
         began_before = self._works.begun_before(node)
         runs = {view.name: view.running for view in snapshot.nodes} if snapshot else {}

@@ -81,6 +81,10 @@ class Works:
         at = keys.index(node) if node in self._running else len(keys)
         return [key for key in keys[:at] if not isinstance(key, Whole)]
 
+    def told(self) -> dict[Key, str]:
+        """What runs, in words."""
+        return {key: _being(key, how) for key, (how, _) in self._running.items()}
+
     def others(self) -> str:
         """What runs beside the one operation that asks, in words; empty if nothing does."""
         keys = list(self._running)

@@ -1,8 +1,10 @@
-"""The web page: what is shown of a running cluster, and who gets to see it.
+"""The web page: what is shown of a running cluster, what viewers do to it, and who they are.
 
     Moment (all that the daemon knows just now) ─► document (what one view needs) ─► viewers
     live: one reading for all viewers, pushed      server: loopback, token, assets
 
-``moment`` and ``document`` are values and pure functions. The page itself is in ``static``: plain
-HTML, CSS and JavaScript modules, served as they are.
+    acting: requests that act ─► Acts (the daemon) ─► previews (what it would come to)
+
+``moment``, ``document``, ``acts`` and ``previews`` are values and pure functions. The page itself
+is in ``static``: plain HTML, CSS and JavaScript modules, served as they are.
 """

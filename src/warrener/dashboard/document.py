@@ -19,6 +19,7 @@ from warrener.control.operations import (
     Phase,
     SessionLine,
 )
+from warrener.dashboard.acts import ActsShown
 from warrener.dashboard.moment import Measured, Moment, QueueMeasure
 from warrener.facts.ids import NodeName, short_name
 from warrener.facts.places import AWAY
@@ -234,6 +235,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     view: View
     head: Head
     body: Part | MapBody
+    acts: ActsShown
 
 
 def document(
@@ -266,7 +268,12 @@ def document(
         case View.MAP:
             body = _map(moment, before)
     return Document(
-        number=number, at=moment.at, view=wanted.view, head=head(moment, before), body=body
+        number=number,
+        at=moment.at,
+        view=wanted.view,
+        head=head(moment, before),
+        body=body,
+        acts=moment.acts,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from warrener.control.operations import EventLine, SessionLine, StatusAnswer
+from warrener.dashboard.acts import ActsShown
 from warrener.facts.ids import NodeName
 
 
@@ -67,3 +68,4 @@ class Moment:
     sessions: Sequence[SessionLine] | None = None
     sessions_why_not: str = ""  # the data plane doesn't know its sessions
     measured: Measured = field(default_factory=Measured)
+    acts: ActsShown = field(default_factory=ActsShown)

@@ -3,6 +3,7 @@
     GET /                    the page itself; nothing of the cluster is in it
     GET /static/NAME         its scripts and styles
     GET /api/live?view=...   documents, one JSON line each, for as long as the viewer stays
+    POST /api/...            what a viewer does to the cluster: ``acting``
 
 The token comes in the link's fragment, which browsers don't send. The page's script keeps it for
 its tab and sends it as ``Authorization: Bearer``. It is no cookie, since those go to every port of
@@ -20,6 +21,7 @@ from typing import Final
 import structlog
 from aiohttp import web
 
+from warrener.dashboard.acting import ActError, Acting, Acts
 from warrener.dashboard.document import View, Wanted
 from warrener.dashboard.live import Full, Live
 from warrener.dashboard.loopback import LOOPBACK, LoopbackSite
@@ -72,8 +74,9 @@ def assets() -> dict[str, tuple[bytes, str]]:
 class PageServer:
     """``start``, then ``close``."""
 
-    def __init__(self, live: Live, token: str) -> None:
+    def __init__(self, live: Live, token: str, acts: Acts | None = None) -> None:
         self._live = live
+        self._acting = Acting(acts) if acts is not None else None
         self._bearer = f"Bearer {token}".encode()
         self._assets = assets()
         self._site = LoopbackSite()
@@ -87,6 +90,8 @@ class PageServer:
         app.router.add_get("/", self._index)
         app.router.add_get("/static/{name}", self._static)
         app.router.add_get("/api/live", self._stream)
+        if self._acting is not None:
+            self._acting.add_to(app.router)
         await self._site.start(app, (port, 0) if port else (0,))
 
     @property
@@ -125,6 +130,8 @@ class PageServer:
             return _refused(401, "the token is missing or wrong; `warrener page` prints the link")
         try:
             return await handler(request)
+        except ActError as error:
+            return _refused(error.status, error.message)
         except web.HTTPException as error:
             return _refused(error.status, error.reason)
         except Exception as error:

@@ -93,3 +93,13 @@ class WeightReason(StrEnum):
     """Why a node's weight was changed by itself."""
 
     CAPACITY = "capacity"  # it follows what the node has left for sessions
+
+
+class ActEnd(StrEnum):
+    """What became of an act that a viewer of the page confirmed."""
+
+    DONE = "done"
+    REFUSED = "refused"  # nothing was done
+    FAILED = "failed"  # it was tried
+    CALLED_OFF = "called_off"
+    CHANGED = "changed"  # the cluster was no longer as the preview had it: nothing was done

@@ -1,5 +1,6 @@
 // The frame of the page: which view is shown, the line above it, the connection's state, the theme.
 
+import { acts } from "./acts.js";
 import { count, h, rate, setText, share, span } from "./dom.js";
 import { EventsView, NodesView, QueuesView, SessionsView } from "./views.js";
 import { MapView } from "./map.js";
@@ -25,6 +26,7 @@ const stream = new Stream({
   onDocument(told) {
     if (told.view !== name) return;
     showHead(told.head);
+    acts.show(told.acts);
     view.show(told);
     main.setAttribute("aria-busy", "false");
   },

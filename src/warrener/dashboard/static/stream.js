@@ -19,6 +19,10 @@ export function setToken(token) {
   sessionStorage.setItem(KEY, token);
 }
 
+export function token() {
+  return sessionStorage.getItem(KEY) ?? "";
+}
+
 /** Follows one view. `onDocument(document)`, `onState(state, text)`: live, lost, refused. */
 export class Stream {
   constructor({ onDocument, onState }) {

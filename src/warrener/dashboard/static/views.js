@@ -3,6 +3,7 @@
 // A view is made with `follow(wanted)`, to be called when something else is wanted (a search, the next
 // page), has an `element`, `wanted()` and `show(document)`.
 
+import { BalanceActs, NodeActs } from "./acts.js";
 import { badge, bytes, clock, count, h, meter, rate, setText, share, span, Table } from "./dom.js";
 
 const SEARCH_WAIT = 200; // ms after the last key
@@ -186,12 +187,14 @@ export class NodesView {
     this.follow = follow;
     this.cards = new Map();
     this.list = h("div", { class: "cards" });
+    this.balance = new BalanceActs();
     this.note = h("p", { class: "note", hidden: true });
     this.empty = h("p", { class: "empty", hidden: true }, "No node is known yet.");
     this.element = h(
       "section",
       { "aria-label": "Nodes" },
-      h("div", { class: "tools" }, h("h2", {}, "Nodes")),
+      h("div", { class: "tools" }, h("h2", {}, "Nodes"), this.balance.element),
+      this.balance.note,
       this.note,
       this.list,
       this.empty,
@@ -213,7 +216,9 @@ export class NodesView {
       }
       if (card.element.parentNode !== this.list) this.list.append(card.element);
       card.show(row);
+      card.acts.show(row, told.acts);
     }
+    this.balance.show(told.acts, told.head);
     for (const [key, card] of this.cards) {
       if (seen.has(key)) continue;
       card.element.remove();
@@ -250,6 +255,7 @@ class NodeCard {
       const value = h("dd");
       return { value, element: h("div", { title: title ?? null }, h("dt", {}, name), value) };
     });
+    this.acts = new NodeActs(row.short);
     this.element = h(
       "article",
       { class: "card node", "aria-label": `Node ${row.short}` },
@@ -258,6 +264,7 @@ class NodeCard {
       this.memory,
       this.disk,
       h("dl", {}, ...this.facts.map((fact) => fact.element)),
+      this.acts.element,
     );
   }
 
