@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from warrener.control.operations import EventLine, SessionLine, StatusAnswer
+from warrener.dashboard.plan import Plan
 from warrener.facts.ids import NodeName
 
 
@@ -14,7 +15,8 @@ from warrener.facts.ids import NodeName
 class QueueMeasure:
     """One queue over the last seconds: messages/s. ``remote``: of what is published and delivered,
     the part that passes through a node that isn't the leader's. What the planner says of it: times
-    in seconds, infinite where it grows; None without calibration."""
+    in seconds, infinite where it grows; None without calibration. Measured ones are means over the
+    same time as the predicted ones, if there are those."""
 
     published: float
     delivered: float
@@ -23,6 +25,8 @@ class QueueMeasure:
     rho: float | None = None
     predicted_time: float | None = None
     predicted_length: float | None = None
+    measured_time: float | None = None
+    measured_length: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +71,4 @@ class Moment:
     sessions: Sequence[SessionLine] | None = None
     sessions_why_not: str = ""  # the data plane doesn't know its sessions
     measured: Measured = field(default_factory=Measured)
+    plan: Plan = field(default_factory=Plan)

@@ -3,6 +3,7 @@
 import { count, h, rate, setText, share, span } from "./dom.js";
 import { EventsView, NodesView, QueuesView, SessionsView } from "./views.js";
 import { MapView } from "./map.js";
+import { PlannerView } from "./planner.js";
 import { setToken, Stream, takeToken } from "./stream.js";
 
 const VIEWS = {
@@ -11,6 +12,7 @@ const VIEWS = {
   queues: QueuesView,
   sessions: SessionsView,
   events: EventsView,
+  planner: PlannerView,
 };
 const THEMES = ["auto", "light", "dark"];
 

@@ -11,6 +11,17 @@ function shortNames(names) {
   return names.length ? names.join(", ") : "–";
 }
 
+function length(value) {
+  if (value === null || value === undefined) return "–";
+  return value < 100 ? value.toFixed(1) : count(Math.round(value));
+}
+
+function predicted(row, text, title) {
+  return row.grows
+    ? h("span", { class: "fig", "data-level": "bad", title: "More comes in than is taken" }, "grows")
+    : h("span", { title }, text);
+}
+
 // A list that is searched, sorted and paged by the daemon.
 class ListView {
   constructor(follow, { title, columns, id, empty, search, onPick = null, sort = "" }) {
@@ -160,18 +171,25 @@ export class QueuesView extends ListView {
         { key: "ready", title: "ready", sort: "ready", number: true, cell: (row) => count(row.ready) },
         { key: "unacked", title: "unacked", sort: "unacked", number: true, cell: (row) => count(row.unacked) },
         { key: "consumers", title: "consumers", sort: "consumers", number: true, cell: (row) => count(row.consumers) },
-        { key: "rho", title: "rho", number: true, cell: (row) => (row.rho === null ? "–" : row.rho.toFixed(2)) },
+        { key: "rho", title: "rho", sort: "rho", number: true, cell: (row) => (row.rho === null ? "–" : row.rho.toFixed(2)) },
         {
-          key: "predicted",
-          title: "predicted",
+          key: "time",
+          title: "R",
+          sort: "predicted_time",
           number: true,
-          cell: (row) =>
-            row.grows
-              ? "grows"
-              : row.predicted_time === null
-                ? "–"
-                : `${span(row.predicted_time)}, ${count(Math.round(row.predicted_length ?? 0))}`,
+          sign: (row) => [row.grows, row.predicted_time],
+          cell: (row) => predicted(row, span(row.predicted_time), "Response time as predicted"),
         },
+        { key: "time_measured", title: "measured", sort: "measured_time", number: true, cell: (row) => span(row.measured_time) },
+        {
+          key: "length",
+          title: "L",
+          sort: "predicted_length",
+          number: true,
+          sign: (row) => [row.grows, row.predicted_length],
+          cell: (row) => predicted(row, length(row.predicted_length), "Length as predicted"),
+        },
+        { key: "length_measured", title: "measured", sort: "measured_length", number: true, cell: (row) => length(row.measured_length) },
       ],
     });
   }
