@@ -25,6 +25,7 @@ from tests.integration.test_page import (
 from tests.unit.dashboard.moments import event, moment, node, queue, session, status
 from tests.unit.planner.scene import COSTS, calibration
 
+from warrener.control.wire import Refusal, Refused
 from warrener.daemon.page import measured
 from warrener.daemon.page_plan import PagePlan
 from warrener.dashboard.live import Live
@@ -40,6 +41,7 @@ from warrener.planner.load import HostLoad, Load, NodeLoad, QueueLoad
 NODES = tuple(NodeName(f"rabbit{number}@host{number}") for number in range(1, 10))
 TYPES = (QueueType.QUORUM, QueueType.CLASSIC, QueueType.STREAM)
 TOKEN = "t" * 43
+UNTOLD = "HAProxy doesn't tell sessions apart"
 
 
 def costs() -> Calibration:
@@ -145,6 +147,7 @@ class Made:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.load: Load | None = large()
+        self.knows_sessions = True
         self.link = ""
         self._clock = 100.0
         self._loop = asyncio.new_event_loop()
@@ -172,8 +175,6 @@ class Made:
         await self.plan.close()
 
     async def _load(self, window: float) -> Load:
-        from warrener.control.wire import Refusal, Refused
-
         if self.load is None:
             raise Refused(Refusal.UNSUPPORTED, "no history is kept: `enabled = false`")
         return self.load
@@ -184,7 +185,10 @@ class Made:
         if self.load is None:
             empty = msgspec.structs.replace(status([], []), balancer=None)
             return moment(self._clock, empty, sessions=[], plan=self.plan.plan)
-        return a_moment(self.load, self.plan.plan, self._clock)
+        made = a_moment(self.load, self.plan.plan, self._clock)
+        if self.knows_sessions:
+            return made
+        return replace(made, sessions=None, sessions_why_not=UNTOLD)
 
     def __enter__(self) -> "Made":
         self._thread.start()
@@ -282,7 +286,7 @@ def test_a_hop_is_looked_at_by_pointer_and_by_keyboard(
     box.hover()
     expect(detail.locator("h3")).to_have_text("rabbit3")
     page.mouse.move(2, 2)
-    expect(detail).to_contain_text("Point at a part of the map")
+    expect(detail).to_be_hidden()
     box.focus()
     page.keyboard.press("Enter")
     expect(detail.locator("h3")).to_have_text("rabbit3")
@@ -292,7 +296,7 @@ def test_a_hop_is_looked_at_by_pointer_and_by_keyboard(
     page.keyboard.press("Enter")
     expect(detail.locator("h3")).to_contain_text("Hop from rabbit")
     page.keyboard.press("Escape")
-    expect(detail).to_contain_text("Point at a part of the map")
+    expect(detail).to_be_hidden()
     assert tab.errors == []
     tab.context.close()
 
@@ -375,6 +379,27 @@ def test_with_nothing_at_all_every_view_says_so(
             tab.see(view)
             expect(page.locator("main")).to_contain_text(words)
             photograph(tab, pictures, f"empty-{view}")
-        expect(page.locator("main")).to_contain_text("no history is kept")
+        expect(page.locator("main")).to_contain_text("No history is kept")
+        assert tab.errors == []
+        tab.context.close()
+
+
+def test_what_a_data_plane_does_not_tell_is_said(
+    tmp_path: Path,
+    browser: Browser,  # noqa: F811
+    pictures: Path,  # noqa: F811
+) -> None:
+    with serving(tmp_path / "state", load=large()) as scene:
+        scene.knows_sessions = False
+        tab = Tab(browser, scene.link, viewport=SIZES["wide"])
+        page = tab.page
+        expect(page.locator(".note")).to_have_text(UNTOLD)
+        expect(page.locator(".box[data-key^='client ']")).to_have_count(0)
+        page.fill("input[type=search]", "user1")
+        expect(page.locator(".tools .count")).to_have_text("Nothing matches")
+        photograph(tab, pictures, "untold-map")
+        tab.see("sessions")
+        expect(page.locator(".note")).to_have_text(UNTOLD)
+        photograph(tab, pictures, "untold-sessions")
         assert tab.errors == []
         tab.context.close()

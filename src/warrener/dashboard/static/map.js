@@ -34,7 +34,7 @@ export class MapView {
       caption: "Queues that match",
       id: (row) => `${row.vhost}\n${row.name}`,
       empty: "",
-      onPick: (row) => this.pick(`group ${row.leader} ${row.type}`),
+      onPick: (row) => this.goTo(`group ${row.leader} ${row.type}`),
       columns: [
         {
           key: "name",
@@ -51,7 +51,8 @@ export class MapView {
       ],
     });
     this.found = h("div", { class: "found", hidden: true }, this.list.element);
-    this.detail = h("aside", { class: "card map-detail", "aria-label": "Chosen on the map", "aria-live": "polite" });
+    this.detail = h("aside", { class: "card map-detail", "aria-label": "Chosen on the map", "aria-live": "polite", hidden: true });
+    this.hint = h("p", { class: "map-hint" }, "Point at a part of the map to see its figures, choose it (click, or Enter) to keep them, Esc closes.");
     this.element = h(
       "section",
       {
@@ -66,21 +67,22 @@ export class MapView {
         h("h2", {}, "Map"),
         this.field,
         this.count,
-        h(
-          "p",
-          { class: "legend" },
-          h("span", { class: "key thick" }, "thickness: messages/s"),
-          h("span", { class: "key", "data-use": "low" }, "under 60 % used"),
-          h("span", { class: "key", "data-use": "mid" }, "60 to 85 %"),
-          h("span", { class: "key", "data-use": "high" }, "over"),
-          h("span", { class: "key dashed" }, "hop between nodes"),
-          h("span", { class: "key cut" }, "min-cut"),
-        ),
+      ),
+      h(
+        "p",
+        { class: "legend" },
+        h("span", { class: "key thick" }, "thickness: messages/s"),
+        h("span", { class: "key", "data-use": "low" }, "under 60 % used"),
+        h("span", { class: "key", "data-use": "mid" }, "60 to 85 %"),
+        h("span", { class: "key", "data-use": "high" }, "over"),
+        h("span", { class: "key dashed" }, "hop between nodes"),
+        h("span", { class: "key cut" }, "min-cut"),
       ),
       this.cut,
       this.note,
       this.found,
       this.drawing,
+      this.hint,
       this.detail,
     );
   }
@@ -189,8 +191,8 @@ export class MapView {
   refresh(parts) {
     for (const box of parts.boxes) {
       const drawn = this.boxes.get(box.key);
-      const taken = box.word ? 7 * box.word.length : 0;
-      setText(drawn.name, fitted(box.name, box.width - 24 - taken, 7.4));
+      const taken = box.word ? 6 * box.word.length : 0;
+      setText(drawn.name, fitted(box.name, box.width - 20 - taken, 7.3));
       setText(drawn.text, fitted(box.text, box.width - 24, 6.3));
       setText(drawn.word, box.word ?? "");
       const { group } = drawn;
@@ -258,6 +260,11 @@ export class MapView {
     this.again();
   }
 
+  goTo(key) {
+    if (this.picked !== key) this.pick(key);
+    this.boxes.get(key)?.group.scrollIntoView({ block: "center", inline: "center" });
+  }
+
   // The focus goes back to where it was chosen, unless it is elsewhere on the map.
   close() {
     const was = this.boxes.get(this.picked);
@@ -278,8 +285,10 @@ export class MapView {
     if (sign === this.described) return;
     this.described = sign;
     setAttribute(this.detail, "aria-live", pinned ? "polite" : "off");
+    this.detail.hidden = !one;
+    this.detail.classList.toggle("pinned", pinned);
     if (!one) {
-      this.detail.replaceChildren(h("p", { class: "quiet" }, "Point at a part of the map to see its figures, choose it (click, or Enter) to keep them, Esc closes."));
+      this.detail.replaceChildren();
       return;
     }
     const focused = this.detail.contains(document.activeElement) ? document.activeElement.dataset.key : null;

@@ -3,14 +3,18 @@
 import { count, rate, share, span } from "./dom.js";
 
 export const WIDTH = 1200;
-export const COLUMNS = { clients: 0, balancer: 244, nodes: 470, groups: 720, consumers: 1020 };
-const BOX = { clients: 190, balancer: 150, nodes: 170, groups: 230, consumers: 160 };
+export const COLUMNS = { clients: 0, balancer: 244, nodes: 470, groups: 720, consumers: 1000 };
+const BOX = { clients: 190, balancer: 150, nodes: 170, groups: 230, consumers: 188 };
 const ROW = 58;
 export const HEIGHT = 44;
 const GAP = 14;
 const TOP = 30;
 const THINNEST = 1.2;
 const THICKEST = 14;
+
+function many(number, what) {
+  return `${count(number)} ${what}${number === 1 ? "" : "s"}`;
+}
 
 export const TITLES = {
   clients: "clients",
@@ -46,7 +50,7 @@ export function layOut(told) {
   put("balancer", 0, 1, {
     key: "balancer",
     name: "balancer",
-    text: `${count(head.sessions)} sessions`,
+    text: many(head.sessions, "session"),
     facts: [
       ["address", head.address || "–"],
       ["policy", head.policy || "–"],
@@ -63,7 +67,7 @@ export function layOut(told) {
     put("nodes", index, body.nodes.length, {
       key: `node ${node.short}`,
       name: node.short,
-      text: node.level === "good" ? `${count(node.sessions)} sessions` : node.word,
+      text: node.level === "good" ? many(node.sessions, "session") : node.word,
       level: node.level,
       use: running ? useOf(use) : "none",
       facts: [
@@ -84,7 +88,7 @@ export function layOut(told) {
     put("clients", index, body.clients.length, {
       key,
       name: one.vhost === "/" ? one.user : `${one.user} ${one.vhost}`,
-      text: `${count(one.sessions)} sessions, ${rate(one.published)} in`,
+      text: `${many(one.sessions, "session")}, ${rate(one.published)} in`,
       facts: [
         ["user", one.user],
         ["virtual host", one.vhost],
@@ -157,7 +161,7 @@ export function layOut(told) {
     if (group.consumers) {
       const consumers = put("consumers", index, body.groups.length, {
         key: `consumers ${key}`,
-        name: `${count(group.consumers)} consumers`,
+        name: many(group.consumers, "consumer"),
         text: `${rate(group.delivered)}`,
         facts: [
           ["consumers", count(group.consumers)],
@@ -257,7 +261,7 @@ function dim(found, boxes, at) {
   }
   for (const node of found.nodes) match(`node ${node}`);
   for (const one of found.clients) {
-    match(`client ${one.user} ${one.vhost}`, `${count(one.sessions)} sessions match`);
+    match(`client ${one.user} ${one.vhost}`, `${many(one.sessions, "session")} match`);
     keep("balancer");
   }
 }

@@ -35,8 +35,9 @@ export class PlannerView {
       id: (row) => `${row.kind} ${row.name}`,
       empty: "No part is known to be used up by the load.",
       columns: [
-        { key: "words", title: "part", width: "52%", sign: (row) => row.words, cell: (row) => h("span", { title: row.words }, row.words) },
-        { key: "used", title: "used", number: true, cell: (row) => used(row) },
+        { key: "part", title: "part", width: "42%", sign: (row) => row.words, cell: (row) => h("span", { title: row.words }, partName(row)) },
+        { key: "capacity", title: "has", number: true, cell: (row) => `${row.at_least ? "≥ " : ""}${amount(row, row.capacity)}` },
+        { key: "used", title: "used", number: true, cell: (row) => amount(row, row.used) },
         { key: "rho", title: "rho", number: true, sign: (row) => row.rho, cell: (row) => figure(rho(row.rho)) },
         { key: "breaks", title: "breaks at", number: true, cell: (row) => times(row.breaks_at) },
       ],
@@ -46,24 +47,25 @@ export class PlannerView {
       id: (row) => row.node,
       empty: "Reckoned when nothing is dragged.",
       columns: [
-        { key: "node", title: "without", width: "16%", cell: (row) => row.node },
+        { key: "node", title: "without", width: "18%", cell: (row) => row.node },
         {
           key: "breaks",
           title: "takes",
           number: true,
-          width: "18%",
+          width: "14%",
           sign: (row) => row.breaks_at,
           cell: (row) => figure({ text: times(row.breaks_at), level: row.breaks_at !== null && row.breaks_at < 1 ? "bad" : "" }),
         },
         {
-          key: "first",
-          title: "then breaks",
-          sign: (row) => [row.first, row.stopped_total],
-          cell: (row) => {
-            const text = lossWords(row);
-            return h("span", { title: text, "data-level": row.stopped_total ? "bad" : null, class: "fig" }, text);
-          },
+          key: "stops",
+          title: "queues stop",
+          number: true,
+          width: "20%",
+          sign: (row) => [row.stopped_total, row.stopped],
+          cell: (row) =>
+            h("span", { class: "fig", "data-level": row.stopped_total ? "warn" : null, title: row.stopped.join(", ") || null }, count(row.stopped_total)),
         },
+        { key: "first", title: "then breaks first", sign: (row) => row.first, cell: (row) => h("span", { title: row.first }, row.first || "–") },
       ],
     });
     this.nodes = new Table({
@@ -74,18 +76,17 @@ export class PlannerView {
         {
           key: "name",
           title: "node",
-          width: "12%",
           sign: (row) => [row.name, row.gone],
           cell: (row) => (row.gone ? h("s", { title: "gone then" }, row.name) : h("strong", { title: row.name }, row.name)),
         },
-        both("queues", "leads", "queues", (value) => ({ text: count(value) })),
-        both("arrivals", "lambda", "arrivals", (value) => ({ text: rate(value) })),
-        both("service", "mu", "service", (value) => ({ text: rate(value) })),
-        both("rho", "rho", "rho", rho),
+        both("queues", "leads", "queues", "9%", (value) => ({ text: count(value) })),
+        both("arrivals", "lambda", "arrivals", "13%", (value) => ({ text: rate(value) })),
+        both("service", "mu", "service", "14%", (value) => ({ text: rate(value) })),
+        both("rho", "rho", "rho", "11%", rho),
         measured("rho_measured", "measured", (row) => share(row.rho_measured)),
-        both("time", "R", "time", (value) => ({ text: span(value) })),
+        both("time", "R", "time", "12%", (value) => ({ text: span(value) })),
         measured("time_measured", "measured", (row) => span(row.time_measured)),
-        both("length", "L", "length", (value) => ({ text: number(value) })),
+        both("length", "L", "length", "10%", (value) => ({ text: number(value) })),
         measured("length_measured", "measured", (row) => number(row.length_measured)),
       ],
     });
@@ -98,17 +99,16 @@ export class PlannerView {
         {
           key: "name",
           title: "queue",
-          width: "20%",
           sign: (row) => [row.name, row.stops],
           cell: (row) => (row.stops ? h("s", { title: "nobody serves it then" }, row.name) : h("strong", { title: row.name }, row.name)),
         },
-        both("arrivals", "lambda", "arrivals", (value) => ({ text: rate(value) })),
-        both("service", "mu", "service", (value) => ({ text: rate(value) })),
-        both("consumers", "consumers", "consumers", (value) => ({ text: count(value) })),
-        both("rho", "rho", "rho", rho),
-        both("time", "R", "time", (value, side) => (side.grows > 0 ? { text: "grows", level: "bad" } : { text: span(value) })),
+        both("arrivals", "lambda", "arrivals", "11%", (value) => ({ text: rate(value) })),
+        both("service", "mu", "service", "12%", (value) => ({ text: rate(value) })),
+        both("consumers", "consumers", "consumers", "9%", (value) => ({ text: count(value) })),
+        both("rho", "rho", "rho", "12%", rho),
+        both("time", "R", "time", "14%", (value, side) => (side.grows > 0 ? { text: "grows", level: "bad" } : { text: span(value) })),
         measured("time_measured", "measured", (row) => span(row.time_measured)),
-        both("length", "L", "length", (value, side) => (side.grows > 0 ? { text: "grows", level: "bad" } : { text: number(value) })),
+        both("length", "L", "length", "12%", (value, side) => (side.grows > 0 ? { text: "grows", level: "bad" } : { text: number(value) })),
         measured("length_measured", "measured", (row) => number(row.length_measured)),
       ],
     });
@@ -120,8 +120,8 @@ export class PlannerView {
     this.result = h(
       "div",
       { class: "planned" },
-      this.said,
       h("div", { class: "plan-top" }, this.whatIf.element, h("div", { class: "plan-sides" }, this.verdict, this.sides.element)),
+      this.said,
       this.growing,
       h(
         "div",
@@ -156,7 +156,7 @@ export class PlannerView {
     this.result.hidden = body.number === 0;
     this.result.classList.toggle("uncalibrated", !body.calibrated);
     const costs = body.taken_at === null ? "" : `, costs measured on ${day(body.taken_at)}`;
-    const read = body.at === null ? "" : `Load of the last ${span(body.window)}, read at ${clock(body.at)}${costs}`;
+    const read = body.at === null ? "" : `Load of the last ${Math.round(body.window / 60)} min, read at ${clock(body.at)}${costs}`;
     setText(this.source, read);
     if (body.number !== this.number) {
       this.number = body.number;
@@ -222,7 +222,7 @@ export class PlannerView {
     const active = answer.queues_active;
     setText(
       this.queueCount,
-      `${count(answer.queues_total)}, ${count(active)} of them active${shown < active ? `; the busiest ${shown}` : ""}. Choose one to change its consumers.`,
+      `${count(answer.queues_total)}, ${count(active)} of them active${shown < active ? `; the busiest ${shown}` : ""}.${answer.calibrated ? " Choose one to change its consumers." : ""}`,
     );
     list(this.growing, growing(side, answer));
     list(this.notes, answer.warnings.map((text) => `Note: ${text}`));
@@ -253,7 +253,7 @@ export class PlannerView {
       ? [
           h("h3", {}, "What a message costs here isn't known"),
           h("p", {}, `${upper(why)}. In a terminal, `, command, " does, in a minute and a half (it loads the cluster meanwhile). Then this view says what the cluster carries, what breaks first and what if."),
-          h("p", { class: "quiet" }, "Below is what is measured without it; what is said of consumers is by how long they were seen at work. `warrener plan show` goes by the history of the last day, as far as that tells."),
+          h("p", { class: "quiet" }, "Below is what is measured without it; what is said of consumers is by how long they were seen at work. ", h("code", {}, "warrener plan show"), " goes by the history of the last day, as far as that tells."),
         ]
       : [
           h("h3", {}, "Nothing to plan with yet"),
@@ -286,18 +286,28 @@ function figure(value) {
   return h("span", { class: "fig", "data-level": level || null }, text);
 }
 
-function used(part) {
-  const cores = part.unit === "cores";
-  return cores ? `${part.used.toFixed(2)} cores` : rate(part.used);
+function amount(part, value) {
+  return part.unit === "cores" ? `${value.toFixed(2)} cores` : rate(value);
+}
+
+function partName(part) {
+  if (part.kind === "host" || part.kind === "node") return `CPU of ${part.kind} ${part.name}`;
+  if (part.kind === "consumers") return `consumers of ${part.name}`;
+  return part.kind === part.name ? part.name : `${part.kind} ${part.name}`;
+}
+
+function queuesGrow(number) {
+  return number === 1 ? "1 queue grows" : `${count(number)} queues grow`;
 }
 
 // A column of figures now and, after an arrow, what if.
-function both(key, title, field, format) {
+function both(key, title, field, width, format) {
   const of = (side) => (side ? format(side[field], side) : null);
   return {
     key,
     title,
     number: true,
+    width,
     sign: (row) => [of(row.before), of(row.after), row.asked],
     cell: (row) => {
       const now = of(row.before) ?? { text: "–" };
@@ -310,7 +320,7 @@ function both(key, title, field, format) {
 }
 
 function measured(key, title, cell) {
-  return { key, title, number: true, width: "7%", cell: (row) => cell(row.before ?? row) };
+  return { key, title, number: true, width: "6.5%", cell: (row) => cell(row.before ?? row) };
 }
 
 function nodeRows({ before, after }) {
@@ -386,18 +396,9 @@ function tile(title, side, calibrated) {
   return h("div", { class: "tile", "data-level": level }, ...parts);
 }
 
-function lossWords(row) {
-  const parts = row.first ? [row.first] : [];
-  if (row.stopped_total) {
-    const more = row.stopped_total - row.stopped.length;
-    parts.push(`nobody serves ${row.stopped.join(", ")}${more > 0 ? ` and ${count(more)} more` : ""}`);
-  }
-  return parts.join("; ") || "–";
-}
-
 function growing(side, answer) {
   const lines = [...side.growing];
-  if (side.growing_total > lines.length) lines.push(`and ${count(side.growing_total - lines.length)} more queues grow`);
+  if (side.growing_total > lines.length) lines.push(`and ${count(side.growing_total - lines.length)} more`);
   if (answer.stopped_total) {
     const more = answer.stopped_total - answer.stopped.length;
     lines.push(`Nobody serves any more: ${answer.stopped.join(", ")}${more > 0 ? ` and ${count(more)} more` : ""}`);
@@ -415,8 +416,8 @@ function sentence(answer) {
   const start = after ? `With ${asked}: ` : "As it is: ";
   if (side.capacity === null) return `${start}there is no load, or nothing is known of what it costs, so nothing breaks.`;
   const parts = [`${start}the cluster carries ${rate(side.capacity)}, ${times(side.breaks_at)} what comes in; first to break is ${side.first}`];
-  if (side.growing_total) parts.push(`${count(side.growing_total)} queues grow: ${side.growing[0]}`);
-  if (answer.stopped_total) parts.push(`nobody serves ${count(answer.stopped_total)} queues any more`);
+  if (side.growing_total) parts.push(`${queuesGrow(side.growing_total)}: ${side.growing[0]}`);
+  if (answer.stopped_total) parts.push(`nobody serves ${count(answer.stopped_total)} ${answer.stopped_total === 1 ? "queue" : "queues"} any more`);
   return `${parts.join("; ")}.`;
 }
 

@@ -134,7 +134,6 @@ export class QueuesView extends ListView {
           key: "name",
           title: "queue",
           sort: "name",
-          width: "20%",
           sign: (row) => [row.vhost, row.name],
           cell: (row) => [
             h("strong", { title: row.name }, row.name),
@@ -146,15 +145,15 @@ export class QueuesView extends ListView {
           key: "state",
           title: "state",
           sort: "state",
-          width: "12%",
+          width: "104px",
           sign: (row) => [row.word, row.level],
           cell: (row) => badge(row.word, row.level),
         },
-        { key: "leader", title: "leader", sort: "leader", cell: (row) => row.leader || "none" },
+        { key: "leader", title: "leader", width: "72px", sort: "leader", cell: (row) => row.leader || "none" },
         {
           key: "members",
           title: "members",
-          width: "13%",
+          width: "118px",
           sign: (row) => [row.members, row.offline],
           cell: (row) =>
             row.members.length
@@ -166,32 +165,35 @@ export class QueuesView extends ListView {
                 ])
               : "–",
         },
-        { key: "published", title: "in", sort: "published", number: true, cell: (row) => rate(row.published) },
-        { key: "delivered", title: "out", sort: "delivered", number: true, cell: (row) => rate(row.delivered) },
-        { key: "ready", title: "ready", sort: "ready", number: true, cell: (row) => count(row.ready) },
-        { key: "unacked", title: "unacked", sort: "unacked", number: true, cell: (row) => count(row.unacked) },
-        { key: "consumers", title: "consumers", sort: "consumers", number: true, cell: (row) => count(row.consumers) },
-        { key: "rho", title: "rho", sort: "rho", number: true, cell: (row) => (row.rho === null ? "–" : row.rho.toFixed(2)) },
+        { key: "published", title: "in", width: "64px", sort: "published", number: true, cell: (row) => rate(row.published) },
+        { key: "delivered", title: "out", width: "64px", sort: "delivered", number: true, cell: (row) => rate(row.delivered) },
+        { key: "ready", title: "ready", width: "60px", sort: "ready", number: true, cell: (row) => count(row.ready) },
+        { key: "unacked", title: "unacked", width: "68px", sort: "unacked", number: true, cell: (row) => count(row.unacked) },
+        { key: "consumers", title: "consumers", width: "80px", sort: "consumers", number: true, cell: (row) => count(row.consumers) },
+        { key: "rho", title: "rho", width: "56px", sort: "rho", number: true, cell: (row) => (row.rho === null ? "–" : row.rho.toFixed(2)) },
         {
           key: "time",
           title: "R",
+          width: "74px",
           sort: "predicted_time",
           number: true,
           sign: (row) => [row.grows, row.predicted_time],
           cell: (row) => predicted(row, span(row.predicted_time), "Response time as predicted"),
         },
-        { key: "time_measured", title: "measured", sort: "measured_time", number: true, cell: (row) => span(row.measured_time) },
+        { key: "time_measured", title: "measured", width: "76px", sort: "measured_time", number: true, cell: (row) => span(row.measured_time) },
         {
           key: "length",
           title: "L",
+          width: "64px",
           sort: "predicted_length",
           number: true,
           sign: (row) => [row.grows, row.predicted_length],
           cell: (row) => predicted(row, length(row.predicted_length), "Length as predicted"),
         },
-        { key: "length_measured", title: "measured", sort: "measured_length", number: true, cell: (row) => length(row.measured_length) },
+        { key: "length_measured", title: "measured", width: "76px", sort: "measured_length", number: true, cell: (row) => length(row.measured_length) },
       ],
     });
+    this.element.classList.add("queues");
   }
 
   emptyText() {
