@@ -378,6 +378,8 @@ def test_with_nothing_at_all_every_view_says_so(
         ):
             tab.see(view)
             expect(page.locator("main")).to_contain_text(words)
+            if view == "map":
+                expect(page.locator(".map .none")).to_have_count(3)
             photograph(tab, pictures, f"empty-{view}")
         expect(page.locator("main")).to_contain_text("No history is kept")
         assert tab.errors == []
@@ -395,6 +397,7 @@ def test_what_a_data_plane_does_not_tell_is_said(
         page = tab.page
         expect(page.locator(".note")).to_have_text(UNTOLD)
         expect(page.locator(".box[data-key^='client ']")).to_have_count(0)
+        expect(page.locator(".map .none")).to_have_text("not known")
         page.fill("input[type=search]", "user1")
         expect(page.locator(".tools .count")).to_have_text("Nothing matches")
         photograph(tab, pictures, "untold-map")

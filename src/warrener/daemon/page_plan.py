@@ -20,7 +20,7 @@ from warrener.control.wire import Refused
 from warrener.daemon.plan_worker import Given
 from warrener.daemon.reckoner import Reckoner, Unanswered
 from warrener.dashboard.plan import NoAnswer, Plan, Question, WhyNot
-from warrener.planner.calibration_file import BrokenCalibration, read_calibration
+from warrener.planner.calibration_file import FILE, BrokenCalibration, read_calibration
 from warrener.planner.costs import Calibration
 from warrener.planner.load import Load
 from warrener.planner.load_wire import to_wire
@@ -35,7 +35,8 @@ LIGHT: Final = 50
 """Times as long as it took until there is another."""
 
 SOON: Final = 5.0
-"""Seconds until the next try where there is no history or calibration yet."""
+"""Seconds until the next try where there is no history yet, and from one look whether there is
+another calibration to the next."""
 
 MOST_WAITING: Final = 32
 """As many as there may be viewers."""
@@ -52,6 +53,14 @@ class _Wait:
     answer: asyncio.Future[bytes] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
+
+
+def _stamp(folder: Path) -> int | None:
+    """Another one for another calibration; None: there is none."""
+    try:
+        return (folder / FILE).stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 class PagePlan:
@@ -72,6 +81,8 @@ class PagePlan:
         self._monotonic = monotonic
         self._reckoner = reckoner or Reckoner()
         self._due = -math.inf
+        self._glance = -math.inf
+        self._stamp: int | None = None  # of the calibration that was read last
         self._number = 0
         self._looking: asyncio.Task[None] | None = None
         self._answering: asyncio.Task[None] | None = None
@@ -81,7 +92,12 @@ class PagePlan:
 
     def look(self) -> None:
         """Somebody looks: what there is is brought up to date if it is due."""
-        if self._monotonic() >= self._due and (self._looking is None or self._looking.done()):
+        now = self._monotonic()
+        if now >= self._glance:
+            self._glance = now + SOON
+            if self._due < math.inf and _stamp(self._folder) != self._stamp:
+                self._due = now
+        if now >= self._due and (self._looking is None or self._looking.done()):
             self._looking = asyncio.create_task(self.bring_up_to_date(), name="page plan")
 
     async def bring_up_to_date(self) -> None:
@@ -92,8 +108,7 @@ class PagePlan:
         try:
             self.plan = await self._made()
             self._kept.clear()
-            if self.plan.calibrated:
-                wait = max(SELDOM, LIGHT * (self._monotonic() - began))
+            wait = max(SELDOM, LIGHT * (self._monotonic() - began))
         except (Refused, Unanswered) as error:
             self.plan = Plan(why_not=error.message if isinstance(error, Refused) else str(error))
         except Exception:
@@ -105,6 +120,7 @@ class PagePlan:
     async def _made(self) -> Plan:
         load = await self._load(WINDOW)
         calibration: Calibration | None = None
+        self._stamp = _stamp(self._folder)
         try:
             calibration = await asyncio.to_thread(read_calibration, self._folder)
             why = "" if calibration is not None else "nobody has measured what a message costs here"

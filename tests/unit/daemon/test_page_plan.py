@@ -102,11 +102,17 @@ async def test_it_is_brought_up_to_date_when_that_is_due(tmp_path: Path) -> None
     assert scene.plan._looking is not None
     await scene.plan._looking
     assert len(scene.reckoner.given) == 1
+    scene.clock += SOON
     scene.plan.look()
     assert scene.plan._looking.done()
-    scene.clock += SOON
-    await scene.known()
+    await asyncio.to_thread(write_calibration, tmp_path, calibration())
+    scene.plan.look()
+    assert scene.plan._looking.done()
+    scene.clock += SOON  # there is a calibration by now, which is noticed sooner
+    scene.plan.look()
+    await scene.plan._looking
     assert len(scene.reckoner.given) == 2
+    assert scene.plan.plan.calibrated
     scene.clock += SELDOM - 1
     scene.plan.look()
     assert scene.plan._looking.done()

@@ -122,6 +122,7 @@ class MapBody(msgspec.Struct, frozen=True, kw_only=True):
     groups: list[Group]
     hops: list[Edge]
     cores_known: bool
+    clients_known: bool  # the data plane tells sessions apart
     note: str
     cut: Cut
     found: Found | None  # None: nothing was searched for
@@ -140,6 +141,7 @@ def flow_map(moment: Moment, before: Moment | None, wanted: Wanted) -> MapBody:
             Edge(entry=short_name(hop.entry), leader=short_name(hop.leader), rate=hop.rate)
             for hop in moment.measured.hops
         ],
+        clients_known=moment.sessions is not None,
         cores_known=any(row.cpu is not None for row in rows),
         note=moment.sessions_why_not or moment.measured.why_not,
         cut=_cut(moment),

@@ -101,7 +101,7 @@ export class MapView {
     const body = told.body;
     this.told = told;
     const parts = layOut(told);
-    const sign = JSON.stringify(parts.boxes.map((box) => [box.key, box.x, box.y]));
+    const sign = JSON.stringify([parts.boxes.map((box) => [box.key, box.x, box.y]), parts.empties]);
     if (sign !== this.sign) {
       this.sign = sign;
       this.draw(parts);
@@ -165,6 +165,7 @@ export class MapView {
       "svg",
       { viewBox: `0 0 ${WIDTH} ${parts.height}`, width: WIDTH, height: parts.height, role: "group", "aria-label": "Flow of messages" },
       ...titles,
+      ...parts.empties.map(({ text, x, y }) => h("text", { x, y, class: "none" }, text)),
       this.edges,
       ...boxes,
     );

@@ -70,13 +70,14 @@ export function layOut(told) {
       text: node.level === "good" ? many(node.sessions, "session") : node.word,
       level: node.level,
       use: running ? useOf(use) : "none",
+      away: !running,
       facts: [
         ["state", node.why ? `${node.word}: ${node.why}` : node.word],
         ["rho", node.rho === null ? "not known: `warrener plan calibrate` measures it" : share(node.rho)],
         ["of its cores", share(node.busy)],
         ["cores in use", node.cpu === null ? "–" : node.cpu.toFixed(2)],
         ["sessions", count(node.sessions)],
-        ["leads", `${count(node.leaders)} queues`],
+        ["leads", many(node.leaders, "queue")],
         ["up", span(node.uptime)],
         ["memory", node.memory_limit ? share(node.memory_used / node.memory_limit) : "–"],
         ["weight", count(node.weight)],
@@ -200,7 +201,14 @@ export function layOut(told) {
   });
   mark(body, at, edges);
   if (body.found) dim(body.found, boxes, at);
-  return { boxes, edges, height, at };
+  const empties = [
+    ["clients", body.clients.length, body.clients_known ? "no client is connected" : "not known"],
+    ["nodes", body.nodes.length, "no node is known yet"],
+    ["groups", body.groups.length, "no queues yet"],
+  ]
+    .filter(([, number]) => number === 0)
+    .map(([column, , text]) => ({ text, x: COLUMNS[column] + 10, y: TOP + (rows * ROW) / 2 - 2 }));
+  return { boxes, edges, height, at, empties };
 }
 
 // The least cut, and what breaks first: red, with a word.
@@ -217,6 +225,7 @@ function mark(body, at, edges) {
     const group = `group ${one.leader} ${one.type}`;
     if (one.kind === "balancer") put(at.get("balancer"), one);
     for (const node of one.nodes) {
+      if (at.get(`node ${node}`)?.away) continue; // since that load
       put(at.get(`node ${node}`), one);
       put(edge(`balancer>${node}`), one);
     }

@@ -206,7 +206,7 @@ export class PlannerView {
     const { before, after } = answer;
     const side = after ?? before;
     this.whatIf.know(
-      before.nodes.map((node) => node.name),
+      before.nodes.filter((node) => node.running).map((node) => node.name),
       answer.queues,
     );
     this.showVerdict(answer);

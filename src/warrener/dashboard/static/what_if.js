@@ -46,7 +46,8 @@ export class WhatIf {
   }
 
   slider(name, title, range) {
-    const output = h("output", { for: `what-if-${name}` });
+    // Said by the slider itself (aria-valuetext), and not twice.
+    const output = h("output", { for: `what-if-${name}`, "aria-live": "off" });
     const input = h("input", {
       type: "range",
       id: `what-if-${name}`,
@@ -98,7 +99,9 @@ export class WhatIf {
       );
     }
     const chosen = this.queue.value;
+    const untouched = Number(this.consumers.input.value) === this.queues.get(chosen);
     for (const queue of queues) if (queue.before) this.queues.set(queue.name, queue.before.consumers);
+    if (chosen && untouched) this.chooseQueue(chosen); // as many as there are by now
     const names = queues.map((queue) => queue.name);
     if (chosen && !names.includes(chosen)) names.unshift(chosen);
     names.sort();
