@@ -2,7 +2,8 @@
 
     Moment (all that the daemon knows just now) ─► document (what one view needs) ─► viewers
     live: one reading for all viewers, pushed      server: loopback, token, assets
+    plan: what the planner is asked and answers; who makes the server has one
 
-``moment`` and ``document`` are values and pure functions. The page itself is in ``static``: plain
+``moment``, ``plan``, ``document`` and ``documents`` are values and pure functions. The page itself is in ``static``: plain
 HTML, CSS and JavaScript modules, served as they are.
 """
