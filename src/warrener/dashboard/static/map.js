@@ -115,7 +115,7 @@ export class MapView {
     this.describe(parts);
   }
 
-  showFound({ found, nodes }, head) {
+  showFound({ found, nodes, clients_known: known }, head) {
     this.found.hidden = found === null;
     if (found === null) {
       setText(this.count, "");
@@ -134,7 +134,7 @@ export class MapView {
       this.list.empty,
       some
         ? "No queue matches; what does is marked on the map."
-        : `Nothing matches: ${count(found.of_queues)} queues, ${nodes.length} nodes and ${count(head.sessions)} sessions were looked through, by name, type, leader, user and virtual host.`,
+        : `Nothing matches: ${count(found.of_queues)} queues, ${nodes.length} nodes and ${known ? count(head.sessions) : "no"} sessions were looked through${known ? "" : " (they aren't known singly)"}, by name, type, leader, user and virtual host.`,
     );
   }
 
