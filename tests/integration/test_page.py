@@ -7,6 +7,7 @@ folder of the test's that is printed.
 import contextlib
 import json
 import os
+import re
 import signal
 import stat
 import threading
@@ -32,7 +33,11 @@ from playwright.sync_api import (
 )
 from tests.integration.warren import Warren, running
 
-VIEWS = ("map", "nodes", "queues", "sessions", "events")
+from warrener.facts.ids import NodeName
+from warrener.planner.calibration_file import write_calibration
+from warrener.planner.costs import Act, Calibration, Cost, Limit, QueueType
+
+VIEWS = ("map", "nodes", "queues", "sessions", "events", "planner")
 SIZES = {"wide": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 SEEN = 3.0
@@ -89,6 +94,35 @@ def _work(url: str, queue: str, ready: threading.Barrier, done: threading.Event)
         while not done.is_set():
             channel.basic_publish("", queue, b"an order")
             connection.process_data_events(0.02)
+
+
+@pytest.fixture(scope="module")
+def calibrated(warren: Warren) -> None:
+    """Costs in round numbers, as if they had been measured: what a run measures is
+    ``test_plan``'s."""
+    nodes = [NodeName(node["name"]) for node in warren.status()["nodes"]]
+    us = 1e-6
+    costs = {
+        Act.PUBLISH: Cost(300 * us),
+        Act.DELIVER: Cost(200 * us),
+        Act.REPLICATE: Cost(250 * us),
+        Act.ENTER: Cost(100 * us),
+        Act.LEAVE: Cost(100 * us),
+    }
+    write_calibration(
+        warren.state,
+        Calibration(
+            taken_at=time.time(),
+            seconds=60.0,
+            cluster="warren",
+            version="3.10.8",
+            hosts=dict.fromkeys(nodes, "here"),
+            cores={"here": 2},
+            costs={QueueType.QUORUM: costs},
+            limits={QueueType.QUORUM: (Limit(3_000, 100),)},
+            idle=dict.fromkeys(nodes, 0.05),
+        ),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -169,11 +203,100 @@ def test_each_view_shows_the_live_cluster(
     tab.context.close()
 
 
-def test_views_look_as_they_should(link: str, load: None, browser: Browser, pictures: Path) -> None:
+def test_what_if_is_answered_as_one_drags(
+    warren: Warren, link: str, load: None, calibrated: None, browser: Browser, pictures: Path
+) -> None:
+    tab = Tab(browser, link, viewport=SIZES["wide"])
+    page = tab.page
+    tab.see("planner")
+    said = page.locator(".said")
+    expect(said).to_contain_text("As it is: the cluster carries", timeout=40_000)
+    expect(page.locator(".planner .table", has_text="lambda").first).to_contain_text("n3")
+    slider = page.locator("#what-if-load")
+    box = slider.bounding_box()
+    assert box is not None
+    y, then = box["y"] + box["height"] / 2, page.locator("tbody tr td[data-title='what if']").first
+    page.mouse.move(box["x"] + 0.435 * box["width"], y)
+    page.mouse.down()
+    told = []
+    for part in (0.55, 0.7, 0.85):  # answered while the button is still down
+        page.mouse.move(box["x"] + part * box["width"], y, steps=5)
+        expect(then).not_to_have_text(told[-1] if told else "–")
+        told.append(then.inner_text())
+    page.mouse.up()
+    assert len(set(told)) == 3, told
+    expect(said).to_contain_text("With load x")
+    page.get_by_label("n2", exact=True).check()
+    expect(said).to_contain_text("without n2")
+    expect(page.locator(".plan-sides")).to_contain_text("What if")
+    page.click("button:text-is('As it is now')")
+    expect(said).to_contain_text("As it is: ")
+    more = page.locator("#what-if-nodes")
+    more.focus()
+    page.keyboard.press("ArrowRight")
+    expect(said).to_contain_text("With 1 node more")
+    expect(page.locator(".planner tbody")).to_contain_text(["new-1"])
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    expect(said).to_contain_text("With 1 node fewer")
+    row = page.locator("tr.can-be-picked", has_text="orders.1")
+    row.press("Enter")
+    expect(page.locator("#what-if-queue")).to_have_value("orders.1")
+    page.keyboard.press("ArrowRight")
+    expect(said).to_contain_text(re.compile(r"\d consumers of orders\.1"))
+    page.screenshot(path=pictures / "planner-what-if.png", full_page=True)
+    assert tab.errors == []
+    tab.context.close()
+
+
+def test_what_the_page_says_is_what_plan_says(
+    warren: Warren, link: str, load: None, calibrated: None
+) -> None:
+    url, _, token = link.partition("#token=")
+    question = f"{url}api/plan?viewer=12345678&load=2&kill=n2"
+    asked = urllib.request.Request(question, headers={"Authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(asked, timeout=30) as response:
+        page = json.loads(response.read())["after"]
+    plan = json.loads(warren.ok("plan", "what-if", "--load", "x2", "--kill", "n2", "--json"))
+    after = plan["after"]
+    assert page["first"].split("(")[0] == after["first"].split("(")[0]
+    for key in ("published", "capacity", "breaks_at"):  # the load goes on meanwhile
+        assert page[key] == pytest.approx(after[key], rel=0.25), key
+
+
+def test_the_map_marks_the_cut_and_finds_things(
+    link: str, load: None, calibrated: None, browser: Browser, pictures: Path
+) -> None:
+    tab = Tab(browser, link, viewport=SIZES["wide"])
+    page = tab.page
+    expect(page.locator(".cut-said")).to_contain_text("First to break: ", timeout=40_000)
+    expect(page.locator(".box.cut .mark", has_text="breaks first").first).to_be_visible()
+    page.fill("input[type=search]", "orders.1")
+    expect(page.locator(".tools .count")).to_contain_text("1 of 3 queues in 1 group")
+    expect(page.locator(".box.match[data-key^='group ']")).to_have_count(1)
+    assert page.locator(".box.dim").count() >= 1
+    page.fill("input[type=search]", "nothing is called so")
+    expect(page.locator(".found .empty")).to_contain_text("3 queues, 3 nodes")
+    page.fill("input[type=search]", "")
+    page.locator(".box[data-key='node n1']").click()
+    expect(page.locator(".map-detail h3")).to_have_text("n1")
+    expect(page.locator(".map-detail")).to_contain_text("memory")
+    page.screenshot(path=pictures / "map-chosen.png", full_page=True)
+    page.keyboard.press("Escape")
+    expect(page.locator(".map-detail")).to_be_hidden()
+    assert tab.errors == []
+    tab.context.close()
+
+
+def test_views_look_as_they_should(
+    link: str, load: None, calibrated: None, browser: Browser, pictures: Path
+) -> None:
     """No view is wider than its screen (tables scroll inside), in any theme; pictures are kept."""
     tab = Tab(browser, link, viewport=SIZES["wide"])
     for view in VIEWS:
         tab.see(view)
+        if view == "planner":
+            expect(tab.page.locator(".said")).to_contain_text("As it is", timeout=40_000)
         for size, viewport in SIZES.items():
             tab.page.set_viewport_size(viewport)
             over = tab.page.evaluate(

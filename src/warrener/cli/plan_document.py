@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import msgspec
 
 from warrener.facts.ids import NodeName
-from warrener.models.terms import Outcome
 from warrener.planner import words
 from warrener.planner.advice import Advice, TypeLine
 from warrener.planner.balancing import Balancing
@@ -206,19 +205,8 @@ def _nodes(outlook: Outlook) -> list[NodeLine]:
     return lines
 
 
-def _consumers_rate(queue: QueueOutlook) -> float | None:
-    """What all of them together get through, 1/s."""
-    load = queue.load
-    if queue.consumers is not None:
-        return load.consumers * queue.consumers.service_rate
-    return load.consumers / load.service_time if load.service_time else None
-
-
 def _queue(queue: QueueOutlook) -> QueueLine:
     load = queue.load
-    stations: list[Outcome] = [
-        station for station in (queue.process, queue.consumers) if station is not None
-    ]
     return QueueLine(
         vhost=load.vhost,
         name=load.name,
@@ -227,8 +215,8 @@ def _queue(queue: QueueOutlook) -> QueueLine:
         arrival_rate=load.published,
         service_rate=queue.process.service_rate if queue.process is not None else None,
         consumers=load.consumers,
-        consumers_rate=_consumers_rate(queue),
-        utilisation=max((station.utilisation for station in stations), default=None),
+        consumers_rate=queue.consumers_rate,
+        utilisation=queue.utilisation,
         response_time=finite(queue.response_time),
         response_time_measured=queue.measured_response_time,
         length=finite(queue.length),

@@ -109,7 +109,10 @@ def what_if(
         str, typer.Option("--load", metavar="xN", help="Times today's load: x2, 1.5, 150%.")
     ] = "x1",
     nodes: Annotated[
-        str, typer.Option("--nodes", metavar="+N", help="Nodes that are added.")
+        str,
+        typer.Option(
+            "--nodes", metavar="+N", help="Nodes that are added; -N: that leave, the last first."
+        ),
     ] = "0",
     kill: Annotated[
         list[str] | None, typer.Option("--kill", metavar="NODE", help="A node that is gone.")
@@ -137,8 +140,9 @@ def what_if(
 
     Options that name a queue or a node can be given several times. A queue
     outside of the default virtual host is named with it: shop/orders. Leaders
-    and replicas are spread anew where nodes are added; where one is gone its
-    quorum queues are led by others, and what nobody serves any more is named.
+    and replicas are spread anew where nodes are added or leave in order; where
+    one is killed its quorum queues are led by others, and what nobody serves
+    any more is named.
 
     Examples:
 

@@ -2,13 +2,15 @@
 
     reading      status, events, sessions: what the daemon has in memory anyway; the cluster is
                  asked by the observer alone
-    measuring    rates of queues, hops, CPU and rho: from the history and the planner's outlook,
-                 every few seconds, and only while somebody looks
+    measuring    rates of queues, hops and CPU: from the history, every few seconds, and only while
+                 somebody looks
+    planning     rho, what is predicted, what breaks first, what if: ``page_plan``
 
 That the page can't be served is told, and no reason for the cluster not to start.
 """
 
 import asyncio
+import math
 import secrets
 from collections import defaultdict
 from collections.abc import Mapping
@@ -27,14 +29,15 @@ from warrener.daemon.page_acts import PageActs
 from warrener.daemon.upkeep import Upkeep
 from warrener.daemon.works import Works
 from warrener.dashboard.acts import ActsShown
+from warrener.daemon.page_plan import PagePlan
 from warrener.dashboard.live import Live
 from warrener.dashboard.moment import Hop, Measured, Moment, NodeMeasure, QueueMeasure
+from warrener.dashboard.plan import Plan
 from warrener.dashboard.server import PageServer
 from warrener.facts.data_plane import Unsupported
 from warrener.facts.happenings import Event
-from warrener.facts.ids import NodeName, SessionId
+from warrener.facts.ids import NodeName, SessionId, short_name
 from warrener.planner.load import Load, NodeLoad
-from warrener.telemetry.values import PlanValues
 
 if TYPE_CHECKING:  # the service makes this
     from warrener.daemon.service import Service
@@ -60,6 +63,12 @@ class Page:
     def __init__(self, service: "Service") -> None:
         self._service = service
         self._folder = page_folder(service.folder.path)
+        self.plan = PagePlan(
+            service.folder.path,
+            service.history.load,
+            now=service.now,
+            monotonic=service.monotonic,
+        )
         self._live = Live(self.moment, self.channels, monotonic=service.monotonic)
         self._acts: PageActs | None = None
         self._server: PageServer | None = None
@@ -77,7 +86,7 @@ class Page:
         """Serves, from the first moment of a start on: nodes are seen to boot."""
         try:
             token, port = await asyncio.to_thread(self._prepare)
-            server = PageServer(self._live, token, self._acts)
+            server = PageServer(self._live, token, self.plan.ask, self._acts)
             await server.start(port)
             self._server = server
             if server.port != port:
@@ -100,6 +109,7 @@ class Page:
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
+        await self.plan.close()
 
     @property
     def url(self) -> str:
@@ -129,6 +139,7 @@ class Page:
         if now >= self._measure_due and (self._measuring is None or self._measuring.done()):
             self._measure_due = now + MEASURE_EVERY
             self._measuring = asyncio.create_task(self.measure(), name="page measures")
+        self.plan.look()
         balancer = service.balancer
         lines, why_not = None, ""
         if sessions and balancer is not None:
@@ -147,6 +158,7 @@ class Page:
             sessions_why_not=why_not,
             measured=self._measured,
             acts=self._acts.shown(status) if self._acts is not None else ActsShown(),
+            plan=self.plan.plan,
         )
 
     def channels(self, session: int) -> list[ChannelLine]:
@@ -171,37 +183,43 @@ class Page:
         except Exception:
             log.exception("page_measure_failed")
             return
-        self._measured = measured(load, self._service.telemetry.planned(), self._service.now())
+        self._measured = measured(load, self.plan.plan, self._service.now())
 
 
-def measured(load: Load, plan: PlanValues | None, at: float) -> Measured:
+def measured(load: Load, plan: Plan, at: float) -> Measured:
     """What was measured, and what is predicted, as the page has it. Pure."""
-    predicted = plan.queues if plan is not None else {}
+    predicted = {(one.vhost, one.name): one for one in plan.queues} if plan.calibrated else {}
     queues = {}
     hops: dict[tuple[NodeName, NodeName], float] = defaultdict(float)
     for queue in load.queues:
         key = (queue.vhost, queue.name)
         far = [*queue.entering, *queue.leaving]
         told = predicted.get(key)
+        lies = queue.ready + queue.unacked
         queues[key] = QueueMeasure(
             published=queue.published,
             delivered=queue.delivered,
             acked=queue.acked,
             remote=sum(rate for _, rate in far),
             rho=told.rho if told else None,
-            predicted_time=told.response_time if told else None,
-            predicted_length=told.length if told else None,
+            predicted_time=(math.inf if told.grows else told.time) if told else None,
+            predicted_length=(math.inf if told.grows else told.length) if told else None,
+            measured_time=(
+                told.measured_time if told else lies / queue.acked if queue.acked > 0 else None
+            ),
+            measured_length=told.measured_length if told else lies,
         )
         if queue.leader is not None:
             for entry, rate in far:
                 hops[entry, queue.leader] += rate
     cores = {host.name: host.cores for host in load.hosts}
-    rhos = plan.node_rho if plan is not None else {}
     return Measured(
         at=at,
         queues=queues,
         nodes={
-            node.name: NodeMeasure(node.cpu, _busy(node, cores), rhos.get(node.name))
+            node.name: NodeMeasure(
+                node.cpu, _busy(node, cores), plan.node_rho.get(short_name(node.name))
+            )
             for node in load.nodes
         },
         hops=[Hop(entry, leader, rate) for (entry, leader), rate in sorted(hops.items()) if rate],

@@ -11,7 +11,7 @@ import structlog
 
 from warrener.control.wire import Refused
 from warrener.facts.ids import short_name
-from warrener.models.terms import Growing, Outcome, Steady, WrongInput
+from warrener.models.terms import WrongInput
 from warrener.planner.calibration_file import BrokenCalibration, read_calibration
 from warrener.planner.load import Load
 from warrener.planner.outlook import Outlook, QueueOutlook, outlook
@@ -77,7 +77,9 @@ class Planned:
         if calibration is None:
             return None
         load = await self._load(WINDOW)
-        return await asyncio.to_thread(lambda: plan_values(outlook(load, calibration), self._now()))
+        return await asyncio.to_thread(
+            lambda: plan_values(outlook(load, calibration, with_worths=False), self._now())
+        )
 
     async def close(self) -> None:
         """Nothing is worked out any more."""
@@ -129,13 +131,4 @@ def _mean(weighted: list[tuple[float, float | None]]) -> float | None:
 
 
 def _queue(one: QueueOutlook) -> QueuePlan:
-    rhos = [rho for rho in (_rho(one.process), _rho(one.consumers)) if rho is not None]
-    return QueuePlan(max(rhos, default=None), one.response_time, one.length)
-
-
-def _rho(station: Outcome | None) -> float | None:
-    match station:
-        case Steady() | Growing():
-            return station.utilisation
-        case _:
-            return None
+    return QueuePlan(one.utilisation, one.response_time, one.length)

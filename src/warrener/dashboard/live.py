@@ -18,7 +18,8 @@ import msgspec
 import structlog
 
 from warrener.control.operations import ChannelLine
-from warrener.dashboard.document import View, Wanted, document
+from warrener.dashboard.document import document
+from warrener.dashboard.documents.terms import View, Wanted
 from warrener.dashboard.moment import Moment
 
 EVERY: Final = 1.0

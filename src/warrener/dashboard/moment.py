@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from warrener.control.operations import EventLine, SessionLine, StatusAnswer
 from warrener.dashboard.acts import ActsShown
+from warrener.dashboard.plan import Plan
 from warrener.facts.ids import NodeName
 
 
@@ -15,7 +16,8 @@ from warrener.facts.ids import NodeName
 class QueueMeasure:
     """One queue over the last seconds: messages/s. ``remote``: of what is published and delivered,
     the part that passes through a node that isn't the leader's. What the planner says of it: times
-    in seconds, infinite where it grows; None without calibration."""
+    in seconds, infinite where it grows; None without calibration. Measured ones are means over the
+    same time as the predicted ones, if there are those."""
 
     published: float
     delivered: float
@@ -24,6 +26,8 @@ class QueueMeasure:
     rho: float | None = None
     predicted_time: float | None = None
     predicted_length: float | None = None
+    measured_time: float | None = None
+    measured_length: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +73,4 @@ class Moment:
     sessions_why_not: str = ""  # the data plane doesn't know its sessions
     measured: Measured = field(default_factory=Measured)
     acts: ActsShown = field(default_factory=ActsShown)
+    plan: Plan = field(default_factory=Plan)

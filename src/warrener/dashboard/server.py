@@ -3,6 +3,7 @@
     GET /                    the page itself; nothing of the cluster is in it
     GET /static/NAME         its scripts and styles
     GET /api/live?view=...   documents, one JSON line each, for as long as the viewer stays
+    GET /api/plan?load=...   what the planner says, and what if: one answer
     POST /api/...            what a viewer does to the cluster: ``acting``
 
 The token comes in the link's fragment, which browsers don't send. The page's script keeps it for
@@ -22,9 +23,10 @@ import structlog
 from aiohttp import web
 
 from warrener.dashboard.acting import ActError, Acting, Acts
-from warrener.dashboard.document import View, Wanted
+from warrener.dashboard.documents.terms import View, Wanted
 from warrener.dashboard.live import Full, Live
 from warrener.dashboard.loopback import LOOPBACK, LoopbackSite
+from warrener.dashboard.plan import NoAnswer, Question, WhyNot, read
 
 PATIENCE: Final = 5.0
 """Seconds that a viewer may take no bytes; then it is dropped. It connects again by itself."""
@@ -56,6 +58,18 @@ HEADERS: Final = {
 }
 """Of every answer."""
 
+Planner = Callable[[Question, str], Awaitable[bytes]]
+"""A question, and the viewer's name, who may have asked another one: an answer as JSON.
+``NoAnswer``."""
+
+_NO_ANSWER: Final = {
+    WhyNot.UNKNOWN: 404,
+    WhyNot.WRONG: 422,
+    WhyNot.OVERTAKEN: 409,
+    WhyNot.BUSY: 503,
+    WhyNot.FAILED: 502,
+}
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = structlog.get_logger(__name__)
@@ -74,8 +88,15 @@ def assets() -> dict[str, tuple[bytes, str]]:
 class PageServer:
     """``start``, then ``close``."""
 
-    def __init__(self, live: Live, token: str, acts: Acts | None = None) -> None:
+    def __init__(
+        self,
+        live: Live,
+        token: str,
+        planner: Planner | None = None,
+        acts: Acts | None = None,
+    ) -> None:
         self._live = live
+        self._planner = planner
         self._acting = Acting(acts) if acts is not None else None
         self._bearer = f"Bearer {token}".encode()
         self._assets = assets()
@@ -92,6 +113,7 @@ class PageServer:
         app.router.add_get("/api/live", self._stream)
         if self._acting is not None:
             self._acting.add_to(app.router)
+        app.router.add_get("/api/plan", self._plan)
         await self._site.start(app, (port, 0) if port else (0,))
 
     @property
@@ -175,6 +197,19 @@ class PageServer:
             return _refused(503, "too many viewers at once")
         finally:
             self._streams.discard(transport)
+
+    async def _plan(self, request: web.Request) -> web.Response:
+        if self._planner is None:
+            return _refused(404, "there is no planner here")
+        try:
+            question, viewer = read(request.query.items())
+        except ValueError as error:
+            return _refused(400, str(error))
+        try:
+            answer = await self._planner(question, viewer)
+        except NoAnswer as error:
+            return _refused(_NO_ANSWER[error.reason], str(error))
+        return web.Response(body=answer, content_type="application/json", charset="utf-8")
 
     async def _send(
         self, request: web.Request, wanted: Wanted, transport: asyncio.Transport

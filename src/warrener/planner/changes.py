@@ -5,7 +5,7 @@ spread as Warrener would do it: the busiest queue first, to the node that has le
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
 from warrener.facts.ids import NodeName
@@ -95,6 +95,20 @@ def with_nodes(load: Load, more: int, *, same_host: bool) -> Load:
         name = NodeName(f"new-{number}@{host}")
         nodes.append(NodeLoad(name, host, mem_limit=limit, cores=share))
     return spread(replace(load, nodes=tuple(nodes), hosts=tuple(hosts)))
+
+
+def with_fewer_nodes(load: Load, fewer: int, *, staying: Collection[NodeName] = ()) -> Load:
+    """So many nodes fewer, in order, so that nothing stops: what they led and copied is spread over
+    the rest. The last ones go, but for those of ``staying``."""
+    if fewer < 1:
+        raise WrongInput(f"{fewer} nodes are to go; it has to be 1 or more")
+    running = load.running()
+    may_go = [node.name for node in running if node.name not in staying]
+    if fewer >= len(running) or fewer > len(may_go):
+        raise WrongInput(f"{fewer} nodes are to go, of {len(running)} that run; one has to stay")
+    gone = set(may_go[-fewer:])
+    nodes = tuple(replace(n, running=n.running and n.name not in gone) for n in load.nodes)
+    return spread(replace(load, nodes=nodes))
 
 
 def spread(load: Load) -> Load:

@@ -78,6 +78,26 @@ class QueueOutlook:
         return None if time is None else self.load.published * time
 
     @property
+    def utilisation(self) -> float | None:
+        """rho of the busier of its process and its consumers; None: neither is known."""
+        stations = [one for one in (self.process, self.consumers) if one is not None]
+        return max((one.utilisation for one in stations), default=None)
+
+    @property
+    def consumers_rate(self) -> float | None:
+        """What all consumers together get through, 1/s."""
+        if self.consumers is not None:
+            return self.load.consumers * self.consumers.service_rate
+        return self.load.consumers / self.load.service_time if self.load.service_time else None
+
+    @property
+    def service_rate(self) -> float | None:
+        """mu: the least of what its process and its consumers get through, 1/s."""
+        own = self.process.service_rate if self.process is not None else None
+        rates = [rate for rate in (own, self.consumers_rate) if rate is not None]
+        return min(rates, default=None)
+
+    @property
     def measured_length(self) -> float:
         """L, measured: ready and unacked."""
         return self.load.ready + self.load.unacked
@@ -121,18 +141,29 @@ class Outlook:
         return self.load.published * factor if math.isfinite(factor) else math.inf
 
 
-def outlook(load: Load, calibration: Calibration) -> Outlook:
-    """Everything about a cluster under a load. WrongInput if the load makes no sense."""
+def outlook(
+    load: Load, calibration: Calibration, *, losses: bool = True, with_worths: bool = True
+) -> Outlook:
+    """Everything about a cluster under a load. WrongInput if the load makes no sense.
+
+    Of what takes longest, either may be left out: ``losses`` take as long again for each node,
+    worths a max-flow for each edge of the cut, which may be as many as there are queues.
+    """
     reckoned = reckon(load, calibration)
     edges = network(load, reckoned)
     return Outlook(
         load=load,
         reckoned=reckoned,
         queues=tuple(look_at(queue, load, calibration) for queue in load.queues),
-        losses=tuple(_loss(node.name, load, calibration) for node in load.running()),
+        losses=losses_of(load, calibration) if losses else (),
         flow=max_flow(edges, SOURCE, SINK) if edges else None,
-        worths=tuple(worths(edges, SOURCE, SINK)) if edges else (),
+        worths=tuple(worths(edges, SOURCE, SINK)) if edges and with_worths else (),
     )
+
+
+def losses_of(load: Load, calibration: Calibration) -> tuple[Loss, ...]:
+    """What is left without each node that runs."""
+    return tuple(_loss(node.name, load, calibration) for node in load.running())
 
 
 def look_at(queue: QueueLoad, load: Load, calibration: Calibration) -> QueueOutlook:

@@ -1,7 +1,7 @@
 """What a user asks with ``plan what-if``, read and carried out on a load. Pure.
 
 The order in which things change doesn't depend on how they are written: the load first, then queues
-and their consumers, then nodes that come, then nodes that go.
+and their consumers, then nodes that come or go in order, then nodes that die.
 """
 
 import re
@@ -31,8 +31,8 @@ _NUMBER: Final = re.compile(r"([+-]?)(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class WhatIf:
-    """``consumers``: by queue, ``+3``, ``-1`` or ``5``; ``body`` and ``types`` by queue, the name
-    ``*`` for all."""
+    """``nodes`` more, or fewer below 0. ``consumers``: by queue, ``+3``, ``-1`` or ``5``; ``body``
+    and ``types`` by queue, the name ``*`` for all."""
 
     load: float = 1.0
     nodes: int = 0
@@ -69,7 +69,9 @@ def words(question: WhatIf) -> str:
     """What is different, in words: ``load x2, 2 nodes more, without n2``."""
     parts = [f"load x{question.load:g}"] if question.load != 1.0 else []
     if question.nodes:
-        parts.append(f"{question.nodes} node{'s' * (question.nodes > 1)} more")
+        number = abs(question.nodes)
+        which = "more" if question.nodes > 0 else "fewer"
+        parts.append(f"{number} node{'s' * (number > 1)} {which}")
     parts += [f"without {name}" for name in question.kill]
     parts += [f"{number} consumers of {_all(name)}" for name, number in question.consumers]
     parts += [f"{_all(name)} {kind}" for name, kind in question.types]
@@ -119,6 +121,13 @@ def asked(load: Load, question: WhatIf, *, same_host: bool) -> Load:
         found = changes.with_consumers(found, name, _change(number))
     if question.nodes > 0:
         found = changes.with_nodes(found, question.nodes, same_host=same_host)
+    elif question.nodes < 0:
+        dead = [
+            node.name
+            for node in found.nodes
+            if node.name in question.kill or short_name(node.name) in question.kill
+        ]
+        found = changes.with_fewer_nodes(found, -question.nodes, staying=dead)
     for typed in question.kill:
         names = [node.name for node in found.nodes if typed in (node.name, short_name(node.name))]
         if len(names) != 1:
@@ -143,11 +152,11 @@ def _pair(text: str, example: str) -> tuple[str, str]:
 
 def _more_nodes(text: str) -> int:
     match = _NUMBER.fullmatch(text.strip())
-    if match is None or match[1] == "-":
+    if match is None:
         raise WrongInput(
-            f"the number of nodes {text!r} isn't understood; say +1 (and --kill NODE for one fewer)"
+            f"the number of nodes {text!r} isn't understood; say +1, or -1 for one fewer"
         )
-    return int(match[2])
+    return int(match[2]) * (-1 if match[1] == "-" else 1)
 
 
 def _checked_number(name: str, text: str) -> tuple[str, str]:

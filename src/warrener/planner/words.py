@@ -3,7 +3,8 @@
 import math
 from typing import Final
 
-from warrener.facts.ids import short_name
+from warrener.facts.ids import NodeName, short_name
+from warrener.models.flow import Edge
 from warrener.planner.load import Load, NodeLoad, QueueLoad
 from warrener.planner.outlook import QueueOutlook
 from warrener.planner.resources import Part, PartKind, node_cores
@@ -48,6 +49,21 @@ def named(part: Part) -> str:
             return f"queue {part.name}, whose own limit is {more}{rate(part.capacity)}"
         case PartKind.CONSUMERS:
             return f"the consumers of {part.name} ({rate(part.capacity)} together)"
+
+
+def cut(edge: Edge) -> str:
+    """An edge of the least cut of ``limits.network``."""
+    match edge.what:
+        case PartKind.BALANCER:
+            return "the balancer"
+        case PartKind.HOST:
+            return f"the CPU of {edge.target}"
+        case PartKind.NODE:
+            return f"the CPU of node {short_name(NodeName(edge.target.removeprefix('node ')))}"
+        case PartKind.CONSUMERS:
+            return f"the consumers of {edge.source.removeprefix('queue ')}"
+        case _:
+            return edge.target
 
 
 def remedy(part: Part, load: Load) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import stat
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 from tests.unit.daemon.scene import N1, N2, Scene, ask
 
@@ -17,10 +19,11 @@ from warrener.control.page import page_folder, page_link
 from warrener.daemon import page as page_module
 from warrener.daemon.page import measured
 from warrener.dashboard.moment import Hop, QueueMeasure
+from warrener.dashboard.plan import Plan, QueueFigures
 from warrener.facts.happenings import Event
+from warrener.facts.ids import short_name
 from warrener.facts.reasons import NodeState
 from warrener.planner.load import HostLoad, Load, NodeLoad, QueueLoad
-from warrener.telemetry.values import PlanValues, QueuePlan
 
 
 def anything(_: dict[str, Any]) -> bool:
@@ -123,34 +126,62 @@ LOAD = Load(
 
 
 def test_a_load_becomes_rates_hops_and_shares() -> None:
-    found = measured(LOAD, None, 5.0)
-    assert found.queues["/", "a"] == QueueMeasure(10.0, 8.0, 8.0, remote=3.5)
+    found = measured(LOAD, Plan(), 5.0)
+    assert found.queues["/", "a"] == QueueMeasure(
+        10.0, 8.0, 8.0, remote=3.5, measured_time=0.0, measured_length=0.0
+    )
     assert found.hops == [Hop(N2, N1, 3.5)]
     assert [found.nodes[name].busy for name in (N1, N2)] == [0.5, 0.25]
 
 
+def figures(**changes: Any) -> QueueFigures:
+    made = QueueFigures(
+        vhost="/",
+        name="a",
+        rho=0.3,
+        time=0.002,
+        length=1.0,
+        grows=False,
+        measured_time=0.004,
+        measured_length=2.0,
+    )
+    return msgspec.structs.replace(made, **changes)
+
+
 def test_what_is_predicted_stands_beside_what_is_measured() -> None:
-    plan = PlanValues(
-        at=1.0,
-        load=1.0,
-        capacity=2.0,
-        headroom=2.0,
-        headroom_without={},
-        rho={},
-        node_rho={N1: 0.4},
-        predicted_time=None,
-        measured_time=None,
-        predicted_length=0.0,
-        measured_length=0.0,
-        growing=0,
-        memory_alarm_in=None,
-        queues={("/", "a"): QueuePlan(0.3, 0.002, 1.0)},
+    growing = figures(name="b", time=None, length=None, grows=True)
+    plan = Plan(
+        number=1, calibrated=True, node_rho={short_name(N1): 0.4}, queues=[figures(), growing]
     )
     found = measured(LOAD, plan, 5.0)
     assert found.nodes[N1].rho == 0.4
-    one = found.queues["/", "a"]
-    assert (one.rho, one.predicted_time, one.predicted_length) == (0.3, 0.002, 1.0)
-    assert found.queues["/", "b"].rho is None
+    a, b = found.queues["/", "a"], found.queues["/", "b"]
+    assert (a.rho, a.predicted_time, a.predicted_length) == (0.3, 0.002, 1.0)
+    assert (a.measured_time, a.measured_length) == (0.004, 2.0)
+    assert (b.predicted_time, b.predicted_length) == (math.inf, math.inf)
+
+
+def test_without_calibration_nothing_is_predicted_and_what_was_measured_is_told() -> None:
+    load = replace(LOAD, queues=(queue("a", ready=3.0, unacked=1.0), queue("c", acked=0.0)))
+    found = measured(load, Plan(number=1, queues=[figures()]), 5.0)
+    a, c = found.queues["/", "a"], found.queues["/", "c"]
+    assert (a.rho, a.predicted_time) == (None, None)
+    assert (a.measured_time, a.measured_length) == (0.5, 4.0)  # L / X
+    assert (c.measured_time, c.measured_length) == (None, 0.0)
+
+
+async def test_a_question_without_history_is_answered_with_why(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    async with scene.running():
+        token = (page_folder(scene.folder.path) / "token").read_text()
+        url = f"{scene.service.page.url}api/plan?viewer=12345678"
+        async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as session:
+            async with session.get(url) as response:
+                assert response.status == 404
+                assert "history" in await response.text()
+            told = await first(scene, "view=planner")
+            assert told["body"]["number"] == 0
+            assert told["body"]["why_not"]
 
 
 async def test_without_history_it_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from warrener.control.operations import (
     ViewStatus,
 )
 from warrener.dashboard.moment import Measured, Moment
+from warrener.dashboard.plan import Plan
 from warrener.facts.ids import NodeName
 from warrener.facts.reasons import NodeState
 from warrener.facts.settings import PolicyName
@@ -137,6 +138,7 @@ def moment(
     sessions: list[SessionLine] | None = None,
     events: list[EventLine] | None = None,
     measured: Measured | None = None,
+    plan: Plan | None = None,
 ) -> Moment:
     return Moment(
         at=1_000_000.0 + clock,
@@ -145,4 +147,5 @@ def moment(
         events=events or [],
         sessions=sessions,
         measured=measured or Measured(),
+        plan=plan or Plan(),
     )

@@ -19,17 +19,10 @@ from tests.unit.dashboard.moments import (
 )
 
 from warrener.control.operations import ViewStatus
-from warrener.dashboard.document import (
-    MOST_CLIENTS,
-    MOST_EVENTS,
-    PAGE,
-    Level,
-    MapBody,
-    Part,
-    View,
-    Wanted,
-    document,
-)
+from warrener.dashboard.document import document
+from warrener.dashboard.documents.events import MOST_EVENTS
+from warrener.dashboard.documents.flow_map import MOST_CLIENTS, MapBody
+from warrener.dashboard.documents.terms import PAGE, Level, Part, View, Wanted
 from warrener.dashboard.moment import Hop, Measured, Moment, NodeMeasure, QueueMeasure
 from warrener.facts.reasons import NodeState, Unfit
 
@@ -132,7 +125,7 @@ def test_two_thousand_queues_come_a_page_at_a_time() -> None:
 
 def test_queues_are_sorted_by_what_was_asked_for() -> None:
     queues = [queue("a", messages_ready=1), queue("b", None), queue("c", messages_ready=3)]
-    measured = Measured(queues={("/", "b"): QueueMeasure(50.0, 40.0, 40.0)})
+    measured = Measured(queues={("/", "b"): QueueMeasure(50.0, 40.0, 40.0, measured_time=0.2)})
     now = moment(told=status(queues=queues), measured=measured)
 
     def names(**wanted: Any) -> str:
@@ -143,18 +136,20 @@ def test_queues_are_sorted_by_what_was_asked_for() -> None:
     assert names(sort="published", descending=True) == "bac"
     assert names(sort="state") == "bac"  # the worst first
     assert names(sort="no such column") == "abc"
+    assert names(sort="measured_time", descending=True) == "bac"  # what isn't known comes last
 
 
 def test_predictions_that_are_infinite_are_said_as_growth() -> None:
     measured = Measured(
         queues={
-            ("/", "a"): QueueMeasure(5.0, 5.0, 5.0, 0.0, 0.5, 0.002, 3.0),
+            ("/", "a"): QueueMeasure(5.0, 5.0, 5.0, 0.0, 0.5, 0.002, 3.0, 0.003, 4.0),
             ("/", "b"): QueueMeasure(5.0, 5.0, 5.0, 0.0, 1.2, math.inf, math.inf),
         }
     )
     now = moment(told=status(queues=[queue("a"), queue("b")]), measured=measured)
     steady, growing = body(now, View.QUEUES).rows
     assert (steady.predicted_time, steady.predicted_length, steady.grows) == (0.002, 3.0, False)
+    assert (steady.measured_time, steady.measured_length) == (0.003, 4.0)
     assert (growing.predicted_time, growing.predicted_length, growing.grows) == (None, None, True)
     msgspec.json.encode(document(now, None, Wanted(view=View.QUEUES), 1))
 

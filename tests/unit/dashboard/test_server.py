@@ -19,6 +19,7 @@ from warrener.dashboard import server as server_module
 from warrener.dashboard.live import Live
 from warrener.dashboard.loopback import LOOPBACK
 from warrener.dashboard.moment import Moment
+from warrener.dashboard.plan import NoAnswer, Question, WhyNot
 from warrener.dashboard.server import HEADERS, PageServer, assets
 
 TOKEN = "t" * 43
@@ -32,7 +33,9 @@ class Scene:
         self.asked_sessions: list[bool] = []
         self.asked_twice = asyncio.Event()
         self.live = Live(self.read, self.channels)
-        self.server = PageServer(self.live, TOKEN)
+        self.asked: list[tuple[Question, str]] = []
+        self.no_answer: NoAnswer | None = None
+        self.server = PageServer(self.live, TOKEN, self.plan)
         self.clock = 0.0
 
     async def read(self, sessions: bool) -> Moment:
@@ -43,6 +46,12 @@ class Scene:
             raise self.error
         self.clock += 1.0
         return moment(self.clock, status(queues=[queue(f"q{n}") for n in range(self.queues)]))
+
+    async def plan(self, question: Question, viewer: str) -> bytes:
+        self.asked.append((question, viewer))
+        if self.no_answer is not None:
+            raise self.no_answer
+        return b'{"asked": true}'
 
     def channels(self, session: int) -> Sequence[ChannelLine]:
         return []
@@ -170,6 +179,55 @@ def test_the_page_has_no_inline_script_and_asks_nobody_else() -> None:
 async def test_what_is_no_question_is_refused(query: str) -> None:
     async with serving() as scene:
         assert await scene.status_of(f"/api/live?{query}") == 400
+
+
+PLAN = "/api/plan?viewer=0123-abcd"
+
+
+async def test_a_question_is_passed_on_as_it_was_understood() -> None:
+    async with serving() as scene:
+        code, headers, text = await scene.get(f"{PLAN}&load=2&kill=n1&queue=a%26b%3D1")
+        assert (code, json.loads(text)) == (200, {"asked": True})
+        assert dict(headers)["Content-Type"] == "application/json; charset=utf-8"
+        asked = Question(load=2.0, kill=("n1",), queue="a&b=1")
+        assert scene.asked == [(asked, "0123-abcd")]
+
+
+async def test_a_question_needs_the_token_and_our_own_page() -> None:
+    async with serving() as scene:
+        assert await scene.status_of(PLAN, None) == 401
+        assert await scene.status_of(f"{PLAN}&token={TOKEN}", "wrong") == 401
+        assert await scene.status_of(PLAN, Origin="http://evil.example") == 403
+        assert await scene.status_of(PLAN, Sec_Fetch_Site="cross-site") == 403
+        assert await scene.status_of(PLAN, Host="evil.example") == 421
+        assert (await scene.get(PLAN, method="POST"))[0] == 405
+        assert scene.asked == []
+
+
+@pytest.mark.parametrize(
+    "query", ["", "viewer=1", "viewer=0123-abcd&load=many", "viewer=0123-abcd&what=else"]
+)
+async def test_what_is_no_question_of_the_planner_s_is_refused(query: str) -> None:
+    async with serving() as scene:
+        assert await scene.status_of(f"/api/plan?{query}") == 400
+        assert scene.asked == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [
+        (WhyNot.UNKNOWN, 404),
+        (WhyNot.OVERTAKEN, 409),
+        (WhyNot.WRONG, 422),
+        (WhyNot.FAILED, 502),
+        (WhyNot.BUSY, 503),
+    ],
+)
+async def test_why_there_is_no_answer_is_told(reason: WhyNot, code: int) -> None:
+    async with serving() as scene:
+        scene.no_answer = NoAnswer(reason, "there is no node n9")
+        told, _, text = await scene.get(PLAN)
+        assert (told, text) == (code, "there is no node n9\n")
 
 
 async def test_all_viewers_share_a_reading_and_too_many_are_refused(

@@ -142,3 +142,15 @@ def test_a_node_that_comes_has_the_least_share_of_those_that_are_there() -> None
     assert [node.cores for node in changes.with_nodes(whole, 1, same_host=False).nodes] == [
         None
     ] * 4
+
+
+def test_nodes_that_leave_in_order_take_nothing_with_them() -> None:
+    one = load(queue("a", 90, N3), queue("b", 30, N3, type=QueueType.CLASSIC), queue("c", 30, N1))
+    two = changes.with_fewer_nodes(one, 1)
+    assert [node.name for node in two.running()] == [N1, N2]
+    assert {q.full_name for q in two.queues} == {"a", "b", "c"}
+    assert all(q.leader in (N1, N2) and set(q.members) <= {N1, N2} for q in two.queues)
+    assert changes.with_fewer_nodes(one, 1, staying=[N3]).running()[-1].name == N3
+    for fewer, staying in ((0, ()), (3, ()), (1, NODES)):
+        with pytest.raises(WrongInput, match="nodes are to go"):
+            changes.with_fewer_nodes(one, fewer, staying=staying)

@@ -194,3 +194,28 @@ def test_nodes_that_lead_nothing_may_share_a_host_with_one_that_does() -> None:
     found = outlook(replace(one, nodes=nodes), calibration())
     assert found.flow is not None
     assert found.flow.value == pytest.approx(20_000)
+
+
+def test_what_takes_longest_may_be_left_out() -> None:
+    now = load(queue("a", 100, consumers=1, service_time=0.005), queue("b", 100))
+    whole = outlook(now, calibration())
+    quick = outlook(now, calibration(), losses=False, with_worths=False)
+    assert whole.worths
+    assert len(whole.losses) == 3
+    assert quick == replace(whole, losses=(), worths=())
+
+
+def test_the_cut_in_words() -> None:
+    slow = queue("jobs", 100, consumers=1, service_time=0.009)
+    found = outlook(load(slow, through_balancer=200.0), calibration())
+    assert found.flow is not None
+    assert [words.cut(edge) for edge in found.flow.cut] == ["the consumers of jobs"]
+    busy = outlook(load(queue("a", 100), queue("b", 100, N2)), calibration())
+    assert busy.flow is not None
+    told = {words.cut(edge) for edge in busy.flow.cut}
+    assert told <= {
+        *(f"the CPU of node n{number}" for number in (1, 2)),
+        *(f"the CPU of host h{number}" for number in (1, 2)),
+        "queue a",
+        "queue b",
+    }

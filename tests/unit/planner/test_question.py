@@ -70,7 +70,6 @@ def test_everything_that_can_be_asked() -> None:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"nodes": "-1"}, "say \\+1"),
         ({"nodes": "many"}, "'many'"),
         ({"consumers": ["billing"]}, "'billing' isn't understood; say --consumers"),
         ({"consumers": ["=3"]}, "'=3'"),
@@ -119,3 +118,13 @@ def test_a_question_in_words() -> None:
         "bodies of all queues 4096 B, bodies of o 100 B"
     )
     assert question.words(question.WhatIf()) == ""
+
+
+def test_nodes_that_leave_in_order_are_others_than_those_that_die() -> None:
+    one = load(queue("a", 10, N1), queue("b", 10, N1, type=QueueType.CLASSIC))
+    left = asked(one, read(nodes="-1"), same_host=False)
+    assert [node.name for node in left.running()] == [N1, N2]
+    assert stopped(one, read(nodes="-1"), same_host=False) == []
+    left = asked(one, read(nodes="-1", kill=["n3"]), same_host=False)
+    assert [node.name for node in left.running()] == [N1]
+    assert question.words(read(nodes="-2")) == "2 nodes fewer"

@@ -1,64 +1,107 @@
 // The map: clients -> balancer -> nodes -> queues' leaders -> consumers, left to right. Thickness is
-// the measured rate, colour the utilisation; hops between nodes are dashed. Queues are drawn by
-// leader and type, never one by one, so that it stays as large with 2,000 queues as with two.
+// the measured rate, colour the utilisation, red the min-cut; hops between nodes are dashed. Queues are
+// drawn by leader and type, never one by one, so that it stays as large with 2,000 queues as with two;
+// a search says in which of them they are.
 
-import { count, h, rate, setText, share } from "./dom.js";
+import { badge, count, h, rate, setAttribute, setText, Table } from "./dom.js";
+import { COLUMNS, curve, cutWords, fitted, HEIGHT, layOut, thickness, TITLES, WIDTH } from "./map_layout.js";
 
-const WIDTH = 1200;
-const COLUMNS = { clients: 0, balancer: 270, nodes: 470, groups: 720, consumers: 1020 };
-const BOX = { clients: 190, balancer: 110, nodes: 170, groups: 230, consumers: 160 };
-const ROW = 58;
-const HEIGHT = 44;
-const GAP = 14;
-const TOP = 30;
-const THINNEST = 1.2;
-const THICKEST = 14;
+const SEARCH_WAIT = 200; // ms after the last key
 
 export class MapView {
   constructor(follow) {
     this.follow = follow;
     this.sign = "";
-    this.picked = null;
-    this.drawing = h("div", {
-      class: "map",
-      tabindex: "0",
-      role: "region",
-      "aria-label": "Map of the flow",
-    });
+    this.search = "";
+    this.picked = null; // chosen: stays until it is closed
+    this.pointed = null; // under the pointer, or focused
+    this.drawing = h("div", { class: "map", tabindex: "0", role: "region", "aria-label": "Map of the flow" });
     this.note = h("p", { class: "note", hidden: true });
-    this.detail = h("aside", { class: "card map-detail", "aria-live": "polite" });
+    this.cut = h("p", { class: "cut-said" });
+    this.field = h("input", {
+      type: "search",
+      placeholder: "Find queues, nodes, clients",
+      "aria-label": "Find queues, nodes, clients",
+      autocomplete: "off",
+      spellcheck: "false",
+      oninput: () => {
+        clearTimeout(this.timer);
+        this.timer = setTimeout(() => this.find(this.field.value.trim()), SEARCH_WAIT);
+      },
+    });
+    this.count = h("p", { class: "count", role: "status" });
+    this.list = new Table({
+      caption: "Queues that match",
+      id: (row) => `${row.vhost}\n${row.name}`,
+      empty: "",
+      onPick: (row) => this.goTo(`group ${row.leader} ${row.type}`),
+      columns: [
+        {
+          key: "name",
+          title: "queue",
+          width: "34%",
+          sign: (row) => [row.vhost, row.name],
+          cell: (row) => [h("strong", { title: row.name }, row.name), row.vhost === "/" ? "" : h("small", {}, ` ${row.vhost}`)],
+        },
+        { key: "type", title: "type", cell: (row) => row.type },
+        { key: "leader", title: "leader", cell: (row) => row.leader || "none" },
+        { key: "state", title: "state", sign: (row) => [row.word, row.level], cell: (row) => badge(row.word, row.level) },
+        { key: "in", title: "in", number: true, cell: (row) => rate(row.published) },
+        { key: "ready", title: "ready", number: true, cell: (row) => count(row.ready) },
+      ],
+    });
+    this.found = h("div", { class: "found", hidden: true }, this.list.element);
+    this.detail = h("aside", { class: "card map-detail", "aria-label": "Chosen on the map", "aria-live": "polite", hidden: true });
+    this.hint = h("p", { class: "map-hint" }, "Point at a part of the map to see its figures, choose it (click, or Enter) to keep them, Esc closes.");
     this.element = h(
       "section",
-      { "aria-label": "Map" },
+      {
+        "aria-label": "Map",
+        onkeydown: (event) => {
+          if (event.key === "Escape" && this.picked !== null) this.close();
+        },
+      },
       h(
         "div",
         { class: "tools" },
         h("h2", {}, "Map"),
-        h(
-          "p",
-          { class: "legend" },
-          h("span", { class: "key thick" }, "thickness: messages/s"),
-          h("span", { class: "key", "data-use": "low" }, "under 60 % used"),
-          h("span", { class: "key", "data-use": "mid" }, "60 to 85 %"),
-          h("span", { class: "key", "data-use": "high" }, "over"),
-          h("span", { class: "key dashed" }, "hop between nodes"),
-        ),
+        this.field,
+        this.count,
       ),
+      h(
+        "p",
+        { class: "legend" },
+        h("span", { class: "key thick" }, "thickness: messages/s"),
+        h("span", { class: "key", "data-use": "low" }, "under 60 % used"),
+        h("span", { class: "key", "data-use": "mid" }, "60 to 85 %"),
+        h("span", { class: "key", "data-use": "high" }, "over"),
+        h("span", { class: "key dashed" }, "hop between nodes"),
+        h("span", { class: "key cut" }, "min-cut"),
+      ),
+      this.cut,
       this.note,
+      this.found,
       this.drawing,
+      this.hint,
       this.detail,
     );
   }
 
   wanted() {
-    return {};
+    return { search: this.search };
+  }
+
+  find(search) {
+    if (search === this.search) return;
+    this.search = search;
+    this.follow(this.wanted());
   }
 
   show(told) {
     const body = told.body;
     this.told = told;
     const parts = layOut(told);
-    const sign = JSON.stringify(parts.boxes.map((box) => [box.key, box.x, box.y]));
+    const sign = JSON.stringify([parts.boxes.map((box) => [box.key, box.x, box.y]), parts.empties]);
     if (sign !== this.sign) {
       this.sign = sign;
       this.draw(parts);
@@ -66,7 +109,33 @@ export class MapView {
     this.refresh(parts);
     this.note.hidden = !body.note;
     setText(this.note, body.note);
+    setText(this.cut, cutWords(body.cut));
+    this.cut.dataset.known = String(body.cut.known && body.cut.breaks_at !== null);
+    this.showFound(body, told.head);
     this.describe(parts);
+  }
+
+  showFound({ found, nodes, clients_known: known }, head) {
+    this.found.hidden = found === null;
+    if (found === null) {
+      setText(this.count, "");
+      return;
+    }
+    const groups = found.groups.length;
+    const some = found.queues + found.nodes.length + found.sessions > 0;
+    setText(
+      this.count,
+      some
+        ? `${count(found.queues)} of ${count(found.of_queues)} queues in ${groups} group${groups === 1 ? "" : "s"}, ${found.nodes.length} nodes, ${count(found.sessions)} sessions`
+        : "Nothing matches",
+    );
+    this.list.update(found.listed);
+    setText(
+      this.list.empty,
+      some
+        ? "No queue matches; what does is marked on the map."
+        : `Nothing matches: ${count(found.of_queues)} queues, ${nodes.length} nodes and ${known ? count(head.sessions) : "no"} sessions were looked through${known ? "" : " (they aren't known singly)"}, by name, type, leader, user and virtual host.`,
+    );
   }
 
   // What is where has changed: drawn anew. Else only figures, colours and thickness change.
@@ -75,39 +144,28 @@ export class MapView {
     this.edges = h("g", { class: "edges" });
     this.boxes = new Map();
     this.lines = new Map();
-    const titles = Object.entries(COLUMNS).map(([name, x]) =>
-      h("text", { x: x + 10, y: 18, class: "column" }, TITLES[name]),
-    );
+    const titles = Object.entries(COLUMNS).map(([name, x]) => h("text", { x: x + 10, y: 18, class: "column" }, TITLES[name]));
     const boxes = parts.boxes.map((box) => {
       const name = h("text", { x: box.x + 12, y: box.y + 18, class: "box-name" });
       const text = h("text", { x: box.x + 12, y: box.y + 35, class: "box-text" });
+      const word = h("text", { x: box.x + box.width - 8, y: box.y + 17, class: "mark", "text-anchor": "end" });
       const group = h(
         "g",
-        {
-          class: "box",
-          tabindex: "0",
-          role: "button",
-          "data-key": box.key,
-          onclick: () => this.pick(box.key),
-          onkeydown: (event) => {
-            if (event.key === "Enter" || event.key === " ") {
-              event.preventDefault();
-              this.pick(box.key);
-            }
-          },
-        },
+        { class: "box", tabindex: "0", role: "button", "data-key": box.key, ...this.acts(box.key) },
         h("rect", { x: box.x, y: box.y, width: box.width, height: HEIGHT, rx: 7 }),
         h("rect", { x: box.x, y: box.y, width: 5, height: HEIGHT, rx: 2.5, class: "use" }),
         name,
         text,
+        word,
       );
-      this.boxes.set(box.key, { group, name, text });
+      this.boxes.set(box.key, { group, name, text, word });
       return group;
     });
     const svg = h(
       "svg",
       { viewBox: `0 0 ${WIDTH} ${parts.height}`, width: WIDTH, height: parts.height, role: "group", "aria-label": "Flow of messages" },
       ...titles,
+      ...parts.empties.map(({ text, x, y }) => h("text", { x, y, class: "none" }, text)),
       this.edges,
       ...boxes,
     );
@@ -115,32 +173,64 @@ export class MapView {
     if (focused) this.boxes.get(focused)?.group.focus();
   }
 
+  acts(key) {
+    return {
+      onclick: () => this.pick(key),
+      onkeydown: (event) => {
+        if (event.key === "Enter" || event.key === " ") {
+          event.preventDefault();
+          this.pick(key);
+        }
+      },
+      onpointerenter: () => this.point(key),
+      onpointerleave: () => this.point(null),
+      onfocus: () => this.point(key),
+      onblur: () => this.point(null),
+    };
+  }
+
   refresh(parts) {
     for (const box of parts.boxes) {
       const drawn = this.boxes.get(box.key);
-      setText(drawn.name, fitted(box.name, box.width - 24, 7.4));
+      const taken = box.word ? 6 * box.word.length : 0;
+      setText(drawn.name, fitted(box.name, box.width - 20 - taken, 7.3));
       setText(drawn.text, fitted(box.text, box.width - 24, 6.3));
-      drawn.group.setAttribute("data-level", box.level ?? "good");
-      drawn.group.setAttribute("data-use", box.use ?? "none");
-      drawn.group.setAttribute("aria-label", `${box.name}: ${box.text}`);
-      drawn.group.classList.toggle("picked", box.key === this.picked);
+      setText(drawn.word, box.word ?? "");
+      const { group } = drawn;
+      setAttribute(group, "data-level", box.level ?? "good");
+      setAttribute(group, "data-use", box.use ?? "none");
+      setAttribute(group, "aria-label", `${box.name}: ${box.text}${box.word ? `, ${box.word}` : ""}`);
+      setAttribute(group, "aria-pressed", box.key === this.picked);
+      group.classList.toggle("picked", box.key === this.picked);
+      group.classList.toggle("cut", Boolean(box.word));
+      group.classList.toggle("match", Boolean(box.match));
+      group.classList.toggle("dim", Boolean(box.dim));
     }
     const most = Math.max(1, ...parts.edges.map((edge) => edge.rate));
+    const about = this.pointed ?? this.picked;
+    const touches = (edge) => edge.key === about || edge.from.key === about || edge.to.key === about;
+    this.drawing.classList.toggle("focusing", parts.edges.some(touches));
+    this.drawing.classList.toggle("many-hops", parts.edges.filter((edge) => edge.hop).length > 12);
     const seen = new Set();
     for (const edge of parts.edges) {
       seen.add(edge.key);
       let line = this.lines.get(edge.key);
       if (!line) {
-        line = h("path", { class: "edge" }, h("title"));
+        const { onclick, onpointerenter, onpointerleave } = this.acts(edge.key);
+        line = h("g", { class: "way", "data-key": edge.key, onclick, onpointerenter, onpointerleave }, h("title"), h("path", { class: "hit" }), h("path"));
         this.lines.set(edge.key, line);
       }
       if (line.parentNode !== this.edges) this.edges.append(line);
-      line.setAttribute("d", curve(edge.from, edge.to));
-      line.setAttribute("data-use", edge.use ?? "none");
-      line.classList.toggle("hop", Boolean(edge.hop));
-      line.classList.toggle("still", edge.rate <= 0);
-      line.style.strokeWidth = String(thickness(edge.rate, most));
-      setText(line.firstChild, `${edge.title}: ${edge.rate < 0 ? "not known" : rate(edge.rate)}`);
+      const [title, hit, path] = line.children;
+      const d = curve(edge.from, edge.to);
+      setAttribute(hit, "d", d);
+      setAttribute(path, "d", d);
+      setAttribute(path, "data-use", edge.use ?? "none");
+      const dim = edge.from.dim || edge.to.dim;
+      const names = ["edge", edge.hop && "hop", edge.rate <= 0 && "still", edge.word && "cut", touches(edge) && "touched", dim && "dim"];
+      setAttribute(path, "class", names.filter(Boolean).join(" "));
+      path.style.strokeWidth = String(thickness(edge.rate, most));
+      setText(title, `${edge.title}: ${edge.rate < 0 ? "not known" : rate(edge.rate)}`);
     }
     for (const [key, line] of this.lines) {
       if (seen.has(key)) continue;
@@ -149,229 +239,69 @@ export class MapView {
     }
   }
 
-  pick(key) {
-    this.picked = this.picked === key ? null : key;
+  again() {
+    if (!this.told) return;
     const parts = layOut(this.told);
     this.refresh(parts);
     this.describe(parts);
   }
 
-  describe(parts) {
-    const box = parts.boxes.find((one) => one.key === this.picked);
-    const sign = box ? JSON.stringify([box.name, box.facts]) : "none";
-    if (sign === this.described) return;
-    this.described = sign;
-    if (!box) {
-      this.detail.replaceChildren(
-        h("p", { class: "quiet" }, "Choose a part of the map to see its figures."),
-      );
+  point(key) {
+    this.pointed = key;
+    this.again();
+  }
+
+  pick(key) {
+    if (this.picked === key) {
+      this.close();
       return;
     }
+    this.picked = key;
+    this.pointed = null;
+    this.again();
+  }
+
+  goTo(key) {
+    if (this.picked !== key) this.pick(key);
+    this.boxes.get(key)?.group.scrollIntoView({ block: "center", inline: "center" });
+  }
+
+  // The focus goes back to where it was chosen, unless it is elsewhere on the map.
+  close() {
+    const was = this.boxes.get(this.picked);
+    const inside = this.detail.contains(document.activeElement);
+    this.picked = null;
+    this.pointed = null;
+    this.again();
+    if (inside) (was?.group ?? this.drawing).focus();
+    this.point(null);
+  }
+
+  describe(parts) {
+    const key = this.pointed ?? this.picked;
+    const one = parts.at.get(key) ?? parts.edges.find((edge) => edge.key === key);
+    const pinned = this.picked !== null && key === this.picked;
+    const near = one && pinned ? parts.edges.filter((edge) => edge.hop && (edge.from === one || edge.to === one)) : [];
+    const sign = one ? JSON.stringify([key, one.name, one.title, one.facts, one.word, pinned, near.map((edge) => [edge.key, edge.rate])]) : "none";
+    if (sign === this.described) return;
+    this.described = sign;
+    setAttribute(this.detail, "aria-live", pinned ? "polite" : "off");
+    this.detail.hidden = !one;
+    this.detail.classList.toggle("pinned", pinned);
+    if (!one) {
+      this.detail.replaceChildren();
+      return;
+    }
+    const focused = this.detail.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+    const title = one.name ?? one.title.charAt(0).toUpperCase() + one.title.slice(1);
+    const word = one.word ? h("span", { class: "badge", "data-level": "bad" }, one.word) : null;
+    const close = pinned ? h("button", { type: "button", "data-key": "close", onclick: () => this.close() }, "Close") : null;
+    const hops = near.map((edge) => h("button", { type: "button", "data-key": edge.key, onclick: () => this.pick(edge.key) }, `${edge.title.replace("hop from ", "").replace(" to ", " → ")} ${rate(edge.rate)}`));
     this.detail.replaceChildren(
-      h("h3", {}, box.name),
-      h("dl", {}, ...box.facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
+      h("div", { class: "tools" }, h("h3", {}, title), word, close),
+      h("dl", {}, ...one.facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
+      hops.length ? h("p", { class: "hops" }, h("span", { class: "quiet" }, "hops: "), ...hops) : "",
     );
+    if (focused) (this.detail.querySelector(`[data-key="${CSS.escape(focused)}"]`) ?? close)?.focus();
   }
-}
-
-const TITLES = {
-  clients: "clients",
-  balancer: "balancer",
-  nodes: "nodes",
-  groups: "queues by leader",
-  consumers: "consumers",
-};
-
-// Where everything is, and what it says. Pure.
-function layOut(told) {
-  const body = told.body;
-  const boxes = [];
-  const edges = [];
-  const at = new Map();
-  const rows = Math.max(body.clients.length, body.nodes.length, body.groups.length, 1);
-  const height = TOP + rows * ROW + GAP;
-
-  const put = (column, index, number, box) => {
-    const inset = ((rows - number) * ROW) / 2;
-    const made = {
-      ...box,
-      x: COLUMNS[column] + 6,
-      y: TOP + inset + index * ROW,
-      width: BOX[column],
-    };
-    boxes.push(made);
-    at.set(made.key, made);
-    return made;
-  };
-
-  const head = told.head;
-  put("balancer", 0, 1, {
-    key: "balancer",
-    name: "balancer",
-    text: `${count(head.sessions)} sessions`,
-    facts: [
-      ["address", head.address || "–"],
-      ["policy", head.policy || "–"],
-      ["data plane", head.data_plane || "–"],
-      ["sessions", count(head.sessions)],
-      ["published", rate(head.published)],
-      ["delivered", rate(head.delivered)],
-      ["remote", share(head.remote)],
-    ],
-  });
-  body.nodes.forEach((node, index) => {
-    const use = node.rho ?? node.busy;
-    const running = node.level === "good" || node.level === "warn";
-    put("nodes", index, body.nodes.length, {
-      key: `node ${node.short}`,
-      name: node.short,
-      text: node.level === "good" ? `${count(node.sessions)} sessions` : node.word,
-      level: node.level,
-      use: running ? useOf(use) : "none",
-      facts: [
-        ["state", node.why ? `${node.word}: ${node.why}` : node.word],
-        ["rho", node.rho === null ? "not known: `warrener plan calibrate` measures it" : share(node.rho)],
-        ["of its cores", share(node.busy)],
-        ["cores in use", node.cpu === null ? "–" : node.cpu.toFixed(2)],
-        ["sessions", count(node.sessions)],
-        ["leads", `${count(node.leaders)} queues`],
-        ["memory", node.memory_limit ? share(node.memory_used / node.memory_limit) : "–"],
-        ["weight", count(node.weight)],
-      ],
-    });
-  });
-  body.clients.forEach((one, index) => {
-    const key = `client ${one.user} ${one.vhost}`;
-    put("clients", index, body.clients.length, {
-      key,
-      name: one.vhost === "/" ? one.user : `${one.user} ${one.vhost}`,
-      text: `${count(one.sessions)} sessions, ${rate(one.published)} in`,
-      facts: [
-        ["user", one.user],
-        ["virtual host", one.vhost],
-        ["sessions", count(one.sessions)],
-        ["published", rate(one.published)],
-        ["delivered", rate(one.delivered)],
-        ["at home on", Object.entries(one.at).map(([node, many]) => `${node || "none yet"}: ${many}`).join(", ")],
-      ],
-    });
-    edges.push({
-      key: `${key}>`,
-      from: at.get(key),
-      to: at.get("balancer"),
-      rate: (one.published ?? 0) + (one.delivered ?? 0),
-      title: `${one.user} to the balancer`,
-    });
-  });
-  // Messages that pass each node: those of the queues it leads that don't come by a hop, and those
-  // that enter or leave through it for queues that others lead.
-  const through = new Map(body.nodes.map((node) => [node.short, 0]));
-  const add = (node, amount) => through.set(node, (through.get(node) ?? 0) + amount);
-  body.groups.forEach((group) => add(group.leader, group.published + group.delivered));
-  body.hops.forEach((hop) => {
-    add(hop.leader, -hop.rate);
-    add(hop.entry, hop.rate);
-  });
-  body.nodes.forEach((node) => {
-    const box = at.get(`node ${node.short}`);
-    edges.push({
-      key: `balancer>${node.short}`,
-      from: at.get("balancer"),
-      to: box,
-      rate: Math.max(0, through.get(node.short) ?? 0),
-      use: box.use,
-      title: `balancer to ${node.short}`,
-    });
-  });
-  body.groups.forEach((group, index) => {
-    const key = `group ${group.leader} ${group.type}`;
-    const box = put("groups", index, body.groups.length, {
-      key,
-      name: `${count(group.queues)} ${group.type} on ${group.leader || "no node"}`,
-      text: `${rate(group.published)} in, ${rate(group.delivered)} out, ${count(group.ready)} ready`,
-      level: group.level,
-      facts: [
-        ["leader", group.leader || "none"],
-        ["type", group.type],
-        ["queues", count(group.queues)],
-        ["published", rate(group.published)],
-        ["delivered", rate(group.delivered)],
-        ["ready", count(group.ready)],
-        ["consumers", count(group.consumers)],
-        ["busiest", group.busiest.join(", ") || "–"],
-      ],
-    });
-    const leader = at.get(`node ${group.leader}`);
-    if (leader) {
-      edges.push({
-        key: `${group.leader}>${key}`,
-        from: leader,
-        to: box,
-        rate: group.published + group.delivered,
-        use: leader.use,
-        title: `${group.leader} to its ${group.type} queues`,
-      });
-    }
-    if (group.consumers) {
-      const consumers = put("consumers", index, body.groups.length, {
-        key: `consumers ${key}`,
-        name: `${count(group.consumers)} consumers`,
-        text: `${rate(group.delivered)}`,
-        facts: [
-          ["consumers", count(group.consumers)],
-          ["of", `${group.type} queues on ${group.leader || "no node"}`],
-          ["delivered", rate(group.delivered)],
-        ],
-      });
-      edges.push({
-        key: `${key}>consumers`,
-        from: box,
-        to: consumers,
-        rate: group.delivered,
-        title: "to consumers",
-      });
-    }
-  });
-  body.hops.forEach((hop) => {
-    const from = at.get(`node ${hop.entry}`);
-    const to = at.get(`node ${hop.leader}`);
-    if (from && to) {
-      edges.push({
-        key: `hop ${hop.entry}>${hop.leader}`,
-        from,
-        to,
-        rate: hop.rate,
-        hop: true,
-        title: `hop from ${hop.entry} to ${hop.leader}`,
-      });
-    }
-  });
-  return { boxes, edges, height };
-}
-
-function curve(from, to) {
-  const y0 = from.y + HEIGHT / 2;
-  const y1 = to.y + HEIGHT / 2;
-  const x0 = from.x + from.width;
-  if (from.x === to.x) {
-    // A hop between two nodes: an arc on their right side.
-    return `M ${x0} ${y0} C ${x0 + 60} ${y0}, ${x0 + 60} ${y1}, ${x0} ${y1}`;
-  }
-  const middle = (x0 + to.x) / 2;
-  return `M ${x0} ${y0} C ${middle} ${y0}, ${middle} ${y1}, ${to.x} ${y1}`;
-}
-
-// By the square root, so that a tenth of the largest flow is still seen.
-function thickness(amount, most) {
-  return amount <= 0 ? THINNEST : THINNEST + (THICKEST - THINNEST) * Math.sqrt(amount / most);
-}
-
-function useOf(use) {
-  if (use === null) return "none";
-  return use < 0.6 ? "low" : use < 0.85 ? "mid" : "high";
-}
-
-function fitted(text, width, letter) {
-  const most = Math.floor(width / letter);
-  return text.length <= most ? text : `${text.slice(0, most - 1)}…`;
 }

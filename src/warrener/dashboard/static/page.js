@@ -4,6 +4,7 @@ import { acts } from "./acts.js";
 import { count, h, rate, setText, share, span } from "./dom.js";
 import { EventsView, NodesView, QueuesView, SessionsView } from "./views.js";
 import { MapView } from "./map.js";
+import { PlannerView } from "./planner.js";
 import { setToken, Stream, takeToken } from "./stream.js";
 
 const VIEWS = {
@@ -12,6 +13,7 @@ const VIEWS = {
   queues: QueuesView,
   sessions: SessionsView,
   events: EventsView,
+  planner: PlannerView,
 };
 const THEMES = ["auto", "light", "dark"];
 

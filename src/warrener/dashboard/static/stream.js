@@ -1,7 +1,7 @@
 // The token, and documents as the daemon pushes them: one JSON line each, over one request that
 // stays open. `fetch` instead of EventSource, since that can't send the token in a header.
 
-const KEY = "warrener-token";
+export const KEY = "warrener-token";
 const FIRST_WAIT = 500;
 const LONGEST_WAIT = 5000;
 const SILENT = 6000; // ms; a document comes every second

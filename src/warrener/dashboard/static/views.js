@@ -12,6 +12,17 @@ function shortNames(names) {
   return names.length ? names.join(", ") : "–";
 }
 
+function length(value) {
+  if (value === null || value === undefined) return "–";
+  return value < 100 ? value.toFixed(1) : count(Math.round(value));
+}
+
+function predicted(row, text, title) {
+  return row.grows
+    ? h("span", { class: "fig", "data-level": "bad", title: "More comes in than is taken" }, "grows")
+    : h("span", { title }, text);
+}
+
 // A list that is searched, sorted and paged by the daemon.
 class ListView {
   constructor(follow, { title, columns, id, empty, search, onPick = null, sort = "" }) {
@@ -124,7 +135,6 @@ export class QueuesView extends ListView {
           key: "name",
           title: "queue",
           sort: "name",
-          width: "20%",
           sign: (row) => [row.vhost, row.name],
           cell: (row) => [
             h("strong", { title: row.name }, row.name),
@@ -136,15 +146,15 @@ export class QueuesView extends ListView {
           key: "state",
           title: "state",
           sort: "state",
-          width: "12%",
+          width: "104px",
           sign: (row) => [row.word, row.level],
           cell: (row) => badge(row.word, row.level),
         },
-        { key: "leader", title: "leader", sort: "leader", cell: (row) => row.leader || "none" },
+        { key: "leader", title: "leader", width: "72px", sort: "leader", cell: (row) => row.leader || "none" },
         {
           key: "members",
           title: "members",
-          width: "13%",
+          width: "118px",
           sign: (row) => [row.members, row.offline],
           cell: (row) =>
             row.members.length
@@ -156,25 +166,35 @@ export class QueuesView extends ListView {
                 ])
               : "–",
         },
-        { key: "published", title: "in", sort: "published", number: true, cell: (row) => rate(row.published) },
-        { key: "delivered", title: "out", sort: "delivered", number: true, cell: (row) => rate(row.delivered) },
-        { key: "ready", title: "ready", sort: "ready", number: true, cell: (row) => count(row.ready) },
-        { key: "unacked", title: "unacked", sort: "unacked", number: true, cell: (row) => count(row.unacked) },
-        { key: "consumers", title: "consumers", sort: "consumers", number: true, cell: (row) => count(row.consumers) },
-        { key: "rho", title: "rho", number: true, cell: (row) => (row.rho === null ? "–" : row.rho.toFixed(2)) },
+        { key: "published", title: "in", width: "64px", sort: "published", number: true, cell: (row) => rate(row.published) },
+        { key: "delivered", title: "out", width: "64px", sort: "delivered", number: true, cell: (row) => rate(row.delivered) },
+        { key: "ready", title: "ready", width: "60px", sort: "ready", number: true, cell: (row) => count(row.ready) },
+        { key: "unacked", title: "unacked", width: "68px", sort: "unacked", number: true, cell: (row) => count(row.unacked) },
+        { key: "consumers", title: "consumers", width: "80px", sort: "consumers", number: true, cell: (row) => count(row.consumers) },
+        { key: "rho", title: "rho", width: "56px", sort: "rho", number: true, cell: (row) => (row.rho === null ? "–" : row.rho.toFixed(2)) },
         {
-          key: "predicted",
-          title: "predicted",
+          key: "time",
+          title: "R",
+          width: "74px",
+          sort: "predicted_time",
           number: true,
-          cell: (row) =>
-            row.grows
-              ? "grows"
-              : row.predicted_time === null
-                ? "–"
-                : `${span(row.predicted_time)}, ${count(Math.round(row.predicted_length ?? 0))}`,
+          sign: (row) => [row.grows, row.predicted_time],
+          cell: (row) => predicted(row, span(row.predicted_time), "Response time as predicted"),
         },
+        { key: "time_measured", title: "measured", width: "76px", sort: "measured_time", number: true, cell: (row) => span(row.measured_time) },
+        {
+          key: "length",
+          title: "L",
+          width: "64px",
+          sort: "predicted_length",
+          number: true,
+          sign: (row) => [row.grows, row.predicted_length],
+          cell: (row) => predicted(row, length(row.predicted_length), "Length as predicted"),
+        },
+        { key: "length_measured", title: "measured", width: "76px", sort: "measured_length", number: true, cell: (row) => length(row.measured_length) },
       ],
     });
+    this.element.classList.add("queues");
   }
 
   emptyText() {
