@@ -163,7 +163,7 @@ class Made:
             self.folder, self._load, now=lambda: 1_790_000_500.0, monotonic=self._loop.time
         )
         live = Live(self._read, lambda _: [])
-        server = PageServer(live, TOKEN, self.plan.ask)
+        server = PageServer(live, TOKEN, planner=self.plan.ask)
         await server.start(0)
         self.link = f"{server.url}#token={TOKEN}"
         running = asyncio.create_task(live.run())

@@ -26,10 +26,10 @@ from warrener.control.wire import Refused
 from warrener.daemon import report
 from warrener.daemon.control_server import Handler
 from warrener.daemon.page_acts import PageActs
+from warrener.daemon.page_plan import PagePlan
 from warrener.daemon.upkeep import Upkeep
 from warrener.daemon.works import Works
 from warrener.dashboard.acts import ActsShown
-from warrener.daemon.page_plan import PagePlan
 from warrener.dashboard.live import Live
 from warrener.dashboard.moment import Hop, Measured, Moment, NodeMeasure, QueueMeasure
 from warrener.dashboard.plan import Plan
@@ -86,7 +86,7 @@ class Page:
         """Serves, from the first moment of a start on: nodes are seen to boot."""
         try:
             token, port = await asyncio.to_thread(self._prepare)
-            server = PageServer(self._live, token, self.plan.ask, self._acts)
+            server = PageServer(self._live, token, planner=self.plan.ask, acts=self._acts)
             await server.start(port)
             self._server = server
             if server.port != port:

@@ -92,6 +92,7 @@ class PageServer:
         self,
         live: Live,
         token: str,
+        *,
         planner: Planner | None = None,
         acts: Acts | None = None,
     ) -> None:

@@ -57,7 +57,7 @@ class Scene:
         self.gone = asyncio.Event()
         self.done = asyncio.Event()
         live = Live(self.read, self.channels)
-        self.server = PageServer(live, TOKEN, self)
+        self.server = PageServer(live, TOKEN, acts=self)
 
     async def read(self, sessions: bool) -> Moment:
         return moment()

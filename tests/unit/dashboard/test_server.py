@@ -35,7 +35,7 @@ class Scene:
         self.live = Live(self.read, self.channels)
         self.asked: list[tuple[Question, str]] = []
         self.no_answer: NoAnswer | None = None
-        self.server = PageServer(self.live, TOKEN, self.plan)
+        self.server = PageServer(self.live, TOKEN, planner=self.plan)
         self.clock = 0.0
 
     async def read(self, sessions: bool) -> Moment:
