@@ -72,7 +72,7 @@ def test_what_people_read() -> None:
         "Carries",
         "First to break: the consumers of shop/billing (200 messages/s together)",
         "What helps: 10 consumers more",
-        "grows by 340 messages/s, memory alarm in 47 min; 10 consumers more would keep up",
+        "grows by 340 messages/s, memory alarm in 40 min; 10 consumers more would keep up",
         "Without n3",
         "nobody serves logs then",
         "Note: only 40 s of history",

@@ -57,7 +57,7 @@ def test_consumers_that_do_not_keep_up_are_an_answer() -> None:
     assert found.response_time == math.inf
     assert found.memory_alarm_in == pytest.approx(2**30 / (340 * (100 + OVERHEAD[one.type])))
     assert words.growth(found) == (
-        "grows by 340 messages/s, memory alarm in 47 min; 10 consumers more would keep up"
+        "grows by 340 messages/s, memory alarm in 40 min; 10 consumers more would keep up"
     )
 
 
