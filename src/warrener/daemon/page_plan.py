@@ -88,7 +88,9 @@ class PagePlan:
         self._answering: asyncio.Task[None] | None = None
         self._waiting: dict[str, _Wait] = {}  # by viewer, who has waited longest first
         self._kept: dict[Question, bytes] = {}
-        self.plan = Plan(why_not="there is no history yet, the first of it comes after some seconds")
+        self.plan = Plan(
+            why_not="there is no history yet, the first of it comes after some seconds"
+        )
 
     def look(self) -> None:
         """Somebody looks: what there is is brought up to date if it is due."""

@@ -21,7 +21,8 @@ IDLE: Final = 60.0
 """Seconds without a message until the process ends: it has some 110 MiB."""
 
 PATIENCE: Final = 30.0
-"""Seconds for one answer; 9 nodes and 2,000 queues took 1 to 2 with all losses on a busy machine."""
+"""Seconds for one answer; 9 nodes and 2,000 queues took 1 to 2 with all losses on a busy
+machine."""
 
 log = structlog.get_logger(__name__)
 

@@ -4,6 +4,6 @@
     live: one reading for all viewers, pushed      server: loopback, token, assets
     plan: what the planner is asked and answers; who makes the server has one
 
-``moment``, ``plan``, ``document`` and ``documents`` are values and pure functions. The page itself is in ``static``: plain
-HTML, CSS and JavaScript modules, served as they are.
+``moment``, ``plan``, ``document`` and ``documents`` are values and pure functions. The page
+itself is in ``static``: plain HTML, CSS and JavaScript modules, served as they are.
 """
