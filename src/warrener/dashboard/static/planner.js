@@ -35,7 +35,7 @@ export class PlannerView {
       id: (row) => `${row.kind} ${row.name}`,
       empty: "No part is known to be used up by the load.",
       columns: [
-        { key: "part", title: "part", width: "42%", sign: (row) => row.words, cell: (row) => h("span", { title: row.words }, partName(row)) },
+        { key: "part", title: "part", width: "36%", sign: (row) => row.words, cell: (row) => h("span", { title: row.words }, partName(row)) },
         { key: "capacity", title: "has", number: true, cell: (row) => `${row.at_least ? "≥ " : ""}${amount(row, row.capacity)}` },
         { key: "used", title: "used", number: true, cell: (row) => amount(row, row.used) },
         { key: "rho", title: "rho", number: true, sign: (row) => row.rho, cell: (row) => figure(rho(row.rho)) },
@@ -53,8 +53,8 @@ export class PlannerView {
           title: "takes",
           number: true,
           width: "14%",
-          sign: (row) => row.breaks_at,
-          cell: (row) => figure({ text: times(row.breaks_at), level: row.breaks_at !== null && row.breaks_at < 1 ? "bad" : "" }),
+          sign: (row) => [row.breaks_at, row.stopped_total],
+          cell: (row) => figure(left(row)),
         },
         {
           key: "stops",
@@ -349,10 +349,16 @@ function queueRows({ queues, after }) {
   }));
 }
 
+// What is left without a node: nothing, if all that had traffic stops with it.
+function left(loss) {
+  if (loss.breaks_at === null) return loss.stopped_total ? { text: "nothing", level: "bad" } : { text: "–" };
+  return { text: times(loss.breaks_at), level: loss.breaks_at < 1 ? "bad" : "" };
+}
+
 function worst(side) {
   if (!side.losses?.length) return { text: "–" };
-  const least = Math.min(...side.losses.map((loss) => loss.breaks_at ?? Infinity));
-  return { text: Number.isFinite(least) ? times(least) : "–", level: least < 1 ? "bad" : "" };
+  const worth = (loss) => loss.breaks_at ?? (loss.stopped_total ? 0 : Infinity);
+  return left(side.losses.reduce((one, other) => (worth(other) < worth(one) ? other : one)));
 }
 
 function sides({ before, after }) {
