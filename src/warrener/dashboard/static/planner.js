@@ -214,7 +214,7 @@ export class PlannerView {
     this.parts.update(side.parts);
     setText(this.partsOf, after ? "Used up first, then" : "Used up first");
     setText(this.lossesOf, after ? "Without each node, then" : "Without each node");
-    if (side.losses) this.losses.update(side.losses);
+    if (side.losses) this.losses.update(lossRows(side));
     this.losses.element.classList.toggle("old", !side.losses);
     this.nodes.update(nodeRows(answer));
     this.queues.update(queueRows(answer), null);
@@ -349,16 +349,20 @@ function queueRows({ queues, after }) {
   }));
 }
 
+function lossRows(side) {
+  return side.losses.map((loss) => ({ ...loss, idle: side.published === 0 }));
+}
+
 // What is left without a node: nothing, if all that had traffic stops with it.
 function left(loss) {
-  if (loss.breaks_at === null) return loss.stopped_total ? { text: "nothing", level: "bad" } : { text: "–" };
+  if (loss.breaks_at === null) return loss.stopped_total && !loss.idle ? { text: "nothing", level: "bad" } : { text: "–" };
   return { text: times(loss.breaks_at), level: loss.breaks_at < 1 ? "bad" : "" };
 }
 
 function worst(side) {
   if (!side.losses?.length) return { text: "–" };
   const worth = (loss) => loss.breaks_at ?? (loss.stopped_total ? 0 : Infinity);
-  return left(side.losses.reduce((one, other) => (worth(other) < worth(one) ? other : one)));
+  return left(lossRows(side).reduce((one, other) => (worth(other) < worth(one) ? other : one)));
 }
 
 function sides({ before, after }) {
