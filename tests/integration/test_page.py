@@ -213,6 +213,7 @@ def test_what_if_is_answered_as_one_drags(
     expect(said).to_contain_text("As it is: the cluster carries", timeout=40_000)
     expect(page.locator(".planner .table", has_text="lambda").first).to_contain_text("n3")
     slider = page.locator("#what-if-load")
+    expect(slider).to_be_visible()
     box = slider.bounding_box()
     assert box is not None
     y, then = box["y"] + box["height"] / 2, page.locator("tbody tr td[data-title='what if']").first

@@ -9,6 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+import msgspec
+
 from warrener.dashboard.plan import (
     Answer,
     LossSide,
@@ -61,6 +63,7 @@ class Reckoning:
         self._number = number
         self._now = outlook(load, self._costs, losses=False, with_worths=False)
         self._losses: tuple[Loss, ...] | None = None
+        self._before = self._side(self._now, None, measured=True)
 
     def plan(self, *, at: float, window: float, why_uncalibrated: str = "") -> Plan:
         """What all views may show."""
@@ -117,7 +120,7 @@ class Reckoning:
         if asked.losses:
             if self._losses is None:
                 self._losses = losses_of(self._load, self._costs)
-            losses = self._losses
+            losses = [_loss(loss) for loss in self._losses]
         pairs, active = self._pairs(then, asked.queue)
         warnings = [*self._load.warnings, *self._costs.warnings]
         if self._calibrated:
@@ -128,7 +131,7 @@ class Reckoning:
             number=self._number,
             calibrated=self._calibrated,
             asked=text,
-            before=self._side(self._now, losses, measured=True),
+            before=msgspec.structs.replace(self._before, losses=losses),
             after=(
                 self._side(then, then.losses if asked.losses else None, measured=False)
                 if then is not None

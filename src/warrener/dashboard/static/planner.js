@@ -35,7 +35,7 @@ export class PlannerView {
       id: (row) => `${row.kind} ${row.name}`,
       empty: "No part is known to be used up by the load.",
       columns: [
-        { key: "part", title: "part", width: "42%", sign: (row) => row.words, cell: (row) => h("span", { title: row.words }, partName(row)) },
+        { key: "part", title: "part", width: "36%", sign: (row) => row.words, cell: (row) => h("span", { title: row.words }, partName(row)) },
         { key: "capacity", title: "has", number: true, cell: (row) => `${row.at_least ? "≥ " : ""}${amount(row, row.capacity)}` },
         { key: "used", title: "used", number: true, cell: (row) => amount(row, row.used) },
         { key: "rho", title: "rho", number: true, sign: (row) => row.rho, cell: (row) => figure(rho(row.rho)) },
@@ -53,8 +53,8 @@ export class PlannerView {
           title: "takes",
           number: true,
           width: "14%",
-          sign: (row) => row.breaks_at,
-          cell: (row) => figure({ text: times(row.breaks_at), level: row.breaks_at !== null && row.breaks_at < 1 ? "bad" : "" }),
+          sign: (row) => [row.breaks_at, row.stopped_total],
+          cell: (row) => figure(left(row)),
         },
         {
           key: "stops",
@@ -214,7 +214,7 @@ export class PlannerView {
     this.parts.update(side.parts);
     setText(this.partsOf, after ? "Used up first, then" : "Used up first");
     setText(this.lossesOf, after ? "Without each node, then" : "Without each node");
-    if (side.losses) this.losses.update(side.losses);
+    if (side.losses) this.losses.update(lossRows(side));
     this.losses.element.classList.toggle("old", !side.losses);
     this.nodes.update(nodeRows(answer));
     this.queues.update(queueRows(answer), null);
@@ -349,10 +349,20 @@ function queueRows({ queues, after }) {
   }));
 }
 
+function lossRows(side) {
+  return side.losses.map((loss) => ({ ...loss, idle: side.published === 0 }));
+}
+
+// What is left without a node: nothing, if all that had traffic stops with it.
+function left(loss) {
+  if (loss.breaks_at === null) return loss.stopped_total && !loss.idle ? { text: "nothing", level: "bad" } : { text: "–" };
+  return { text: times(loss.breaks_at), level: loss.breaks_at < 1 ? "bad" : "" };
+}
+
 function worst(side) {
   if (!side.losses?.length) return { text: "–" };
-  const least = Math.min(...side.losses.map((loss) => loss.breaks_at ?? Infinity));
-  return { text: Number.isFinite(least) ? times(least) : "–", level: least < 1 ? "bad" : "" };
+  const worth = (loss) => loss.breaks_at ?? (loss.stopped_total ? 0 : Infinity);
+  return left(lossRows(side).reduce((one, other) => (worth(other) < worth(one) ? other : one)));
 }
 
 function sides({ before, after }) {
