@@ -218,10 +218,13 @@ def _measure_observed(
     workload = step.workload
     seconds = max(options.seconds, LEAST)
 
-    def load_through(target: Target) -> LoadSpec:
+    def spec_through(target: Target) -> LoadSpec | LatencySpec:
         queues = [_queue(index, quorum=workload.quorum) for index in range(workload.queues)]
+        flows = tuple(Flow(queue, target, target) for queue in queues)
+        if workload.kind is Kind.LATENCY:
+            return LatencySpec(flows, seconds=seconds, connect_order=step.connect_order)
         return LoadSpec(
-            tuple(Flow(queue, target, target) for queue in queues),
+            flows,
             body=workload.body,
             seconds=seconds,
             connect_order=step.connect_order,
@@ -230,7 +233,7 @@ def _measure_observed(
 
     return measure_observed(
         stand,
-        load_through,
+        spec_through,
         everything=step.path is Route.WARRENER_OBSERVED,
         timeout=seconds + _SPARE,
     )

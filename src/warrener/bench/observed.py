@@ -12,7 +12,8 @@ off is in both: integers that count messages, the timing of a sample of confirms
 
 Prometheus takes CPU as well, and the nodes for being scraped. On a machine that has them all, that
 comes out of the throughput; on a real one it doesn't. So beside the rate there is who used how
-much CPU for a message: the daemon alone, the nodes, Prometheus, the whole machine.
+much CPU for a message: the daemon alone, the nodes, Prometheus, the whole machine. Most of it is
+spent by the second and not by the message, so it is seen best at a low and steady rate (latency).
 """
 
 import contextlib
@@ -35,6 +36,7 @@ import psutil
 from warrener.bench.cpu import Meter, NodeSource
 from warrener.bench.haproxy import free_ports
 from warrener.bench.job import measure
+from warrener.bench.latency import LatencyResult, LatencySpec
 from warrener.bench.load import LoadResult, LoadSpec
 from warrener.bench.stand import Stand, second_balancer
 from warrener.bench.wire import BenchError, Target
@@ -54,6 +56,7 @@ _OFF: Final = "[telemetry]\nenabled = false\n\n[history]\nenabled = false\n"
 _ON: Final = "[telemetry]\nqueue_metrics = 5000\n"
 _READY: Final = 40.0  # s until everything was scraped once; the first time is within an interval
 _ASK: Final = 5.0  # s for an answer of loopback
+_MARGIN: Final = 0.5  # s at either end of a window whose moments aren't known
 _STOP: Final = 10.0  # s; Prometheus writes what it has in memory
 _DAEMON: Final = "daemon"
 _PROMETHEUS: Final = "prometheus"
@@ -65,7 +68,11 @@ def find_prometheus() -> str | None:
 
 
 def measure_observed(
-    stand: Stand, load_through: Callable[[Target], LoadSpec], *, everything: bool, timeout: float
+    stand: Stand,
+    spec_through: Callable[[Target], LoadSpec | LatencySpec],
+    *,
+    everything: bool,
+    timeout: float,
 ) -> tuple[dict[str, float], float]:
     """One measurement; ``everything``: observed. Gives (end of the figure's name -> value) and what
     the generator used of the cores. BenchError, also if nobody watched who should have."""
@@ -76,20 +83,42 @@ def measure_observed(
         others = {_DAEMON: second.balancer_pid, _PROMETHEUS: watch.pid if watch else None}
         meter = stack.enter_context(Meter(sources, others))
         before = _scrapes(second), watch.documents if watch else 0
-        load = measure(load_through(second.balancer), LoadResult, timeout=timeout)
+        found = _measure(spec_through(second.balancer), timeout)
         if watch is not None:
             _check(second, watch, *before)
         names = [str(source.name) for source in sources]
-        return figures(load, meter, names, observed=watch is not None), load.cpu
+        return found.figures | cpu(found, meter, names, observed=watch is not None), found.cores
 
 
-def figures(
-    load: LoadResult, meter: Meter, nodes: Sequence[str], *, observed: bool
-) -> dict[str, float]:
-    """The rate, and microseconds of CPU for each message; what isn't known (a node on another
-    machine) is left out."""
-    start, end = load.samples[0].at, load.samples[-1].at
-    messages = load.rate * (end - start)
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one run gave: ``rate`` in messages/s from ``start`` to ``end`` (s of the monotonic
+    clock), ``cores`` of the generator."""
+
+    figures: dict[str, float]
+    rate: float
+    start: float
+    end: float
+    cores: float
+
+
+def _measure(spec: LoadSpec | LatencySpec, timeout: float) -> Found:
+    if isinstance(spec, LoadSpec):
+        load = measure(spec, LoadResult, timeout=timeout)
+        start, end = load.samples[0].at, load.samples[-1].at
+        return Found({"": load.rate}, load.rate, start, end, load.cpu)
+    latency = measure(spec, LatencyResult, timeout=timeout)
+    # It goes on evenly until it is told, some hundredths of a second after its last message.
+    end = time.monotonic() - _MARGIN
+    told = {"": latency.p50, "-p99": latency.p99, "-max": latency.max}
+    return Found(told, latency.rate, end - spec.seconds + 2 * _MARGIN, end, latency.cpu)
+
+
+def cpu(found: Found, meter: Meter, nodes: Sequence[str], *, observed: bool) -> dict[str, float]:
+    """Microseconds of CPU for each message; what isn't known (a node on another machine) is left
+    out."""
+    start, end = found.start, found.end
+    messages = found.rate * (end - start)
     if messages <= 0:
         raise BenchError("nothing went through")
     parts = {
@@ -98,8 +127,7 @@ def figures(
         "-prometheus-cpu": meter.used(_PROMETHEUS, start, end) if observed else None,
         "-machine-cpu": meter.busy(start, end) * (end - start) * (psutil.cpu_count() or 1),
     }
-    per_message = {name: 1e6 * used / messages for name, used in parts.items() if used is not None}
-    return {"": load.rate, **per_message}
+    return {name: 1e6 * used / messages for name, used in parts.items() if used is not None}
 
 
 def _sum(parts: Sequence[float | None]) -> float | None:

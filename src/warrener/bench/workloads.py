@@ -58,7 +58,7 @@ class Workload:
     def goes(self, path: Route) -> bool:
         """Whether the workload says anything about this path."""
         if path in OBSERVATION:
-            return self.kind is Kind.LOAD
+            return self.kind in (Kind.LOAD, Kind.LATENCY)
         if self.kind is Kind.IDLE:
             return bool(path.balancer)
         return self.queues > 0 or path is not Route.REMOTE  # remote of what, without a queue?

@@ -12,7 +12,7 @@ import pytest
 from warrener.bench import compare as module
 from warrener.bench.compare import CompareOptions, compare
 from warrener.bench.idle import IdleResult, IdleSpec
-from warrener.bench.latency import LatencyResult
+from warrener.bench.latency import LatencyResult, LatencySpec
 from warrener.bench.load import LoadResult, LoadSpec
 from warrener.bench.setup_rate import SetupResult, SetupSpec
 from warrener.bench.stand import Stand, StandNode
@@ -38,7 +38,7 @@ class Scene:
     moved: dict[str, str] = field(default_factory=dict)  # queue -> the wrong leader
     fails_at: int = 0  # port
     pinned: bool = False
-    observed: list[tuple[LoadSpec, bool]] = field(default_factory=list)  # spec, with everything
+    observed: list[tuple[Any, bool]] = field(default_factory=list)  # spec, with everything
     torn_down: bool = False
 
 
@@ -85,10 +85,10 @@ def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
         return RESULTS[result]
 
     def measure_observed(
-        _: Stand, load_through: Any, *, everything: bool, timeout: float
+        _: Stand, spec_through: Any, *, everything: bool, timeout: float
     ) -> tuple[dict[str, float], float]:
         assert timeout > 60
-        spec = load_through(Target("127.0.0.1", 7000, "u", "p", "v"))
+        spec = spec_through(Target("127.0.0.1", 7000, "u", "p", "v"))
         scene.observed.append((spec, everything))
         return {"": 90.0 if everything else 100.0, "-daemon-cpu": 3.5}, 0.1
 
@@ -228,3 +228,11 @@ def test_paths_that_are_left_out_are_no_steps() -> None:
     less = CompareOptions(rounds=1, workloads=(WORKLOADS["classic-6"],), left_out=OBSERVATION)
     assert len(whole.steps()) == len(less.steps()) + 2
     assert not {step.path for step in less.steps()} & set(OBSERVATION)
+
+
+def test_observation_is_measured_at_a_steady_rate_as_well(scene: Scene) -> None:
+    compare(options("latency", *OBSERVATION), quiet)
+    spec, _ = scene.observed[0]
+    assert isinstance(spec, LatencySpec)
+    assert len(spec.flows) == 6
+    assert spec.seconds == 10.0

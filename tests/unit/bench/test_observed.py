@@ -15,7 +15,8 @@ import pytest
 
 from warrener.bench import observed
 from warrener.bench.cpu import Meter
-from warrener.bench.load import LoadResult, LoadSample
+from warrener.bench.latency import LatencyResult, LatencySpec
+from warrener.bench.load import LoadResult, LoadSample, LoadSpec
 from warrener.bench.stand import Stand, StandNode
 from warrener.bench.wire import BenchError, Target
 
@@ -37,17 +38,15 @@ class Read(Meter):
         return 0.5
 
 
-def load(rate: float) -> LoadResult:
-    samples = tuple(LoadSample(at, 0.0, 0, 0) for at in (100.0, 105.0, 110.0))
-    return LoadResult(rate, rate, rate, 1, 0, 10.0, 0.1, samples)
+def found(rate: float) -> observed.Found:
+    return observed.Found({"": rate}, rate, 100.0, 110.0, 0.1)
 
 
 def test_who_used_how_much_cpu_for_a_message() -> None:
     meter = Read({"daemon": 2.0, "n1": 5.0, "n2": 3.0, "prometheus": 0.1})
-    found = observed.figures(load(1000.0), meter, ["n1", "n2"], observed=True)
-    assert found == pytest.approx(
+    told = observed.cpu(found(1000.0), meter, ["n1", "n2"], observed=True)
+    assert told == pytest.approx(
         {
-            "": 1000.0,
             "-daemon-cpu": 200.0,
             "-nodes-cpu": 800.0,
             "-prometheus-cpu": 10.0,
@@ -59,13 +58,29 @@ def test_who_used_how_much_cpu_for_a_message() -> None:
 def test_what_isnt_known_is_left_out() -> None:
     """A node on another machine: the sum of the others says nothing."""
     meter = Read({"daemon": 2.0, "n1": 5.0})
-    found = observed.figures(load(1000.0), meter, ["n1", "n2"], observed=False)
-    assert set(found) == {"", "-daemon-cpu", "-machine-cpu"}
+    told = observed.cpu(found(1000.0), meter, ["n1", "n2"], observed=False)
+    assert set(told) == {"-daemon-cpu", "-machine-cpu"}
 
 
 def test_nothing_that_went_through_is_no_figure() -> None:
     with pytest.raises(BenchError, match="nothing went through"):
-        observed.figures(load(0.0), Read({}), [], observed=False)
+        observed.cpu(found(0.0), Read({}), [], observed=False)
+
+
+def test_a_run_tells_its_figures_and_when_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = tuple(LoadSample(at, 0.0, 0, 0) for at in (100.0, 105.0, 110.0))
+    results = {
+        LoadResult: LoadResult(900.0, 950.0, 900.0, 1, 0, 10.0, 0.1, samples),
+        LatencyResult: LatencyResult(0.5, 1.5, 9.0, 20_000, 1000.0, 0.2),
+    }
+    monkeypatch.setattr(observed, "measure", lambda spec, result, timeout: results[result])
+    load = observed._measure(LoadSpec((), seconds=10.0), 60.0)
+    assert load == observed.Found({"": 900.0}, 900.0, 100.0, 110.0, 0.1)
+    latency = observed._measure(LatencySpec((), seconds=10.0), 60.0)
+    assert latency.figures == {"": 0.5, "-p99": 1.5, "-max": 9.0}
+    assert (latency.rate, latency.cores) == (1000.0, 0.2)
+    assert latency.end - latency.start == pytest.approx(9.0)
+    assert latency.end < time.monotonic()
 
 
 @dataclass

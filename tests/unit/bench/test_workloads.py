@@ -71,7 +71,9 @@ def test_paths_that_say_nothing_are_known() -> None:
     assert WORKLOADS["idle-memory"].goes(Route.HAPROXY_LEASTCONN)
     assert not WORKLOADS["setup"].goes(Route.REMOTE)
     assert not WORKLOADS["idle-memory"].goes(Route.WARRENER_OBSERVED)
-    assert WORKLOADS["quorum-1"].goes(Route.WARRENER_OBSERVED)
+    assert not WORKLOADS["setup"].goes(Route.WARRENER_OBSERVED)
+    for name in ("quorum-1", "latency"):
+        assert WORKLOADS[name].goes(Route.WARRENER_OBSERVED)
     for workload in WORKLOADS.values():
         assert all(workload.goes(path) for path in workload.paths)
 
