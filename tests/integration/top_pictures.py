@@ -24,7 +24,10 @@ PANES: Final = {
     "3": ("sessions", (r"bench pub", r"\b100%")),
     "4": ("events", (r"daemon\.ready",)),
     "5": ("plan", (r"^Carries ", r"^First to break: ", r"^Busy \(rho\): n1 ", r"billing")),
-    "2": ("queues", (r"^billing .* 1/1 +\S+ +\S+ +[\d.]+k? +[\d.]+k? ", r"^paced ", r"^mails ")),
+    "2": (
+        "queues",
+        (r"^billing .* 1/1 +\S+ +\S+ +[\d.]+k? +[\d.]+k? +2\b", r"^paced ", r"^mails "),
+    ),
 }
 """By the key that shows it: its name, and what it has to show before the picture is taken. Rates of
 queues come last, as the history has them after some seconds."""

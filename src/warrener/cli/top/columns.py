@@ -425,7 +425,8 @@ def event_detail(row: EventRow) -> str:
 def part_detail(row: PartRow) -> str:
     sure = f", give or take {row.error:.0%}" if row.error >= 0.005 else ""
     used = f"{amount(row, row.used)} of {amount(row, row.capacity)} used{sure}"
-    return f"{row.key}: {used}; what would help: {row.remedy}"
+    what = row.name if row.kind == row.name else row.key
+    return f"{what}: {used}; what would help: {row.remedy}"
 
 
 def plan_lines(plan: Plan) -> list[str]:
