@@ -5,7 +5,8 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest
 
-.PHONY: help up test test-fast lint bench bench-large validate-models clean setup setup-dev
+.PHONY: help up test test-fast lint bench bench-large bench-telemetry validate-models screenshots \
+    clean setup setup-dev
 
 help:
 	@echo 'make up [ARGS="-d --nodes 3"]  set up what is missing, then start a cluster and its balancer'
@@ -13,8 +14,10 @@ help:
 	@echo 'make test-fast                 the same without a broker'
 	@echo 'make lint                      ruff, mypy, import-linter'
 	@echo 'make bench [ARGS=...]          Warrener, HAProxy and straight connections side by side'
+	@echo 'make bench-telemetry           what metrics, history and page cost: on and off side by side'
 	@echo 'make bench-large               how long 5,000 queues take to declare, show, compare'
 	@echo 'make validate-models           the planner held against textbooks, simulations, and a real cluster'
+	@echo 'make screenshots               the pictures in docs/, taken anew of a real cluster'
 	@echo 'make clean                     remove what was built (never .warrener, which has your data)'
 
 # A Prometheus is run beside the cluster where there is one; ARGS=--no-prometheus: not.
@@ -43,6 +46,11 @@ test: lint
 bench: setup
 	@exec $(BIN)/warrener bench compare $(ARGS)
 
+# Ten minutes, most of it to have enough rounds: what is looked for is a few hundredths.
+bench-telemetry: setup
+	@exec $(BIN)/warrener bench compare --rounds 7 --seconds 10 --workloads classic-6,quorum-6 \
+	    --paths warrener-unobserved,warrener-observed $(ARGS)
+
 bench-large: setup-dev
 	@tools/setup integration
 	WARRENER_LARGE=1 WARRENER_LARGE_QUORUM=1000 WARRENER_LARGE_ROUNDS=5 $(PYTEST) -s -q tests/integration/test_large.py
@@ -52,6 +60,10 @@ validate-models: setup-dev
 	$(PYTEST) -q tests/unit/models tests/unit/planner
 	@mkdir -p bench-results
 	$(BIN)/python -m warrener.bench.validate --json bench-results/validation.json $(ARGS)
+
+screenshots: setup-dev
+	@tools/setup integration
+	$(BIN)/python -m tests.pictures $(ARGS)
 
 clean:
 	rm -rf .venv .setup build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis \

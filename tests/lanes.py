@@ -8,8 +8,9 @@
 
 Most of a test on a real cluster is waiting, for nodes that boot or for time to pass, so two lanes
 on two cores take little more than half the time of one (docs/decisions/0027-lanes-of-tests.md).
-Output is printed a job at a time, when it has ended. Ctrl-C is passed on to every pytest, which
-takes its clusters down; nothing is left. Arguments go to each pytest:
+Output is printed a job at a time, when it has ended; screenshots that tests take are kept in
+build/screenshots, or in the folder that WARRENER_SCREENSHOTS names. Ctrl-C is passed on to every
+pytest, which takes its clusters down; nothing is left. Arguments go to each pytest:
 
     python -m tests.lanes [-k EXPRESSION ...]     WARRENER_TEST_LANES=1: one after the other
 """
@@ -31,6 +32,7 @@ from typing import Final
 from xml.etree import ElementTree
 
 import pytest
+from tests import pictures
 
 ROOT: Final = Path(__file__).parent.parent
 INTEGRATION: Final = "tests/integration"
@@ -313,11 +315,17 @@ def run_all(options: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     folder = Path(tempfile.mkdtemp(prefix="warrener-tests-"))
+    shots = pictures.kept_in()
+    shots.mkdir(parents=True, exist_ok=True)
+    pictures.begin(shots)
+    os.environ[pictures.ENVIRONMENT] = str(shots.absolute())  # each pytest has it
     code = asyncio.run(main(jobs, alone, options, folder))
     if code == 0:
         shutil.rmtree(folder, ignore_errors=True)
     else:
         print(f"output and folders of the tests: {folder}", flush=True)
+    if told := pictures.said(shots):
+        print(told, flush=True)
     return code
 
 

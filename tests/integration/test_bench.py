@@ -95,6 +95,29 @@ def test_every_kind_of_measurement_on_a_running_cluster(cluster: Warren, tmp_pat
         assert time.monotonic() < deadline, "the bench left its queues"
 
 
+def test_what_it_costs_to_be_observed(cluster: Warren, temporary: Path) -> None:
+    """Two daemons, one after the other, before the same nodes; the bench itself sees to it that
+    Prometheus, the page's viewer and the history were at work."""
+    done = cluster.run(
+        *("bench", "compare", "--rounds", "1", "--workloads", "classic-1", "--json", "-"),
+        *("--paths", "warrener-unobserved,warrener-observed"),
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    found = results(document)
+    paths = ("warrener-unobserved", "warrener-observed")
+    both = {(f"classic-1{end}", path) for path in paths
+            for end in ("", "-daemon-cpu", "-nodes-cpu", "-machine-cpu")}  # fmt: skip
+    assert set(found) == both | {("classic-1-prometheus-cpu", "warrener-observed")}
+    for path in paths:
+        cpu = {end: found[f"classic-1-{end}-cpu", path]["median"]
+               for end in ("daemon", "nodes", "machine")}  # fmt: skip
+        assert 0.1 < cpu["daemon"] < 200
+        assert cpu["daemon"] + cpu["nodes"] < 1.2 * cpu["machine"]
+    assert {ratio["against"] for ratio in document["ratios"]} == {"warrener-unobserved"}
+
+
 def test_ctrl_c_leaves_nothing(temporary: Path, tmp_path: Path) -> None:
     """In the middle of a measurement; the fixture looks for what is left."""
     process = subprocess.Popen(

@@ -4,10 +4,13 @@ also after Ctrl-C and after a kill."""
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ import pika
 import psutil
 import pytest
 from tests.integration.support import balancer_place
+from tests.integration.terminal import terminal
 from tests.integration.warren import WARRENER, Warren, environment, running, warrener
 
 from warrener.bench.cpu import NodeSource, ask
@@ -30,6 +34,7 @@ from warrener.management.client import ManagementClient
 from warrener.planner.calibration_file import FILE, read_calibration
 from warrener.planner.costs import Act, QueueType
 
+ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.timeout(300), pytest.mark.alone]
 
 PREFIX = "warrener-calibration-"
@@ -163,6 +168,59 @@ def test_a_load_is_looked_through(warren: Warren) -> None:
     assert queue["grows"] > 100
     assert what_if["after"]["first"].startswith("the consumers of paced")
     assert warren.run("plan", "what-if", "--kill", "n9").returncode == 2
+
+
+def test_top_shows_a_real_cluster(warren: Warren, tmp_path: Path, pictures: Path) -> None:
+    """With the calibration of the first test, under load: each pane, at 80x24 and 120x40, has
+    what it is for, and nothing is wider than the screen."""
+    place = balancer_place(warren)
+    target = Target(place.host, place.port, place.user, place.password)
+    kinds = {"paced": "quorum", "billing": "classic", "mails": "quorum"}
+    with closing(pika.BlockingConnection(pika.URLParameters(place.url()))) as connection:
+        for queue, kind in kinds.items():
+            arguments = {"x-queue-type": kind}
+            connection.channel().queue_declare(queue, durable=True, arguments=arguments)
+    specs = [
+        PacedSpec(queue, target, rate, consumers=consumers, service_time=0.02, seconds=35.0)
+        for queue, rate, consumers in (("paced", 100, 4), ("billing", 60, 2), ("mails", 20, 1))
+    ]
+    with ThreadPoolExecutor(len(specs)) as beside:
+        loads = [beside.submit(measure, spec, PacedResult, timeout=120) for spec in specs]
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.integration.top_pictures", warren.state, pictures],
+            env=environment(),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert done.returncode == 0, f"{done.stdout[-6000:]}{done.stderr[-3000:]}"
+        with terminal(
+            [WARRENER, "--state", warren.state, "top"], cwd=ROOT, environment=environment()
+        ) as screen:  # as somebody sits before it
+            screen.wait_for("5 Plan")
+            screen.press("5")
+            screen.wait_for("First to break:")
+            screen.press("q")
+            assert screen.ended() == 0
+        assert max(screen.seen) < 128, "more than ASCII was sent"
+        for load in loads:
+            load.result()
+    print(done.stdout)
+    shown = dict(re.findall(r"^-- (\S+)\n(.*?)(?=^-- |\Z)", done.stdout, re.MULTILINE | re.DOTALL))
+    panes = ("nodes", "queues", "sessions", "events", "plan")
+    assert set(shown) == {f"top-{pane}-{size}" for pane in panes for size in ("80x24", "120x40")}
+    for name, text in shown.items():
+        width = int(name.rpartition("-")[2].partition("x")[0])
+        assert all(len(line) <= width for line in text.splitlines()), text
+        assert str(warren.state) not in (pictures / f"{name}.svg").read_text()
+    plan = json.loads(warren.ok("plan", "show", "--json"))
+    # What breaks first may be another part by now: the load had only begun when it was looked at.
+    nodes = [part["name"] for part in plan["parts"] if part["kind"] == "node"]
+    assert len(nodes) == 3
+    for name in nodes:
+        assert re.search(rf"^Busy \(rho\): .*\b{name} \d+%", shown["top-plan-80x24"], re.MULTILINE)
 
 
 def test_an_attached_cluster_is_measured_by_its_nodes_word(warren: Warren, tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from tests import lanes as module
+from tests import pictures
 from tests.lanes import (
     INTEGRATION,
     INTERRUPTED,
@@ -169,6 +172,29 @@ async def test_interrupted_each_cleans_up_and_nothing_new_begins(tmp_path: Path)
 
 
 # -- what is told
+
+
+def test_pictures_of_this_run_are_kept_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those of the run before are gone; each pytest knows the folder, wherever it runs."""
+    monkeypatch.setenv(pictures.ENVIRONMENT, "")
+    monkeypatch.setattr(pictures, "MADE", tmp_path / "shots")
+    (tmp_path / "shots").mkdir()
+    (tmp_path / "shots" / "old.png").touch()
+
+    async def main(*_: object) -> int:
+        folder = Path(os.environ[pictures.ENVIRONMENT])
+        assert folder.is_absolute()
+        assert pictures.pictures_in(folder) == []
+        (folder / "map-wide-light.png").touch()
+        return 0
+
+    monkeypatch.setattr(module, "collect", list)
+    monkeypatch.setattr(module, "main", main)
+    assert module.run_all([]) == 0
+    told = capsys.readouterr().out
+    assert f"screenshots of page and top: {tmp_path / 'shots'} (1)" in told
 
 
 def test_numbers_are_summed_up() -> None:

@@ -13,9 +13,11 @@ from rich.console import Console
 from warrener.bench import report
 from warrener.bench.compare import CompareOptions
 from warrener.bench.compare import compare as run
+from warrener.bench.observed import find_prometheus
 from warrener.bench.stand import NotRunning
 from warrener.bench.wire import BenchError
 from warrener.bench.workloads import (
+    OBSERVATION,
     WORKLOADS,
     Route,
     UnknownName,
@@ -78,6 +80,15 @@ def _paths(text: str | None) -> tuple[Route, ...] | None:
         raise typer.BadParameter(str(error), param_hint="--paths") from None
 
 
+def _left_out(paths: str | None) -> tuple[Route, ...]:
+    """What can't be measured here and nobody asked for by name."""
+    if paths is not None or find_prometheus() is not None:
+        return ()
+    names = " and ".join(OBSERVATION)
+    typer.echo(f"warrener: there is no `prometheus` on the PATH: without {names}", err=True)
+    return OBSERVATION
+
+
 @app.command("compare")
 def compare(
     context: typer.Context,
@@ -128,13 +139,14 @@ def compare(
 
     Builds a temporary cluster of three nodes with its balancer, starts HAProxy beside it, measures
     in interleaved rounds, and removes it all. What the names mean and how it is measured is in
-    docs/benchmarks.md. With everything it takes about ten minutes; do nothing else meanwhile.
+    docs/benchmarks.md. With everything it takes about twelve minutes; do nothing else meanwhile.
 
     Examples:
 
       warrener bench compare
       warrener bench compare --rounds 5 --seconds 5 --workloads classic-1,quorum-1
       warrener bench compare --workloads classic-6 --paths haproxy-leastconn,warrener --json -
+      warrener bench compare --workloads classic-6 --paths warrener-unobserved,warrener-observed
     """
     options = CompareOptions(
         rounds=rounds,
@@ -144,6 +156,7 @@ def compare(
         state=_state(context, state),
         seed=seed,
         idle_sessions=idle_sessions,
+        left_out=_left_out(paths),
     )
     if not options.steps():
         raise typer.BadParameter(

@@ -21,12 +21,13 @@ from warrener.bench.idle import IdleResult, IdleSpec, memory
 from warrener.bench.job import measure
 from warrener.bench.latency import LatencyResult, LatencySpec
 from warrener.bench.load import Flow, LoadResult, LoadSpec
+from warrener.bench.observed import CPU_UNIT, LEAST, measure_observed
 from warrener.bench.schedule import Step, schedule
 from warrener.bench.setup_rate import SetupResult, SetupSpec
 from warrener.bench.stand import Stand, existing_stand, temporary_stand
 from warrener.bench.topology import declare
 from warrener.bench.wire import BenchError, Target
-from warrener.bench.workloads import WORKLOADS, Kind, Route, Workload
+from warrener.bench.workloads import OBSERVATION, WORKLOADS, Kind, Route, Workload
 from warrener.facts.happenings import Progress, ProgressSink
 
 _QUEUES: Final = 6
@@ -38,7 +39,7 @@ _PAUSE: Final = 0.2  # s between two measurements, for the brokers to put things
 @dataclass(frozen=True, slots=True)
 class CompareOptions:
     """What to measure. ``seconds`` is one measurement's window; ``paths`` None: each workload's
-    own; ``state`` None: a temporary cluster."""
+    own, without those that are ``left_out``; ``state`` None: a temporary cluster."""
 
     rounds: int = 3
     seconds: float = 2.0
@@ -47,10 +48,12 @@ class CompareOptions:
     state: Path | None = None
     seed: int = 1
     idle_sessions: int = 2_000
+    left_out: tuple[Route, ...] = ()
 
     def steps(self) -> tuple[Step, ...]:
         """What will be measured, in order."""
-        return schedule(self.workloads, self.paths, self.rounds, self.seed)
+        steps = schedule(self.workloads, self.paths, self.rounds, self.seed)
+        return tuple(step for step in steps if step.path not in self.left_out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ class _Samples:
     def add(self, step: Step, figures: dict[str, float], cores: float | None) -> None:
         for suffix, value in figures.items():
             figure = step.workload.name + suffix
-            self.units[figure] = step.workload.unit
+            self.units[figure] = CPU_UNIT if suffix.endswith("-cpu") else step.workload.unit
             self.values[figure, step.path][step.round] = value
             if cores is not None:
                 self.cores[figure, step.path][step.round] = cores
@@ -164,6 +167,8 @@ def _measure(
 ) -> tuple[dict[str, float], float | None]:
     """(suffix of the figure's name -> value, what the generator used of the cores)."""
     workload, path = step.workload, step.path
+    if path in OBSERVATION:
+        return _measure_observed(options, step, stand)
     flows = _flows(workload, path, stand, balancers)
     timeout = options.seconds + _SPARE
     match workload.kind:
@@ -205,6 +210,33 @@ def _measure(
                 timeout=timeout,
             )
             return {"": idle.per_session}, None
+
+
+def _measure_observed(
+    options: CompareOptions, step: Step, stand: Stand
+) -> tuple[dict[str, float], float]:
+    workload = step.workload
+    seconds = max(options.seconds, LEAST)
+
+    def spec_through(target: Target) -> LoadSpec | LatencySpec:
+        queues = [_queue(index, quorum=workload.quorum) for index in range(workload.queues)]
+        flows = tuple(Flow(queue, target, target) for queue in queues)
+        if workload.kind is Kind.LATENCY:
+            return LatencySpec(flows, seconds=seconds, connect_order=step.connect_order)
+        return LoadSpec(
+            flows,
+            body=workload.body,
+            seconds=seconds,
+            connect_order=step.connect_order,
+            sample_every=1.0,
+        )
+
+    return measure_observed(
+        stand,
+        spec_through,
+        everything=step.path is Route.WARRENER_OBSERVED,
+        timeout=seconds + _SPARE,
+    )
 
 
 def _targets(path: Route, stand: Stand, balancers: _Balancers) -> tuple[Target, ...]:

@@ -26,6 +26,7 @@ RATIOS: Sequence[tuple[Route, Route]] = (
     (Route.WARRENER, Route.DIRECT),
     (Route.HAPROXY_PINNED, Route.DIRECT),
     (Route.HAPROXY_ROUNDROBIN, Route.DIRECT),
+    (Route.WARRENER_OBSERVED, Route.WARRENER_UNOBSERVED),
 )
 
 

@@ -2,7 +2,8 @@
 line as a user would, and a virtual host of the bench's own in it.
 
 A stand is either temporary (its state folder is made, and gone at the end whatever happens) or a
-cluster that runs already, which is left as it was.
+cluster that runs already, which is left as it was. A second Warrener can be put before the same
+nodes for a while.
 """
 
 import asyncio
@@ -76,6 +77,7 @@ class Stand:
     policy: str
     tls: tuple[str, ...] = ()  # which connections speak it
     plain_port: int | None = None  # the balancer's without TLS beside the one with it
+    page: str = ""  # where the page is, without its token
 
     def node_target(self, index: int) -> Target:
         """Straight to a node."""
@@ -147,6 +149,35 @@ def existing_stand(state: Path) -> Iterator[Stand]:
 
 
 @contextlib.contextmanager
+def second_balancer(stand: Stand, description: str) -> Iterator[Stand]:
+    """Another Warrener before the stand's nodes. ``description``: a warrener.toml without [attach].
+
+    It is in a folder of its own, the parent of its state folder, which is gone at the end. Raises
+    BenchError, also where the cluster speaks TLS, which this one wouldn't.
+    """
+    if stand.tls:
+        raise BenchError("a second balancer is put before a cluster without TLS only")
+    node = stand.nodes[0]
+    with tempfile.TemporaryDirectory(prefix="warrener-bench-") as name:
+        folder = Path(name)
+        state = folder / "state"
+        (folder / "password").touch(0o600)
+        (folder / "password").write_text(stand.balancer.password)
+        (folder / "warrener.toml").write_text(
+            "[attach]\n"
+            f'url = "http://{node.host}:{node.management_port}"\n'
+            f"user = {json.dumps(stand.balancer.user)}\n"
+            'password = { file = "password" }\n\n' + description
+        )
+        try:
+            _warrener(state, "up", "-d", timeout=_UP_TIMEOUT, folder=folder)
+            yield _look(state)
+        finally:
+            with _uninterrupted(), contextlib.suppress(NotRunning):
+                _warrener(state, "down", "--purge", timeout=_DOWN_TIMEOUT)
+
+
+@contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
     """A second Ctrl-C doesn't stop the putting away; every step of it is bounded in time."""
     if threading.current_thread() is not threading.main_thread():
@@ -193,6 +224,7 @@ def _look(state: Path) -> Stand:
         policy=balancer["policy"],
         tls=tuple(status["tls"]),
         plain_port=balancer["plain_port"],
+        page=status.get("page_url", ""),
     )
 
 

@@ -20,12 +20,18 @@ class Route(StrEnum):
     HAPROXY_PINNED = "haproxy-pinned"  # HAProxy that knows only the node that leads the first queue
     WARRENER = "warrener"
     WARRENER_PINNED = "warrener-pinned"  # weight 0 for all nodes but that one
+    WARRENER_UNOBSERVED = "warrener-unobserved"  # a second Warrener, whatever watches it off
+    WARRENER_OBSERVED = "warrener-observed"  # the same with all of it on
 
     @property
     def balancer(self) -> str:
         """``haproxy``, ``warrener``, or nothing for a straight connection."""
         name = self.value.partition("-")[0]
         return name if name in ("haproxy", "warrener") else ""
+
+
+OBSERVATION: Final = (Route.WARRENER_UNOBSERVED, Route.WARRENER_OBSERVED)
+"""The pair that tells what it costs to be observed."""
 
 
 class Kind(StrEnum):
@@ -51,6 +57,8 @@ class Workload:
 
     def goes(self, path: Route) -> bool:
         """Whether the workload says anything about this path."""
+        if path in OBSERVATION:
+            return self.kind in (Kind.LOAD, Kind.LATENCY)
         if self.kind is Kind.IDLE:
             return bool(path.balancer)
         return self.queues > 0 or path is not Route.REMOTE  # remote of what, without a queue?
@@ -65,15 +73,24 @@ _PLAIN: Final = (
 )
 
 
+def _load_paths(queues: int, *, quorum: bool, body: int) -> tuple[Route, ...]:
+    """Pinned is a question about one queue (six are led by three nodes), and about what a balancer
+    costs a message: large bodies say less about that. Observation costs most where most goes
+    through, and takes its time to measure: once is enough unless it is asked for."""
+    if body != _SMALL:
+        return _PLAIN
+    if queues == 1:
+        return tuple(path for path in Route if path not in OBSERVATION)
+    return _PLAIN if quorum else (*_PLAIN, *OBSERVATION)
+
+
 def _loads() -> list[Workload]:
     return [
         Workload(
             name=f"{'quorum' if quorum else 'classic'}-{queues}{suffix}",
             kind=Kind.LOAD,
             unit="msg/s",
-            # Pinned is a question about one queue (six are led by three nodes), and about what a
-            # balancer costs a message: large bodies say less about that.
-            paths=tuple(Route) if queues == 1 and body == _SMALL else _PLAIN,
+            paths=_load_paths(queues, quorum=quorum, body=body),
             queues=queues,
             quorum=quorum,
             body=body,

@@ -44,15 +44,11 @@ def costs_of(folder: StateFolder, choice: CostsChoice = CostsChoice.AUTO) -> "Ca
         if found is not None:
             return found
     command = with_state(folder, "warrener plan calibrate")
-    unknown = (
-        f"nobody has measured what a message costs here; `{command}` does, in a minute and a half"
-    )
     if choice is CostsChoice.MEASURED:
-        raise CliError(unknown)
-    calibration = _by_history(folder, command)
-    if not calibration.costs:
-        raise CliError(f"{unknown}. The history doesn't tell it: {'; '.join(calibration.warnings)}")
-    return calibration
+        raise CliError(_unknown(command))
+    from warrener.control.plan_history_operations import PLAN_WORK, PlanWorkRequest
+
+    return by_history(ask(folder, PLAN_WORK, PlanWorkRequest()), command)
 
 
 def measured(folder: StateFolder) -> "Calibration | None":
@@ -65,14 +61,19 @@ def measured(folder: StateFolder) -> "Calibration | None":
         raise CliError(str(error)) from None
 
 
-def _by_history(folder: StateFolder, command: str) -> "Calibration":
-    from warrener.control.plan_history_operations import PLAN_WORK, PlanWorkRequest
+def _unknown(command: str) -> str:
+    return (
+        f"nobody has measured what a message costs here; `{command}` does, in a minute and a half"
+    )
+
+
+def by_history(answer: "PlanWorkAnswer", command: str) -> "Calibration":
+    """What the daemon's history tells; ``command`` measures it. CliError if it doesn't tell."""
     from warrener.planner.fit import Surroundings
     from warrener.planner.history import span
     from warrener.planner.history_wire import stretches_from_wire
     from warrener.planner.passive import passive
 
-    answer = ask(folder, PLAN_WORK, PlanWorkRequest())
     around = Surroundings(
         taken_at=answer.since,
         seconds=answer.seconds,
@@ -91,7 +92,11 @@ def _by_history(folder: StateFolder, command: str) -> "Calibration":
             "nodes' CPU is by their own metrics, which leave out what the kernel does for them: a "
             "fifth to a half comes on top"
         )
-    return passive(stretches_from_wire(answer), around=around, warnings=warnings)
+    found = passive(stretches_from_wire(answer), around=around, warnings=warnings)
+    if not found.costs:
+        why = "; ".join(found.warnings)
+        raise CliError(f"{_unknown(command)}. The history doesn't tell it: {why}")
+    return found
 
 
 def _left_out(answer: "PlanWorkAnswer") -> list[str]:

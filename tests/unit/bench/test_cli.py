@@ -12,7 +12,7 @@ from warrener.bench.compare import CompareOptions
 from warrener.bench.report import Report
 from warrener.bench.stand import NotRunning
 from warrener.bench.wire import BenchError
-from warrener.bench.workloads import WORKLOADS, Route
+from warrener.bench.workloads import OBSERVATION, WORKLOADS, Route
 from warrener.facts.happenings import Progress, ProgressSink
 
 runner = CliRunner()
@@ -43,6 +43,11 @@ def run(report: Report, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     return run
 
 
+@pytest.fixture(autouse=True)
+def prometheus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "find_prometheus", lambda: "/usr/bin/prometheus")
+
+
 def call(*arguments: str) -> tuple[int, str, str]:
     result = runner.invoke(cli.app, ["compare", *arguments])
     return result.exit_code, result.stdout, result.stderr
@@ -54,6 +59,18 @@ def test_all_of_it_unless_told(run: Run) -> None:
     assert run.options.workloads == tuple(WORKLOADS.values())
     assert run.options.paths is None
     assert run.options.state is None
+
+
+def test_without_a_prometheus_what_needs_one_is_left_out_unless_asked_for(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "find_prometheus", lambda: None)
+    _, _, said = call()
+    assert run.options is not None
+    assert run.options.left_out == OBSERVATION
+    assert "no `prometheus` on the PATH: without warrener-unobserved and warrener-observed" in said
+    call("--paths", "warrener-observed,warrener-unobserved")
+    assert run.options.left_out == ()
 
 
 def test_options_are_taken(run: Run, tmp_path: Path) -> None:

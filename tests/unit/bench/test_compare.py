@@ -12,12 +12,12 @@ import pytest
 from warrener.bench import compare as module
 from warrener.bench.compare import CompareOptions, compare
 from warrener.bench.idle import IdleResult, IdleSpec
-from warrener.bench.latency import LatencyResult
+from warrener.bench.latency import LatencyResult, LatencySpec
 from warrener.bench.load import LoadResult, LoadSpec
 from warrener.bench.setup_rate import SetupResult, SetupSpec
 from warrener.bench.stand import Stand, StandNode
 from warrener.bench.wire import BenchError, Target
-from warrener.bench.workloads import WORKLOADS, Route
+from warrener.bench.workloads import OBSERVATION, WORKLOADS, Route
 from warrener.facts.happenings import Progress
 
 NAMES = ("n1@localhost", "n2@localhost", "n3@localhost")
@@ -38,6 +38,7 @@ class Scene:
     moved: dict[str, str] = field(default_factory=dict)  # queue -> the wrong leader
     fails_at: int = 0  # port
     pinned: bool = False
+    observed: list[tuple[Any, bool]] = field(default_factory=list)  # spec, with everything
     torn_down: bool = False
 
 
@@ -83,6 +84,15 @@ def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
             raise BenchError("it broke")
         return RESULTS[result]
 
+    def measure_observed(
+        _: Stand, spec_through: Any, *, everything: bool, timeout: float
+    ) -> tuple[dict[str, float], float]:
+        assert timeout > 60
+        spec = spec_through(Target("127.0.0.1", 7000, "u", "p", "v"))
+        scene.observed.append((spec, everything))
+        return {"": 90.0 if everything else 100.0, "-daemon-cpu": 3.5}, 0.1
+
+    monkeypatch.setattr(module, "measure_observed", measure_observed)
     monkeypatch.setattr(module, "temporary_stand", temporary_stand)
     monkeypatch.setattr(Stand, "pinned", pinned)
     monkeypatch.setattr(Stand, "leaders", leaders)
@@ -192,3 +202,37 @@ def test_nothing_to_measure_is_an_error_before_anything_is_started(scene: Scene)
     with pytest.raises(BenchError, match="none of the workloads"):
         compare(options("idle-memory", Route.DIRECT), quiet)
     assert not scene.torn_down
+
+
+def test_observation_is_measured_through_a_daemon_of_its_own(scene: Scene) -> None:
+    report = compare(options("quorum-1", *OBSERVATION, rounds=2), quiet)
+    assert [everything for _, everything in scene.observed] == [False, True, True, False]
+    spec, _ = scene.observed[0]
+    assert [(flow.queue, flow.publish.port) for flow in spec.flows] == [("quorum-1", 7000)]
+    assert spec.seconds == 10.0  # of a window of two: less would see no sample of the history
+    rows = [(row.workload, row.path, row.unit, row.samples) for row in report.results]
+    assert rows == [
+        ("quorum-1", Route.WARRENER_UNOBSERVED, "msg/s", (100.0, 100.0)),
+        ("quorum-1", Route.WARRENER_OBSERVED, "msg/s", (90.0, 90.0)),
+        ("quorum-1-daemon-cpu", Route.WARRENER_UNOBSERVED, "us/message", (3.5, 3.5)),
+        ("quorum-1-daemon-cpu", Route.WARRENER_OBSERVED, "us/message", (3.5, 3.5)),
+    ]
+    assert [(one.workload, one.median) for one in report.ratios] == [
+        ("quorum-1", 0.9),
+        ("quorum-1-daemon-cpu", 1.0),
+    ]
+
+
+def test_paths_that_are_left_out_are_no_steps() -> None:
+    whole = CompareOptions(rounds=1, workloads=(WORKLOADS["classic-6"],))
+    less = CompareOptions(rounds=1, workloads=(WORKLOADS["classic-6"],), left_out=OBSERVATION)
+    assert len(whole.steps()) == len(less.steps()) + 2
+    assert not {step.path for step in less.steps()} & set(OBSERVATION)
+
+
+def test_observation_is_measured_at_a_steady_rate_as_well(scene: Scene) -> None:
+    compare(options("latency", *OBSERVATION), quiet)
+    spec, _ = scene.observed[0]
+    assert isinstance(spec, LatencySpec)
+    assert len(spec.flows) == 6
+    assert spec.seconds == 10.0

@@ -63,3 +63,4 @@ def test_the_ratios_that_others_rely_on_are_there() -> None:
     assert (Route.WARRENER_PINNED, Route.HAPROXY_PINNED) in RATIOS
     for against in (Route.HAPROXY_ROUNDROBIN, Route.HAPROXY_LEASTCONN, Route.DIRECT):
         assert (Route.WARRENER, against) in RATIOS
+    assert (Route.WARRENER_OBSERVED, Route.WARRENER_UNOBSERVED) in RATIOS

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from warrener.bench.schedule import schedule
-from warrener.bench.workloads import WORKLOADS, Kind, Route
+from warrener.bench.workloads import OBSERVATION, WORKLOADS, Kind, Route
 
 SOME = st.lists(st.sampled_from(list(WORKLOADS.values())), unique=True, min_size=1)
 
@@ -61,3 +61,11 @@ def test_chosen_paths_are_taken_where_they_say_something() -> None:
         ("classic-6", Route.WARRENER_PINNED),
     }
     assert schedule([WORKLOADS["idle-memory"]], (Route.DIRECT,), 1, 1) == ()
+
+
+@given(seed=st.integers(0, 99))
+def test_observed_and_unobserved_take_turns_in_coming_first(seed: int) -> None:
+    chosen = (Route.WARRENER, *OBSERVATION)
+    steps = schedule([WORKLOADS["classic-6"]], chosen, 4, seed)
+    pairs = [step.path for step in steps if step.path in OBSERVATION]
+    assert pairs == [*OBSERVATION, *reversed(OBSERVATION)] * 2

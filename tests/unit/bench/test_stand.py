@@ -2,13 +2,21 @@
 
 import contextlib
 import json
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from warrener.bench import stand as module
-from warrener.bench.stand import NotRunning, Stand, StandNode, existing_stand, temporary_stand
+from warrener.bench.stand import (
+    NotRunning,
+    Stand,
+    StandNode,
+    existing_stand,
+    second_balancer,
+    temporary_stand,
+)
 from warrener.bench.wire import BenchError, Target
 
 STATUS = {
@@ -36,11 +44,17 @@ class Shell:
         self.said: list[tuple[str, ...]] = []
         self.managed = 0
         self.fails: dict[str, BenchError] = {}
+        self.description = ""  # what stood beside the state folder when it was started
 
     def warrener(self, state: Path, *arguments: str, **_: object) -> str:
         self.said.append(arguments)
         if error := self.fails.get(arguments[0]):
             raise error
+        file = state.parent / "warrener.toml"
+        if arguments[0] == "up" and file.exists():
+            self.description = file.read_text()
+            self.secret = (state.parent / "password").read_text()
+            self.mode = (state.parent / "password").stat().st_mode & 0o777
         if arguments[0] == "status":
             return json.dumps(STATUS)
         return "amqp://us:p%2Fw@127.0.0.1:5672/%2F\n" if arguments[0] == "url" else ""
@@ -129,3 +143,32 @@ def test_pinned_sets_the_others_to_zero_and_puts_everything_back(shell: Shell) -
 def test_the_real_command_line_is_called_and_its_error_passed_on(tmp_path: Path) -> None:
     with pytest.raises(NotRunning, match="no cluster is running"), existing_stand(tmp_path):
         raise AssertionError("nothing runs there")
+
+
+def test_a_second_balancer_is_before_the_same_nodes_and_gone_afterwards(
+    shell: Shell, tmp_path: Path
+) -> None:
+    with existing_stand(tmp_path) as stand:
+        shell.said.clear()
+        with (
+            contextlib.suppress(ZeroDivisionError),
+            second_balancer(stand, "[history]\nenabled = false\n") as second,
+        ):
+            folder = second.state.parent
+            assert second.balancer_pid == 77
+            raise ZeroDivisionError
+    assert [said[0] for said in shell.said] == ["up", "status", "url", "down"]
+    found = tomllib.loads(shell.description)
+    assert found["attach"]["url"] == "http://127.0.0.1:6001"
+    assert found["attach"]["user"] == "us"
+    assert found["history"] == {"enabled": False}
+    assert "p/w" not in shell.description
+    assert (shell.secret, shell.mode) == ("p/w", 0o600)
+    assert not folder.exists()
+
+
+def test_a_second_balancer_wants_a_cluster_without_tls(shell: Shell, tmp_path: Path) -> None:
+    with existing_stand(tmp_path) as stand:
+        secret = replace(stand, tls=("clients",))
+        with pytest.raises(BenchError, match="without TLS"), second_balancer(secret, ""):
+            raise AssertionError("it didn't start")

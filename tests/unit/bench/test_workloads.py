@@ -3,6 +3,7 @@
 import pytest
 
 from warrener.bench.workloads import (
+    OBSERVATION,
     WORKLOADS,
     Kind,
     Route,
@@ -24,6 +25,8 @@ def test_the_names_that_others_script_against() -> None:
         "haproxy-pinned",
         "warrener",
         "warrener-pinned",
+        "warrener-unobserved",
+        "warrener-observed",
     ]
 
 
@@ -67,5 +70,15 @@ def test_paths_that_say_nothing_are_known() -> None:
     assert not WORKLOADS["idle-memory"].goes(Route.DIRECT)
     assert WORKLOADS["idle-memory"].goes(Route.HAPROXY_LEASTCONN)
     assert not WORKLOADS["setup"].goes(Route.REMOTE)
+    assert not WORKLOADS["idle-memory"].goes(Route.WARRENER_OBSERVED)
+    assert not WORKLOADS["setup"].goes(Route.WARRENER_OBSERVED)
+    for name in ("quorum-1", "latency"):
+        assert WORKLOADS[name].goes(Route.WARRENER_OBSERVED)
     for workload in WORKLOADS.values():
         assert all(workload.goes(path) for path in workload.paths)
+
+
+def test_what_observation_costs_is_measured_once_unless_asked_for() -> None:
+    with_it = [name for name, one in WORKLOADS.items() if set(OBSERVATION) & set(one.paths)]
+    assert with_it == ["classic-6"]
+    assert set(OBSERVATION) < set(WORKLOADS["classic-6"].paths)

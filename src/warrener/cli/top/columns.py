@@ -7,6 +7,7 @@ A figure has at most six signs: rates and counts in powers of 1000 (12.3k), size
 from typing import Final
 
 from warrener.cli.render import size, span
+from warrener.cli.top.planning import PartRow, Plan
 from warrener.cli.top.rows import EventRow, NodeRow, QueueRow, SessionRow, clock, day
 from warrener.cli.top.table import Column, Tone, View
 from warrener.facts.ids import short_name
@@ -250,6 +251,54 @@ EVENTS: Final[tuple[Column[EventRow], ...]] = (
     Column("DETAIL", 16, lambda r: r.detail, lambda r: r.detail, "", number=False, flexible=True),
 )
 
+PLAN: Final[tuple[Column[PartRow], ...]] = (
+    Column("PART", 10, lambda r: r.kind, lambda r: r.kind, "what can be used up", number=False),
+    Column("NAME", 16, lambda r: r.name, lambda r: r.name, "", number=False, flexible=True),
+    Column(
+        "CAPACITY",
+        12,
+        lambda r: (r.is_rate, r.capacity),
+        lambda r: f"{'>=' if r.at_least else ''}{amount(r, r.capacity)}",
+        "what it has: cores, or messages a second; >=: at least",
+    ),
+    Column(
+        "USED",
+        10,
+        lambda r: (r.is_rate, r.used),
+        lambda r: amount(r, r.used),
+        "of it by the load of the last 5 min, reckoned",
+    ),
+    Column("RHO", 5, lambda r: r.rho, lambda r: busy(r.rho), "that as a share: how busy it is"),
+    Column(
+        "BREAKS AT",
+        9,
+        lambda r: r.breaks_at,
+        lambda r: "-" if r.breaks_at is None else times(r.breaks_at),
+        "times this load, at which it is used up",
+    ),
+)
+
+
+def amount(row: PartRow, value: float) -> str:
+    """Cores, or messages a second."""
+    return f"{rate(value)}/s" if row.is_rate else f"{value:.2f} cores"
+
+
+def times(factor: float) -> str:
+    """Of a load, in at most nine signs: 0.98 x, 2.41 x, 788 x."""
+    if factor >= 100_000:
+        return ">99,999 x"
+    return f"{factor:,.0f} x" if factor >= 100 else f"{factor:.2f} x"
+
+
+def busy(rho: float) -> str:
+    """A utilisation in at most five signs."""
+    return f"{rho:.0%}" if rho < 10 else ">999%"
+
+
+BUSY: Final = 0.8
+"""The utilisation from which a part is worth a look: above it, what waits for it grows fast."""
+
 
 def node_view() -> View[NodeRow]:
     """As they stand in the cluster."""
@@ -295,6 +344,21 @@ def event_view() -> View[EventRow]:
         searched=lambda r: f"{r.kind} {r.subject} {r.reason} {r.detail}",
         tone=lambda r: Tone.ODD if r.kind.rpartition(".")[2] in _TROUBLE else Tone.PLAIN,
         follow=True,
+        descending=False,
+    )
+
+
+def plan_view() -> View[PartRow]:
+    """What breaks first comes first."""
+
+    def tone(row: PartRow) -> Tone:
+        return Tone.BAD if row.rho >= 1 else Tone.ODD if row.rho >= BUSY else Tone.PLAIN
+
+    return View(
+        PLAN,
+        sort_by="BREAKS AT",
+        searched=lambda r: r.key,
+        tone=tone,
         descending=False,
     )
 
@@ -356,3 +420,60 @@ def session_detail(row: SessionRow) -> str:
 def event_detail(row: EventRow) -> str:
     words = (day(row.at), row.kind, row.subject, row.reason, row.detail)
     return " ".join(word for word in words if word)
+
+
+def part_detail(row: PartRow) -> str:
+    sure = f", give or take {row.error:.0%}" if row.error >= 0.005 else ""
+    used = f"{amount(row, row.used)} of {amount(row, row.capacity)} used{sure}"
+    what = row.name if row.kind == row.name else row.key
+    return f"{what}: {used}; what would help: {row.remedy}"
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """The outlook in some lines, the most important first."""
+    when = f"costs {plan.costs}, reckoned {clock(plan.at)}"
+    if plan.breaks_at is None or plan.carries is None:
+        return [
+            "Nothing goes through, or nothing is known of what it costs: no load to say what "
+            "breaks at",
+            _busy_nodes(plan),
+            *_notes(plan, when),
+        ]
+    sure = f" (give or take {plan.error:.0%})" if plan.error >= 0.005 else ""
+    lines = [
+        f"Carries {rate(plan.carries)}/s{sure}, {plan.breaks_at:.2f} times the "
+        f"{rate(plan.published)}/s of the last 5 min",
+        f"First to break: {plan.first}",
+        f"What helps: {plan.remedy}",
+        _busy_nodes(plan),
+    ]
+    left = [
+        f"{loss.node} {times(loss.breaks_at)}{_stops(loss.stopped)}"
+        for loss in plan.without
+        if loss.breaks_at is not None
+    ]
+    if left:
+        lines.append(f"Left of it without {', '.join(left)}")
+    return [*lines, *_notes(plan, when)]
+
+
+def _stops(queues: int) -> str:
+    if not queues:
+        return ""
+    return f" ({queues} queue{'s stop' if queues > 1 else ' stops'})"
+
+
+def _busy_nodes(plan: Plan) -> str:
+    """Hosts as well, where nodes share one: that is what is used up first then."""
+    nodes = [f"{row.name} {busy(row.rho)}" for row in plan.parts if row.kind == "node"]
+    hosts = [f"host {row.name} {busy(row.rho)}" for row in plan.parts if row.kind == "host"]
+    shares = nodes + (hosts if len(hosts) < len(nodes) else [])
+    return f"Busy (rho): {', '.join(shares) or 'not known'}"
+
+
+def _notes(plan: Plan, when: str) -> list[str]:
+    """One line; `warrener plan show` has all."""
+    if not plan.warnings:
+        return [when]
+    more = f" (and {len(plan.warnings) - 1} more)" if len(plan.warnings) > 1 else ""
+    return [when, f"Note{more}: {plan.warnings[0]}"]

@@ -39,7 +39,8 @@ def top(
 ) -> None:
     """Follow nodes, queues, sessions and events on one screen; drain, revive, rebalance.
 
-    Only the daemon is asked, never RabbitMQ. Keys: 1 to 4 choose a pane, < and >
+    Only the daemon is asked, never RabbitMQ. Keys: 1 to 5 choose a pane (the fifth
+    has what `plan show` says: what breaks first, and when), < and >
     the column it is sorted by, / a filter; d drains the chosen node, v takes it
     back into service, b spreads the sessions: each says what it will do and asks
     first. ? shows all keys. It works in 80x24, over ssh and without colours

@@ -11,12 +11,12 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from warrener.cli.top.columns import EVENTS, NODES, QUEUES, SESSIONS
+from warrener.cli.top.columns import EVENTS, NODES, PLAN, QUEUES, SESSIONS
 from warrener.cli.top.readings import Pane
 from warrener.cli.top.table import Column, plain
 
 KEYS: Final = (
-    ("1 2 3 4, Tab", "nodes, queues, sessions, events"),
+    ("1 2 3 4 5, Tab", "nodes, queues, sessions, events, plan"),
     ("Up Down PgUp PgDn Home End", "choose a row; also k j g G"),
     ("Left Right, < >", "sort by another column"),
     ("r", "the other way round"),
@@ -33,6 +33,7 @@ _COLUMNS: Final[dict[Pane, Sequence[Column[Any]]]] = {
     Pane.QUEUES: QUEUES,
     Pane.SESSIONS: SESSIONS,
     Pane.EVENTS: EVENTS,
+    Pane.PLAN: PLAN,
 }
 
 

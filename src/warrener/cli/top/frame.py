@@ -1,5 +1,6 @@
 """The lines of a screen that don't depend on a terminal, and a whole frame as text. Pure."""
 
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
@@ -9,9 +10,10 @@ from rich.cells import cell_len
 from warrener.cli.render import span
 from warrener.cli.top import columns, rows
 from warrener.cli.top.columns import percent, rate
+from warrener.cli.top.planning import PartRow
 from warrener.cli.top.readings import Pane, Reading
 from warrener.cli.top.rows import Totals
-from warrener.cli.top.table import View, fit
+from warrener.cli.top.table import Line, View, fit, plain
 
 OLD_VIEW: Final = 10.0
 """Seconds; the daemon doesn't act on a view of the cluster that is older."""
@@ -19,18 +21,25 @@ OLD_VIEW: Final = 10.0
 WIDE: Final = 132
 """Columns for the tables of a frame of text: a pipe has room for anything, eyes don't."""
 
-ROWS: Final = {Pane.NODES: 1000, Pane.QUEUES: 20, Pane.SESSIONS: 20, Pane.EVENTS: 10}
+ROWS: Final = {
+    Pane.NODES: 1000,
+    Pane.QUEUES: 20,
+    Pane.SESSIONS: 20,
+    Pane.EVENTS: 10,
+    Pane.PLAN: 10,
+}
 """Rows of each pane in a frame of text."""
 
 
 @dataclass(slots=True)
 class Panes:
-    """The four tables, and the reading that is in them."""
+    """The five tables, and the reading that is in them."""
 
     nodes: View[rows.NodeRow]
     queues: View[rows.QueueRow]
     sessions: View[rows.SessionRow]
     events: View[rows.EventRow]
+    plan: View[PartRow]
     now: Reading | None = None
     totals: Totals | None = None
     _before: dict[Pane, Reading] | None = None
@@ -38,7 +47,11 @@ class Panes:
     @classmethod
     def empty(cls) -> "Panes":
         return cls(
-            columns.node_view(), columns.queue_view(), columns.session_view(), columns.event_view()
+            columns.node_view(),
+            columns.queue_view(),
+            columns.session_view(),
+            columns.event_view(),
+            columns.plan_view(),
         )
 
     def take(self, reading: Reading) -> None:
@@ -53,12 +66,21 @@ class Panes:
             self.sessions.put(rows.sessions(reading, past.get(Pane.SESSIONS)))
         if Pane.EVENTS in reading.panes:
             self.events.put(rows.events(reading))
+        if Pane.PLAN in reading.panes:
+            self.plan.put(reading.plan.parts if reading.plan is not None else ())
         self._before = past | {pane: reading for pane in reading.panes}
 
     def of(self, pane: Pane) -> View[Any]:
         """The table of a pane."""
         view: View[Any] = getattr(self, pane.value)
         return view
+
+    def above(self, pane: Pane, width: int) -> list[Line]:
+        """What stands over the table."""
+        plan = self.now.plan if self.now is not None else None
+        if pane is not Pane.PLAN or plan is None:
+            return []
+        return [*(Line(fit(text, width)) for text in columns.plan_lines(plan)), Line("")]
 
     def detail(self, pane: Pane) -> str:
         """The chosen row in words; empty if there is none."""
@@ -80,7 +102,7 @@ class Panes:
                 if Pane.QUEUES in self.now.panes or (known and None in led):
                     return self.queues.total
                 return sum(number for number in led if number is not None) or None
-            case Pane.EVENTS:
+            case Pane.EVENTS | Pane.PLAN:
                 return None
 
     def empty_text(self, pane: Pane) -> str:
@@ -99,6 +121,7 @@ _DETAILS: Final[dict[Pane, Callable[[Any], str]]] = {
     Pane.QUEUES: columns.queue_detail,
     Pane.SESSIONS: columns.session_detail,
     Pane.EVENTS: columns.event_detail,
+    Pane.PLAN: columns.part_detail,
 }
 
 
@@ -143,8 +166,9 @@ def text(panes: Panes, width: int) -> list[str]:
     for pane in Pane:
         view = panes.of(pane)
         lines += ["", f"{pane.value.capitalize()} {view.total:,}"]
+        lines += [line.text for line in panes.above(pane, width)]
         if not view.found:
-            lines.append(f"  {panes.empty_text(pane)}")
+            lines += _paragraph(panes.empty_text(pane), width)
             continue
         if pane is Pane.EVENTS:
             view.move(view.found)  # the newest are the last ones
@@ -156,6 +180,10 @@ def text(panes: Panes, width: int) -> list[str]:
         if pane is Pane.QUEUES and (note := now.note(pane)):
             lines.append(f"  rates: {note}")
     return lines
+
+
+def _paragraph(text: str, width: int) -> list[str]:
+    return textwrap.wrap(plain(text), max(20, width), initial_indent="  ", subsequent_indent="  ")
 
 
 def document(panes: Panes, seconds: float) -> dict[str, Any]:
@@ -170,7 +198,15 @@ def document(panes: Panes, seconds: float) -> dict[str, Any]:
         "phase": now.status.phase,
         "totals": asdict(sums),
         **{pane.value: _figures(panes.of(pane).visible()) for pane in Pane},
+        "plan": _plan(now),  # more than is in its table
     }
+
+
+def _plan(now: Reading) -> dict[str, Any]:
+    """The outlook with its parts; ``why_not`` says why there is none."""
+    if now.plan is None:
+        return {"why_not": now.note(Pane.PLAN)}
+    return asdict(now.plan)
 
 
 _RAW: Final = {"key", "status", "view", "line"}

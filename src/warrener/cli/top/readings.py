@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from warrener.cli.top.planning import Plan, Plans
 from warrener.control.client import Client
 from warrener.control.history_operations import HISTORY, HistoryAnswer, HistoryRequest
 from warrener.control.operation import Operation, Request
@@ -52,6 +53,7 @@ class Pane(StrEnum):
     QUEUES = "queues"
     SESSIONS = "sessions"
     EVENTS = "events"
+    PLAN = "plan"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,7 @@ class Reading:
     history: HistoryAnswer | None = None
     sessions: SessionsAnswer | None = None
     events: tuple[EventLine, ...] = ()
+    plan: Plan | None = None
     notes: tuple[tuple[Pane, str], ...] = ()
 
     def note(self, pane: Pane) -> str:
@@ -90,6 +93,10 @@ class Source:
         self._client: Client | None = None
         self._history: tuple[float, HistoryAnswer | None, str] | None = None
         self._events: tuple[EventLine, ...] = ()
+        self._plans = self._new_plans()
+
+    def _new_plans(self) -> Plans:
+        return Plans(self._folder, self._ask, monotonic=self._monotonic, now=self._now)
 
     def read(self, panes: frozenset[Pane]) -> Reading:
         """What these panes show. Raises ``NotRunning``, ``Unresponsive`` or ``BadLine``, and
@@ -106,6 +113,7 @@ class Source:
             self._client.__exit__(None, None, None)
         self._client = self._history = None
         self._events = ()
+        self._plans = self._new_plans()
 
     def _read(self, panes: frozenset[Pane]) -> Reading:
         notes: list[tuple[Pane, str]] = []
@@ -121,6 +129,11 @@ class Source:
             history, why = self._rates(at)
             if why:
                 notes.append((Pane.QUEUES, why))
+        plan = None
+        if Pane.PLAN in panes:
+            plan, why = self._plans.read()
+            if why:
+                notes.append((Pane.PLAN, why))
         return Reading(
             at=at,
             taken_at=taken_at,
@@ -130,6 +143,7 @@ class Source:
             history=history,
             sessions=sessions,
             events=self._follow() if Pane.EVENTS in panes else (),
+            plan=plan,
             notes=tuple(notes),
         )
 

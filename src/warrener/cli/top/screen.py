@@ -62,6 +62,7 @@ class Top(App[None]):
         Binding("2", "pane('queues')"),
         Binding("3", "pane('sessions')"),
         Binding("4", "pane('events')"),
+        Binding("5", "pane('plan')"),
         Binding("tab", "next_pane(1)", priority=True),
         Binding("shift+tab", "next_pane(-1)", priority=True),
         Binding("up,k", "move(-1)"),
@@ -344,7 +345,8 @@ class Top(App[None]):
         put("title", self._title(width))
         put("tabs", self._tabs(width))
         height = self._table.size.height
-        lines = view.lines(width, height) if height else []
+        lines = self.panes.above(self.pane, width)[: max(0, height - 2)] if height else []
+        lines += view.lines(width, height - len(lines)) if height else []
         if not view.found:
             why = self.panes.empty_text(self.pane) if not self._missing else "nothing read yet"
             room = max(10, width - 2)

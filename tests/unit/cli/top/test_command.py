@@ -4,10 +4,13 @@ import json
 
 import pytest
 from tests.unit.cli.top.scene import Daemon, Figures, many
+from tests.unit.planner.scene import calibration, load, queue
 
 from warrener.cli.top import command
 from warrener.control import wire
 from warrener.control.state_folder import StateFolder
+from warrener.planner.calibration_file import write_calibration
+from warrener.planner.load_wire import to_wire
 
 
 @pytest.fixture(autouse=True)
@@ -74,3 +77,23 @@ def test_textual_is_imported_by_the_screen_alone(run, folder: StateFolder) -> No
         "sys.exit('textual' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_plan_is_in_the_frame_and_in_the_document(run, folder: StateFolder) -> None:
+    write_calibration(folder.path, calibration())
+    figures = Figures(answers={"plan-load": to_wire(load(queue("jobs", 4_000)))})
+    with Daemon(folder, figures):
+        out = run("top", "--once").out
+        document = json.loads(run("top", "--json").out)
+    assert "\nCarries 8000/s, 2.00 times the 4000/s of the last 5 min\n" in out
+    assert "\nFirst to break: queue jobs, whose own limit is 8,000 messages/s\n" in out
+    assert document["plan"]["breaks_at"] == 2.0
+    assert {part["key"] for part in document["plan"]["parts"]} >= {"queue jobs", "node n1"}
+
+
+def test_without_a_plan_they_say_what_to_do(run, folder: StateFolder) -> None:
+    with Daemon(folder, Figures()):
+        out = run("top", "--once").out
+        document = json.loads(run("top", "--json").out)
+    assert "warrener plan calibrate" in " ".join(out.split())
+    assert "warrener plan calibrate" in document["plan"]["why_not"]

@@ -20,6 +20,7 @@ def test_one_connection_reads_it_all(folder: StateFolder) -> None:
         "status",
         "sessions",
         "history",
+        "plan-work",
         "traffic",
         "events",
     ]

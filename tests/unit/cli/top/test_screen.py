@@ -9,6 +9,8 @@ import msgspec
 import pytest
 from tests.unit.cli.top import scene
 from tests.unit.cli.top.scene import N1, N2, Daemon, Figures
+from tests.unit.planner.scene import N2 as PLAN_N2
+from tests.unit.planner.scene import calibration, load, queue
 from textual.events import Key
 from textual.pilot import Pilot
 
@@ -18,6 +20,8 @@ from warrener.cli.top.screen import Top
 from warrener.control import operations as ops
 from warrener.control import wire
 from warrener.control.state_folder import StateFolder
+from warrener.planner.calibration_file import write_calibration
+from warrener.planner.load_wire import to_wire
 
 SMALL, LARGE = (80, 24), (160, 50)
 STEP = ops.ProgressLine("n2", "moves sessions", count=3, total=12)
@@ -342,3 +346,35 @@ async def test_only_what_is_looked_at_is_asked_for(folder: StateFolder, daemon: 
         await screen.until(lambda: len(daemon.asked) > 8, "readings")
         assert {name for name, _ in daemon.asked[2:]} == {"status", "events"}
         assert {r.last for name, r in daemon.asked if name == "events"} <= {100, 1000}
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+async def test_the_plan_fits_and_says_what_breaks_first(
+    folder: StateFolder, daemon: Daemon, size: tuple[int, int]
+) -> None:
+    queues = (queue("jobs", 4_000), queue("billing", 90, PLAN_N2, consumers=4, service_time=0.02))
+    write_calibration(folder.path, calibration())
+    daemon.figures.answers["plan-load"] = to_wire(load(*queues))
+    async with opened(folder, size) as screen:
+        await screen.press("5")
+        await screen.shows("Carries 8180/s, 2.00 times", "What helps: split it in two")
+        lines = screen.lines()
+        assert len(lines) == size[1]
+        assert all(line.isascii() and len(line) <= size[0] for line in lines)
+        assert "[5 Plan]" in lines[1]
+        assert lines[5].startswith("Busy (rho): n1 ")
+        head = next(at for at, line in enumerate(lines) if line.startswith("PART"))
+        assert lines[head].rstrip().endswith("BREAKS AT")
+        assert lines[head + 1].split() == ["queue", "jobs", "8000/s", "4000/s", "50%", "2.00", "x"]
+        assert "what would help: split it in two" in "\n".join(lines)
+        await screen.press("slash", *"node", "enter")
+        await screen.shows("/node: 3 of ")
+        await screen.press("1")
+        await screen.shows("[1 Nodes 3]", "n1  ")
+        assert not any(line.startswith("Carries") for line in screen.lines())
+
+
+async def test_without_costs_the_plan_says_what_to_do(folder: StateFolder, daemon: Daemon) -> None:
+    async with opened(folder) as screen:
+        await screen.press("5")
+        await screen.shows("nobody has measured what a message costs here", "plan calibrate")
