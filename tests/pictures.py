@@ -40,6 +40,7 @@ FOOT: Final = 24
 
 CHOSEN: Final[Mapping[str, str]] = {
     "page-map.png": "map-wide-light.png",
+    "page-planner.png": "planner-what-if.png",
     "page-nodes-dark.png": "nodes-wide-dark.png",
     "page-queues.png": "queues-wide-light.png",
     "page-node-killed.png": "node-killed-map.png",

@@ -20,7 +20,6 @@ from tests.integration.test_page import (
     THEMES,
     Tab,
     browser,  # noqa: F401  a fixture
-    pictures,  # noqa: F401  a fixture
 )
 from tests.unit.dashboard.moments import event, moment, node, queue, session, status
 from tests.unit.planner.scene import COSTS, calibration
@@ -236,7 +235,7 @@ def photograph(tab: Tab, folder: Path, name: str) -> None:
 def test_two_thousand_queues_are_found_on_the_map(
     made: Made,
     browser: Browser,  # noqa: F811
-    pictures: Path,  # noqa: F811
+    pictures: Path,
 ) -> None:
     tab = Tab(browser, made.link, viewport=SIZES["wide"])
     page = tab.page
@@ -304,7 +303,7 @@ def test_a_hop_is_looked_at_by_pointer_and_by_keyboard(
 def test_what_if_with_two_thousand_queues(
     made: Made,
     browser: Browser,  # noqa: F811
-    pictures: Path,  # noqa: F811
+    pictures: Path,
 ) -> None:
     tab = Tab(browser, made.link, viewport=SIZES["wide"])
     page = tab.page
@@ -338,7 +337,7 @@ def test_what_if_with_two_thousand_queues(
 def test_without_calibration_the_view_says_what_to_do_and_shows_what_is_known(
     tmp_path: Path,
     browser: Browser,  # noqa: F811
-    pictures: Path,  # noqa: F811
+    pictures: Path,
 ) -> None:
     with serving(tmp_path / "state", calibrated=False, load=large()) as scene:
         tab = Tab(browser, scene.link, viewport=SIZES["wide"])
@@ -363,7 +362,7 @@ def test_without_calibration_the_view_says_what_to_do_and_shows_what_is_known(
 def test_with_nothing_at_all_every_view_says_so(
     tmp_path: Path,
     browser: Browser,  # noqa: F811
-    pictures: Path,  # noqa: F811
+    pictures: Path,
 ) -> None:
     with serving(tmp_path / "state", calibrated=False) as scene:
         tab = Tab(browser, scene.link, viewport=SIZES["wide"])
@@ -389,7 +388,7 @@ def test_with_nothing_at_all_every_view_says_so(
 def test_what_a_data_plane_does_not_tell_is_said(
     tmp_path: Path,
     browser: Browser,  # noqa: F811
-    pictures: Path,  # noqa: F811
+    pictures: Path,
 ) -> None:
     with serving(tmp_path / "state", load=large()) as scene:
         scene.knows_sessions = False
