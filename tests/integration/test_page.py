@@ -236,6 +236,7 @@ def test_what_if_is_answered_as_one_drags(
     expect(page.locator("#what-if-queue")).to_have_value("orders.1")
     page.keyboard.press("ArrowRight")
     expect(said).to_contain_text(re.compile(r"\d consumers of orders\.1"))
+    page.evaluate("scrollTo(0, 0)")  # the head sticks to the top of what is seen
     page.screenshot(path=pictures / "planner-what-if.png", full_page=True)
     assert tab.errors == []
     tab.context.close()
