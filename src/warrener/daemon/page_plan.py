@@ -141,7 +141,9 @@ class PagePlan:
         )
 
     async def ask(self, question: Question, viewer: str) -> bytes:
-        """An ``Answer`` as JSON. ``NoAnswer``."""
+        """An ``Answer`` as JSON, of the load that was seen last. Who asks looks as well, so that
+        somebody without the page gets answers of today, too. ``NoAnswer``."""
+        self.look()
         if self.plan.number == 0:
             raise NoAnswer(WhyNot.UNKNOWN, self.plan.why_not)
         kept = self._kept.get(question)

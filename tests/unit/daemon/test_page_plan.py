@@ -123,6 +123,22 @@ async def test_it_is_brought_up_to_date_when_that_is_due(tmp_path: Path) -> None
     await scene.plan.close()
 
 
+async def test_who_asks_looks_as_well(tmp_path: Path) -> None:
+    """A script with the token, and no page open anywhere."""
+    scene = Scene(tmp_path)
+    await scene.known()
+    scene.reckoner.may.release()
+    assert await scene.plan.ask(Question(load=2), "a") == b"2 of 1"
+    assert len(scene.reckoner.given) == 1
+    scene.clock += SELDOM + 1
+    await scene.plan.ask(Question(load=2), "a")  # kept, and of the load before
+    async with asyncio.timeout(5):
+        while len(scene.reckoner.given) < 2 or scene.plan.plan.number < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    scene.reckoner.may.release()
+    assert await scene.plan.ask(Question(load=2), "a") == b"2 of 2"
+
+
 async def test_a_viewer_s_newer_question_takes_the_place_of_the_one_that_waits(
     tmp_path: Path,
 ) -> None:
