@@ -1,9 +1,10 @@
 """An open workload with consumers of known service time: what a model of queues is held against.
 
-Messages are due at random (exponential gaps, a Poisson stream), whatever became of the ones before.
-Consumers work on one message at a time, each for an exponential time of known mean, and ack it when
-it is done. A message's response time is from when it was due until it was acked. One thread does it
-all on one clock: the services are timers, so a hundred consumers cost no CPU while they "work".
+Messages are due at random (exponential gaps, a Poisson stream) or as irregularly as told, whatever
+became of the ones before. Consumers work on one message at a time, each for an exponential time (or
+one as irregular as told) of known mean, and ack it when it is done. A message's response time is
+from when it was due until it was acked. One thread does it all on one clock: the services are
+timers, so a hundred consumers cost no CPU while they "work".
 
     BENCH_URL=... python -m warrener.bench.job    {"kind": "paced", "spec": {...}}
 """
@@ -15,7 +16,7 @@ import selectors
 import struct
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -43,7 +44,9 @@ _STALL: Final = 60.0  # s for the last messages to be done
 @dataclass(frozen=True, slots=True)
 class PacedSpec:
     """One run on one queue, which has to exist. ``rate`` in messages a second, ``service_time``
-    the mean in s, ``body`` in bytes. What is due after ``warmup`` s, for ``seconds`` s, counts."""
+    the mean in s, ``body`` in bytes. What is due after ``warmup`` s, for ``seconds`` s, counts; for
+    ``after`` s more it goes on, for others to look at. The scv are the squared coefficients of
+    variation of gaps and services (gamma): 1 at random, 0 always the same."""
 
     queue: str
     target: Target
@@ -55,22 +58,28 @@ class PacedSpec:
     warmup: float = 5.0
     seconds: float = 30.0
     seed: int = 1
+    after: float = 0.0
+    arrival_scv: float = 1.0
+    service_scv: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class PacedResult:
     """Of the messages that count: their response times, s, in the order in which they were due, and
-    the mean service time that they had. ``rate``: what was published, in all.
+    the mean service time that they had. ``rate``: what was published, in all; ``done``: what was
+    acked while they were due, both a second.
 
     ``ideal``: the mean response time that the very same messages would have had, due when they were
     and served as long as they were, in a queue that costs no time. What a model misses is this
-    compared with the model; what the cluster adds is the measured mean compared with this.
+    compared with the model; what the cluster adds is the measured mean compared with this. With a
+    prefetch above 1 each consumer has a line of its own there, dealt to in turn.
     """
 
     responses: tuple[float, ...]
     service_time: float
     ideal: float
     rate: float
+    done: float
     cpu: float  # the generator's own, in cores
 
 
@@ -89,8 +98,7 @@ class _Consumer:
         self.wire.call(BasicQos(0, spec.prefetch, False), BasicQosOk)
         self.wire.call(BasicConsume(spec.queue, "bench"), BasicConsumeOk)
         self._deliveries = Deliveries(spec.body, self._take)
-        self._rate = 1.0 / spec.service_time
-        self._chance = chance
+        self._chance = times_of(spec.service_time, spec.service_scv, chance)
         self._done = done
         self._waiting: deque[float] = deque()  # when they were due
         self._tag = 0
@@ -108,7 +116,7 @@ class _Consumer:
         """Whether it begins with the next message now."""
         if self.ends or not self._waiting:
             return False
-        self._service = self._chance.expovariate(self._rate)
+        self._service = self._chance()
         self.ends = now + self._service
         return True
 
@@ -170,7 +178,7 @@ def run_paced(spec: PacedSpec) -> PacedResult:
         selector.close()
         for wire in (publisher.wire, *(consumer.wire for consumer in consumers)):
             wire.sock.close()
-    rate = publisher.published / (spec.warmup + spec.seconds)
+    rate = publisher.published / (spec.warmup + spec.seconds + spec.after)
     return _result(spec, done, rate, start, cpu / took)
 
 
@@ -183,8 +191,9 @@ def _work(
     start: float,
 ) -> None:
     """Until the last message is acked."""
-    closes = start + spec.warmup + spec.seconds
-    due = start + chance.expovariate(spec.rate)
+    closes = start + spec.warmup + spec.seconds + spec.after
+    gap = times_of(1.0 / spec.rate, spec.arrival_scv, chance)
+    due = start + gap()
     busy: list[tuple[float, int]] = []  # when which consumer is done
     acked = 0
     while due < closes or acked < publisher.published:
@@ -201,7 +210,7 @@ def _work(
                 heapq.heappush(busy, (consumers[number].ends, number))
         while due <= now and due < closes:
             publisher.publish(due)
-            due += chance.expovariate(spec.rate)
+            due += gap()
         wakes = [due] if due < closes else []
         wakes += [busy[0][0]] if busy else []
         wait = max(0.0, min(wakes, default=now + 0.1) - time.monotonic())
@@ -221,8 +230,10 @@ def _result(
     spec: PacedSpec, done: list[_Done], rate: float, start: float, cpu: float
 ) -> PacedResult:
     opens = start + spec.warmup
-    done = sorted(done, key=lambda one: one.due)
-    ideal = _ideal(done, spec.consumers)
+    closes = opens + spec.seconds
+    finished = sum(opens <= one.due + one.response < closes for one in done)
+    done = sorted((one for one in done if one.due < closes), key=lambda one: one.due)
+    ideal = _ideal(done, spec.consumers, pooled=spec.prefetch == 1)
     counted = [one for one in done if one.due >= opens]
     if len(counted) < 100:
         raise BenchError(f"only {len(counted)} messages counted; 100 are the least")
@@ -231,12 +242,28 @@ def _result(
         service_time=sum(one.service for one in counted) / len(counted),
         ideal=sum(ideal[-len(counted) :]) / len(counted),
         rate=rate,
+        done=finished / spec.seconds,
         cpu=cpu,
     )
 
 
-def _ideal(done: Sequence[_Done], consumers: int) -> list[float]:
-    """The response time of each, in the order in which they were due: first come, first served."""
+def times_of(mean: float, scv: float, chance: random.Random) -> Callable[[], float]:
+    """Times of that mean and squared coefficient of variation (a gamma distribution)."""
+    if scv == 1.0:
+        return lambda: chance.expovariate(1.0 / mean)
+    if scv == 0.0:
+        return lambda: mean
+    return lambda: chance.gammavariate(1.0 / scv, mean * scv)
+
+
+def _ideal(done: Sequence[_Done], consumers: int, *, pooled: bool = True) -> list[float]:
+    """The response time of each, in the order in which they were due: first come, first served, in
+    one line (``pooled``) or in one for each consumer."""
+    if not pooled:
+        responses = [0.0] * len(done)
+        for line in range(consumers):
+            responses[line::consumers] = _ideal(done[line::consumers], 1)
+        return responses
     free = [0.0] * consumers
     responses = []
     for one in done:

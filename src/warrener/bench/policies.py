@@ -10,9 +10,10 @@ classic queues:
     few       three send ten times as much as the others, nodes are alike
     unequal   all send alike, one node has twice the CPU of the others
 
-What is offered takes four fifths of the nodes' CPU, by what messages were seen to cost. The advice
-is taken while that load goes on under round robin. Then every policy carries it, with the weights
-of the advice, in another order in each round; sessions come in the same order for all of a round.
+The advice is taken while a load goes on under round robin that takes four fifths of the nodes' CPU,
+by what messages were seen to cost. Then every policy carries that (or ``--share``, more than there
+is to see which carries the most), with the weights of the advice, in another order in each round;
+sessions come in the same order for all of a round.
 
 Measured are the rate that gets through, and the response time from when a message is due until it
 is delivered, by Little's law. All clients share an address, so source hash is one node's fate.
@@ -46,7 +47,7 @@ from warrener.control.state_folder import StateFolder
 from warrener.facts.settings import PolicyName
 
 QUEUES: Final = 24
-SHARE: Final = 0.8  # of the nodes' CPU
+SHARE: Final = 0.8  # of the nodes' CPU while the advice is taken
 WITHIN: Final = 0.03  # of the best: what is promised
 _DESCRIPTION: Final = '[balancer]\nlocality = false\n[history]\nevery = "2s"\n'
 _PROBE: Final = 60.0  # messages a second through each queue, to see what they cost
@@ -115,6 +116,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--calibrate", type=float, default=40.0, metavar="S")
+    parser.add_argument("--share", type=float, default=SHARE, help="of the nodes' CPU, offered")
     parser.add_argument("--workloads", default="equal,few,unequal")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, default=None, metavar="FILE")
@@ -125,6 +127,7 @@ def main() -> None:
         calibrate=options.calibrate,
         names=options.workloads.split(","),
         seed=options.seed,
+        share=options.share,
     )
     if options.json is not None:
         options.json.write_text(json.dumps(document, indent=2) + "\n")
@@ -137,6 +140,7 @@ def hold(
     calibrate: float = 40.0,
     names: Sequence[str] = ("equal", "few", "unequal"),
     seed: int = 1,
+    share: float = SHARE,
 ) -> dict[str, Any]:
     """All of it on a cluster of its own: ``verdicts`` and ``runs``, as plain values."""
     chosen = [one for one in workloads() if one.name in names]
@@ -152,7 +156,7 @@ def hold(
         stand.command("plan", "calibrate", "--yes", *words, timeout=4 * calibrate + 60)
         for workload in chosen:
             with _quotas(stand, workload.cores):
-                done, verdict = _workload(stand, workload, rounds, seconds, seed)
+                done, verdict = _workload(stand, workload, rounds, seconds, seed, share)
             runs += done
             verdicts.append(verdict)
     return {
@@ -172,17 +176,18 @@ def _quotas(stand: Stand, cores: Sequence[float]) -> Iterator[None]:
 
 
 def _workload(
-    stand: Stand, workload: Workload, rounds: int, seconds: float, seed: int
+    stand: Stand, workload: Workload, rounds: int, seconds: float, seed: int, share: float
 ) -> tuple[list[Run], Verdict]:
     offered = _offered(stand, workload, seconds)
     _wait_known(stand, workload.cores)
-    say(f"{workload.name}: {offered:,.0f} msg/s are offered")
     told = _advice(stand, workload, offered, _order(seed, workload, 0))
     found = told["policies"]
     if found is None:
         raise BenchError(f"{workload.name}: no advice: {told['untried']}")
     advised = str(found["now" if found["keep"] else "best"]["policy"])
     say(f"{workload.name}: advised is {advised}: {found['found']}")
+    offered *= share / SHARE
+    say(f"{workload.name}: {offered:,.0f} msg/s are offered to each policy")
     runs = []
     for number in range(rounds):
         policies = list(PolicyName)

@@ -7,7 +7,8 @@ messages cost, `warrener plan show` reckons R and L from its own history, and th
 from the same functions as `plan show`'s, for the load that is then measured.
 
 1. R and L: one queue, consumers of known service time that ask for one message at a time, a Poisson
-   stream at five loads (rho 0.3 to 0.9).
+   stream at five loads (rho 0.3 to 0.9); the same of clients that are more regular or less, and of
+   such as take some messages in advance (part ``clients``).
 2. Capacity: as much as goes through 1 and 6 queues, classic and quorum, clients at the leaders.
 3. N-1: the same with a node stopped (6 quorum queues).
 4. Policies: what `plan advise` says of them, beside real runs of all of them (``policies``).
@@ -21,6 +22,7 @@ import statistics
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -48,10 +50,25 @@ LEVELS: Final = {0.3: 0.5, 0.5: 1.0, 0.7: 2.0, 0.8: 4.0, 0.9: 5.0}
 """How busy the consumers are, and how many times ``--seconds`` it lasts: the nearer to 1, the more
 do messages hang together, and the more of them it takes until a mean says anything."""
 
+CLIENTS: Final = (
+    # arrivals' scv, services' scv, prefetch
+    (0.0, 0.0, 1),
+    (0.0, 1.0, 1),
+    (1.0, 0.0, 1),
+    (0.25, 0.25, 1),
+    (1.0, 4.0, 1),
+    (1.0, 1.0, 10),
+    (0.0, 1.0, 10),
+)
+"""What part ``clients`` looks at: 0 is always the same, 1 at random."""
+
+BUSY: Final = 0.8  # of their time, consumers of part clients
 CONSUMERS: Final = 4
 SERVICE: Final = 0.02  # s
 BODY: Final = 100
 _KNOWN: Final = 30.0  # s for the management API to know of a queue
+_WARM: Final = 10.0  # s before anything counts
+_AFTER: Final = 20.0  # s for which a load goes on while `plan show` looks at it
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +104,7 @@ def main() -> None:
         help=f"some of {', '.join(map(str, LEVELS))}",
     )
     parser.add_argument("--types", default="classic,quorum", help="of the queues of part response")
-    parser.add_argument("--parts", default="response,capacity,loss,policies")
+    parser.add_argument("--parts", default="response,clients,capacity,loss,policies")
     parser.add_argument("--json", type=Path, default=None, metavar="FILE")
     options = parser.parse_args()
     parts = options.parts.split(",")
@@ -104,6 +121,8 @@ def main() -> None:
             if "response" in parts:
                 kinds = options.types.split(",")
                 points += _responses(stand, kinds, options.seconds, options.levels)
+            if "clients" in parts:
+                points += _clients(stand, 2 * options.seconds)
             if "capacity" in parts:
                 points += _capacities(stand, calibration, options.rounds)
             if "loss" in parts:
@@ -139,55 +158,110 @@ def _calibrate(stand: Stand, seconds: float) -> None:
 # -- R and L
 
 
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """A paced load: ``level`` is how busy the consumers are, ``seconds`` how long it counts."""
+
+    kind: str
+    level: float
+    seconds: float
+    arrival_scv: float = 1.0
+    service_scv: float = 1.0
+    prefetch: int = 1
+
+    @property
+    def queue(self) -> str:
+        scvs = f"{self.arrival_scv:g}-{self.service_scv:g}"
+        return f"paced-{self.kind}-{self.level:g}-{scvs}-{self.prefetch}"
+
+    @property
+    def words(self) -> str:
+        text = f"of a {self.kind} queue at rho {self.level:g}"
+        if (self.arrival_scv, self.service_scv, self.prefetch) == (1.0, 1.0, 1):
+            return text
+        return (
+            f"{text}, scv of gaps {self.arrival_scv:g}, of services {self.service_scv:g}, "
+            f"prefetch {self.prefetch}"
+        )
+
+
 def _responses(
     stand: Stand, kinds: Sequence[str], seconds: float, levels: Mapping[float, float]
 ) -> list[Point]:
     points = []
     for kind in kinds:
         for level, lasts in levels.items():
-            points += _at_level(stand, kind, level, seconds * lasts)
+            points += _held(stand, _Scene(kind, level, seconds * lasts))
     return points
 
 
-def _at_level(stand: Stand, kind: str, level: float, seconds: float) -> list[Point]:
-    queue = f"paced-{kind}-{level:g}"
-    declare(stand.node_target(0), queue, quorum=kind == "quorum")
+def _clients(stand: Stand, seconds: float) -> list[Point]:
+    points = []
+    for came, took, prefetch in CLIENTS:
+        points += _held(stand, _Scene("classic", BUSY, seconds, came, took, prefetch))
+    return points
+
+
+def _held(stand: Stand, scene: _Scene) -> list[Point]:
+    declare(stand.node_target(0), scene.queue, quorum=scene.kind == "quorum")
     spec = PacedSpec(
-        queue=queue,
+        queue=scene.queue,
         target=stand.balancer,
-        rate=level * CONSUMERS / SERVICE,
+        rate=scene.level * CONSUMERS / SERVICE,
         consumers=CONSUMERS,
         service_time=SERVICE,
+        prefetch=scene.prefetch,
         body=BODY,
-        warmup=10.0,
-        seconds=seconds,
-        seed=round(100 * level),
+        warmup=_WARM,
+        seconds=scene.seconds,
+        seed=round(100 * scene.level),
+        after=_AFTER,
+        arrival_scv=scene.arrival_scv,
+        service_scv=scene.service_scv,
     )
-    result = measure(spec, PacedResult, timeout=seconds + 180)
-    told = json.loads(
-        stand.command("plan", "show", "--window", f"{seconds:.0f}s", "--json", timeout=60)
-    )
-    line = next(one for one in told["queues"] if (one["vhost"], one["name"]) == (VHOST, queue))
+    result, line = _run_and_ask(stand, spec)
     estimate = mean_of(np.array(result.responses))
     measured = float(np.mean(result.responses))
     noise = estimate.half_width / measured
-    length = result.rate * measured
+    note = (
+        f"{len(result.responses):,} messages; the same without a cluster in between: R "
+        f"{result.ideal:.4g} s; consumers told as {line['consumers_rate'] or 0:.1f}/s, "
+        f"{CONSUMERS / result.service_time:.1f}/s by themselves"
+    )
+    if stalls := line["stalls"]:
+        note += f"; stalls: {stalls['wait'] * 1e3:.3g} ms, {stalls['share']:.2%}"
+        if stalls["adds"] is not None:
+            note += f", of R {stalls['adds'] * 1e3:.3g} ms"
+    if line["grows"] > 0:  # there is no R to compare
+        grew = result.rate - result.done
+        what = f"growth {scene.words}"
+        return [_point("response", what, "msg/s", line["grows"], grew, 0.0, note)]
     points = []
     for what, unit, predicted, real in (
         ("R", "s", line["response_time"], measured),
-        ("L", "messages", line["length"], length),
+        ("L", "messages", line["length"], result.rate * measured),
     ):
-        name = f"{what} of a {kind} queue at rho {level:g}"
-        note = (
-            f"{len(result.responses):,} messages; the same without a cluster in between: R "
-            f"{result.ideal:.4g} s; consumers told as {line['consumers_rate'] or 0:.1f}/s, "
-            f"{CONSUMERS / result.service_time:.1f}/s by themselves"
-        )
+        name = f"{what} {scene.words}"
         if predicted is None:
             say(f"{name}: no prediction ({note})")
             continue
         points.append(_point("response", name, unit, predicted, real, noise, note))
     return points
+
+
+def _run_and_ask(stand: Stand, spec: PacedSpec) -> tuple[PacedResult, dict[str, Any]]:
+    """`plan show` is asked at the end, while the load still goes on."""
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(measure, spec, PacedResult, timeout=spec.seconds + 240)
+        wait([running], timeout=spec.warmup + spec.seconds + 3.0)
+        if running.done():
+            running.result()  # it has failed, and says why
+            raise BenchError("the load ended before its time")
+        window = f"{spec.seconds:.0f}s"
+        told = json.loads(stand.command("plan", "show", "--window", window, "--json", timeout=60))
+        result = running.result()
+    lines = (one for one in told["queues"] if (one["vhost"], one["name"]) == (VHOST, spec.queue))
+    return result, next(lines)
 
 
 # -- capacity

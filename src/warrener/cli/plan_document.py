@@ -32,9 +32,19 @@ class PartLine(msgspec.Struct, frozen=True, kw_only=True):
     at_least: bool
 
 
+class StallLine(msgspec.Struct, frozen=True, kw_only=True):
+    """Mean ``wait`` in s for the end of a stall, over all messages; ``share`` of them that come in
+    one; ``adds``: s of R because of it, None where the queue grows."""
+
+    wait: float
+    share: float
+    adds: float | None
+
+
 class QueueLine(msgspec.Struct, frozen=True, kw_only=True):
     """One queue: lambda, mu of its own and of its consumers together, in messages/s, rho of the
-    busier of the two; R in s, L in messages, each predicted and measured."""
+    busier of the two; R in s, L in messages, each predicted and measured. ``stalls``: of its
+    broker, as its publishers met them; None: not seen."""
 
     vhost: str
     name: str
@@ -51,6 +61,7 @@ class QueueLine(msgspec.Struct, frozen=True, kw_only=True):
     length_measured: float
     grows: float
     memory_alarm_in: float | None
+    stalls: StallLine | None = None
 
 
 class NodeLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -223,4 +234,12 @@ def _queue(queue: QueueOutlook) -> QueueLine:
         length_measured=queue.measured_length,
         grows=queue.grows,
         memory_alarm_in=queue.memory_alarm_in,
+        stalls=_stalls(queue),
     )
+
+
+def _stalls(queue: QueueOutlook) -> StallLine | None:
+    seen = queue.load.stalls
+    if seen is None:
+        return None
+    return StallLine(wait=seen.wait, share=seen.share, adds=finite(queue.stalled))

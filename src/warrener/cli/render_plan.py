@@ -55,6 +55,9 @@ def show(
     for queue in outlook.queues:
         if text := words.growth(queue):
             console.print(f"[red]{escape(queue.load.full_name)}[/] {escape(text)}", soft_wrap=True)
+        if text := words.stalls(queue):
+            name = escape(queue.load.full_name)
+            console.print(f"[yellow]{name}[/] {escape(text)}", soft_wrap=True)
     for warning in told.warnings:
         console.print(f"[yellow]Note:[/] {escape(warning)}", soft_wrap=True)
     console.print(f"[dim]{escape(source)}[/]", soft_wrap=True)

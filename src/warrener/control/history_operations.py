@@ -127,6 +127,13 @@ class PlanLoadRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     window: float = 600.0
 
 
+class StallsLine(msgspec.Struct, frozen=True, kw_only=True):
+    """``models.interruptions.Stalls``."""
+
+    wait: float
+    share: float
+
+
 class LoadQueueLine(msgspec.Struct, frozen=True, kw_only=True):
     """``planner.load.QueueLoad``."""
 
@@ -151,6 +158,7 @@ class LoadQueueLine(msgspec.Struct, frozen=True, kw_only=True):
     arrival_scv: float | None = None
     publishers: float = 1.0
     turnaround: float | None = None
+    stalls: StallsLine | None = None
 
 
 class LoadNodeLine(msgspec.Struct, frozen=True, kw_only=True):

@@ -75,7 +75,9 @@ class ClientWork:
     Publishers: ``spaced`` messages of which it is known how long after the one before on their
     channel they came; ``arrival_spread``: each times the squared coefficient of variation (scv) of
     these times on its channel; ``square``: the sum over channels of their numbers' squares, so that
-    ``spaced ** 2 / square`` channels publish alike."""
+    ``spaced ** 2 / square`` channels publish alike. ``confirmed`` messages, of which ``stalled``
+    came while the broker confirmed nothing for unusually long, and waited ``stalled_seconds`` in
+    all until it did."""
 
     seconds: float = 0.0
     messages: int = 0
@@ -86,6 +88,9 @@ class ClientWork:
     arrival_spread: float = 0.0
     square: float = 0.0
     pauses: tuple[float, ...] = ()
+    confirmed: int = 0
+    stalled: int = 0
+    stalled_seconds: float = 0.0
 
     def and_also(self, other: "ClientWork", most_pauses: int) -> "ClientWork":
         """Both together."""
@@ -99,6 +104,9 @@ class ClientWork:
             arrival_spread=self.arrival_spread + other.arrival_spread,
             square=self.square + other.square,
             pauses=(self.pauses + other.pauses)[:most_pauses],
+            confirmed=self.confirmed + other.confirmed,
+            stalled=self.stalled + other.stalled,
+            stalled_seconds=self.stalled_seconds + other.stalled_seconds,
         )
 
 

@@ -6,6 +6,7 @@
     classes.py     one station, several priorities
     batches.py     one station that serves several at once
     networks.py    stations in a row or a net, fed from outside (Jackson)
+    interruptions.py  one station that is stopped now and then
     windows.py     stations with a window around them: publishers with a limit of unconfirmed
                    messages, consumers with a prefetch (what mean value analysis answers)
     flow.py        limits and what gets through them: max-flow, min-cut, what an edge is worth, N-1
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from warrener.models.flow import without as without
     from warrener.models.flow import worths as worths
     from warrener.models.hops import two_stops as two_stops
+    from warrener.models.interruptions import Stalls as Stalls
     from warrener.models.networks import Network as Network
     from warrener.models.networks import Station as Station
     from warrener.models.networks import jackson as jackson
@@ -74,6 +76,7 @@ _WHERE = {
     "without": "flow",
     "worths": "flow",
     "two_stops": "hops",
+    "Stalls": "interruptions",
     "Network": "networks",
     "Station": "networks",
     "jackson": "networks",

@@ -166,10 +166,14 @@ def ggc(
     arrival_scv: float,
     service_scv: float,
 ) -> Outcome:
-    """G/G/c by Allen and Cunneen: the wait of M/M/c times (Ca^2 + Cs^2) / 2. An approximation:
-    exact for M/M/c and M/G/1, good above rho = 0.5, too high for light loads of regular arrivals.
+    """G/G/c by Allen and Cunneen: the wait of M/M/c times (Ca^2 + Cs^2) / 2, and with one server
+    and regular arrivals (Ca^2 < 1) the factor of Kraemer and Langenbach-Belz. An approximation:
+    exact for M/M/c and M/G/1, good above rho = 0.5, with several servers too high for light loads
+    of regular arrivals.
 
-    Allen, Probability, Statistics and Queueing Theory, 2nd ed., 5.3.
+    Allen, Probability, Statistics and Queueing Theory, 2nd ed., 5.3; Kraemer and Langenbach-Belz,
+    8th International Teletraffic Congress (1976), as in Whitt, The Queueing Network Analyzer, Bell
+    System Technical Journal 62 (1983), 5.1.
     """
     _check_rates(arrival_rate, service_rate)
     check_count("the number of servers", servers)
@@ -180,6 +184,8 @@ def ggc(
         return Growing("G/G/c", arrival_rate, service_rate, servers)
     waits = erlang_c(arrival_rate / service_rate, servers)
     waiting_time = waits / (capacity - arrival_rate) * (arrival_scv + service_scv) / 2.0
+    if servers == 1 and arrival_rate > 0 and waiting_time > 0:
+        waiting_time *= _of_regular(arrival_rate / capacity, arrival_scv, service_scv)
     return Steady(
         model="G/G/c",
         arrival_rate=arrival_rate,
@@ -195,6 +201,14 @@ def ggc(
             "servers of one speed",
         ),
     )
+
+
+def _of_regular(load: float, arrival_scv: float, service_scv: float) -> float:
+    """By how much shorter one waits than by the variabilities alone, if arrivals are regular."""
+    if arrival_scv >= 1.0:
+        return 1.0
+    regular = (1.0 - arrival_scv) ** 2 / (arrival_scv + service_scv)
+    return math.exp(-2.0 * (1.0 - load) * regular / (3.0 * load))
 
 
 def _times(waits: float, waiting_time: float, service: Service) -> WaitThenService:

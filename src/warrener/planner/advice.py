@@ -17,7 +17,7 @@ from warrener.planner import words
 from warrener.planner.changes import spread
 from warrener.planner.costs import Act, Calibration, QueueType
 from warrener.planner.load import Load
-from warrener.planner.outlook import Outlook, QueueOutlook, outlook
+from warrener.planner.outlook import Outlook, QueueOutlook, look_at, outlook
 from warrener.planner.resources import PartKind, reckon
 from warrener.planner.sizing import Profile, prefetch_for
 
@@ -37,6 +37,7 @@ class About(StrEnum):
     LIMIT = "limit"  # what breaks first
     CONSUMERS = "consumers"
     PREFETCH = "prefetch"
+    STALLS = "stalls"  # of the broker
     LEADERS = "leaders"
     LOCALITY = "locality"
     TYPE = "type"
@@ -90,6 +91,7 @@ def advise(
         *_limits(found),
         *_consumers(found),
         *_prefetches(found, round_trip),
+        *_stalls(found, calibration),
         *_leaders(found, calibration),
         *_locality(found, calibration),
         *_types(found, profile),
@@ -183,6 +185,22 @@ def _prefetches(found: Outlook, round_trip: float) -> Iterator[Advice]:
                 f"a prefetch of {wanted} (basic.qos)",
                 f"{_response(queue)} becomes about {_response(then)}",
             )
+
+
+def _stalls(found: Outlook, calibration: Calibration) -> Iterator[Advice]:
+    for queue in found.queues:
+        said = words.stalls(queue)
+        if not said:
+            continue
+        then = look_at(replace(queue.load, stalls=None), found.load, calibration)
+        yield Advice(
+            About.STALLS,
+            queue.load.full_name,
+            said,
+            "a disk for its nodes' data that syncs steadily (not shared, or quicker); where "
+            "messages needn't survive a node, a classic queue",
+            f"{_response(queue)} becomes about {_response(then)}",
+        )
 
 
 def _with(

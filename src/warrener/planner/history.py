@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Final
 
 from warrener.facts.ids import NodeName, short_name
+from warrener.models.interruptions import Stalls
 from warrener.planner.consumers import SEEN, ServiceFrom, ServiceTime, service_time
 from warrener.planner.costs import QueueType
 from warrener.planner.load import HostLoad, Load, NodeLoad, QueueLoad
@@ -353,6 +354,16 @@ def _queue_load(one: QueueHistory, kind: QueueType, window: float) -> QueueLoad:
         arrival_scv=_arrival_scv(queue, window),
         publishers=max(1.0, queue.publishers),
         turnaround=queue.turned_seconds / queue.turned if queue.turned > 0 else None,
+        stalls=_stalls(queue, window),
+    )
+
+
+def _stalls(queue: QueueSample, window: float) -> Stalls | None:
+    if not _speaks_for_all(queue.confirmed, queue.published, window):
+        return None
+    return Stalls(
+        wait=queue.stalled_seconds / queue.confirmed,
+        share=min(1.0, queue.stalled / queue.confirmed),
     )
 
 

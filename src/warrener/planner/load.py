@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from warrener.facts.ids import NodeName
+from warrener.models.interruptions import Stalls
 from warrener.planner.costs import QueueType
 
 
@@ -18,7 +19,8 @@ class QueueLoad:
     ``service_scv``: the squared coefficient of variation of it (0: always the same, 1: as at
     random), ``arrival_scv``: of the time between two publishes of one publisher, and
     ``publishers``: how many there are, if all publish alike. ``turnaround``: s from an ack until
-    the consumer has its next message, with a prefetch of 1, if one is there. None: nobody knows.
+    the consumer has its next message, with a prefetch of 1, if one is there. ``stalls``: of its
+    broker, as publishers met them. None: nobody knows.
     """
 
     vhost: str
@@ -42,6 +44,7 @@ class QueueLoad:
     arrival_scv: float | None = None
     publishers: float = 1.0
     turnaround: float | None = None
+    stalls: Stalls | None = None
 
     @property
     def full_name(self) -> str:

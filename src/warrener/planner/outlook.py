@@ -12,7 +12,9 @@ How irregular publishes and services are was seen at the balancer; where it wasn
 as at random (an scv of 1).
 
 What the way through the broker adds was measured by the calibration: to each message, and to each
-consumer that waits for the next with a prefetch of 1 (``waits``).
+consumer that waits for the next with a prefetch of 1 (``waits``). Where the members of a quorum
+queue stall now and then (a disk that doesn't sync), its consumers are a station with interruptions
+(``models.interruptions``).
 """
 
 import math
@@ -22,6 +24,7 @@ from typing import Final
 from warrener.facts.ids import NodeName
 from warrener.models.arrivals import dealt, superposed
 from warrener.models.flow import Flow, Worth, max_flow, worths
+from warrener.models.interruptions import available, delay
 from warrener.models.queueing import ggc, mg1, mmc
 from warrener.models.terms import Growing, Outcome, Steady
 from warrener.planner.changes import without_node
@@ -29,7 +32,7 @@ from warrener.planner.costs import Calibration, QueueType
 from warrener.planner.limits import SINK, SOURCE, network
 from warrener.planner.load import Load, QueueLoad
 from warrener.planner.resources import Part, Reckoned, reckon
-from warrener.planner.waits import occupied
+from warrener.planner.waits import LEAST, stalls_of, undisturbed
 
 AT_RANDOM = 1.0
 """The squared coefficient of variation of times that are exponential."""
@@ -45,6 +48,8 @@ RabbitMQ 3.10.8's nodes grew by: classic, 60,000 and 200,000 persistent messages
 every follower's. Larger bodies in classic queues couldn't be told from what the node freed
 meanwhile, and streams weren't measured: they are taken for quorum queues."""
 
+_MANY: Final = 1e6
+
 
 @dataclass(frozen=True, slots=True)
 class QueueOutlook:
@@ -56,6 +61,8 @@ class QueueOutlook:
     process: Outcome | None
     consumers: Outcome | None
     transit: float = 0.0  # s through the broker when nothing else is on its way
+    after: float = 0.0  # s of what the consumers' service takes that come when it is acked
+    stalled: float = 0.0  # s that stalls of the broker add to R; infinite where it grows
     memory_alarm_in: float | None = None  # s; only where it grows
 
     @property
@@ -76,7 +83,8 @@ class QueueOutlook:
         # The transit has the queue's own work on the message in it, but not the wait for others.
         waits = self.process.waiting_time if isinstance(self.process, Steady) else 0.0
         own = self.process.response_time if isinstance(self.process, Steady) else 0.0
-        return max(own, waits + self.transit) + self.consumers.response_time
+        taken = self.consumers.response_time - self.after
+        return max(own, waits + self.transit) + taken + self.stalled
 
     @property
     def length(self) -> float | None:
@@ -176,17 +184,39 @@ def losses_of(load: Load, calibration: Calibration) -> tuple[Loss, ...]:
 def look_at(queue: QueueLoad, load: Load, calibration: Calibration) -> QueueOutlook:
     """One queue, which has to make sense (``resources.check``); ``load`` has its node."""
     limit = calibration.limit(queue.type, queue.body)
-    process = consumers = None
+    found = QueueOutlook(queue, None, None, calibration.wait(queue.type).transit)
     if queue.published > 0:
         if limit is not None:
-            process = mg1(queue.published, limit.rate, 0.0)
-        takes = occupied(queue, calibration)
+            found = replace(found, process=mg1(queue.published, limit.rate, 0.0))
+        takes = undisturbed(queue, calibration)
         if queue.consumers and takes and queue.type is not QueueType.STREAM:
-            consumers = _consumers(queue, takes)
-    found = QueueOutlook(queue, process, consumers, calibration.wait(queue.type).transit)
+            found = _with_consumers(found, takes)
     if found.grows > 0:
         found = replace(found, memory_alarm_in=_memory_alarm(queue, found.grows, load))
     return found
+
+
+def _with_consumers(found: QueueOutlook, takes: float) -> QueueOutlook:
+    """``takes``: s of a consumer for one message while nothing stalls."""
+    queue = found.load
+    assert queue.service_time is not None, "known with what it takes"
+    consumers, stalled = _consumers(queue, takes), 0.0
+    stalls = stalls_of(queue)
+    if stalls is not None:
+        in_hand = _in_hand(queue, consumers) * queue.service_time
+        takes /= max(LEAST, available(stalls, in_hand))
+        consumers = _consumers(queue, takes)
+        stalled = delay(stalls, in_hand, consumers.utilisation)
+    after = takes - queue.service_time
+    return replace(found, consumers=consumers, after=after, stalled=stalled)
+
+
+def _in_hand(queue: QueueLoad, consumers: Outcome) -> float:
+    """Messages that a consumer which has any has to work on, its broker saying nothing."""
+    most = queue.prefetch or math.inf
+    if isinstance(consumers, Growing):
+        return min(most, _MANY)
+    return min(most, max(1.0, consumers.in_system if consumers.servers == 1 else 1.0))
 
 
 def _consumers(queue: QueueLoad, takes: float) -> Outcome:

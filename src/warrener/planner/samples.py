@@ -31,7 +31,10 @@ class QueueSample:
     with the sums a second of these times and of their squares. ``spaced``: messages a second whose
     distance to the one before on their channel was seen, ``arrival_spread``: times its scv,
     ``publishers``: how many that publish alike would be as many. ``turned``: by how much what was
-    seen of the turnaround weighs (``planner.turnaround``), ``turned_seconds``: times it."""
+    seen of the turnaround weighs (``planner.turnaround``), ``turned_seconds``: times it.
+    ``confirmed``: messages a second whose confirms the balancer saw, ``stalled``: of them, those
+    that came while the broker confirmed nothing for unusually long, ``stalled_seconds``: how long
+    these waited, a second."""
 
     vhost: str
     name: str
@@ -60,6 +63,9 @@ class QueueSample:
     publishers: float = 0.0
     turned: float = 0.0
     turned_seconds: float = 0.0
+    confirmed: float = 0.0
+    stalled: float = 0.0
+    stalled_seconds: float = 0.0
 
     @property
     def key(self) -> Key:
@@ -79,6 +85,9 @@ class QueueSample:
             publishers=self.publishers,
             turned=self.turned,
             turned_seconds=self.turned_seconds,
+            confirmed=self.confirmed,
+            stalled=self.stalled,
+            stalled_seconds=self.stalled_seconds,
         )
 
     @property
@@ -244,6 +253,9 @@ def _queues(samples: Sequence[Sample], weights: Sequence[float]) -> Iterable[Que
             publishers=_mean((queue.publishers for queue in queues), share),
             turned=_mean((queue.turned for queue in queues), parts),
             turned_seconds=_mean((queue.turned_seconds for queue in queues), parts),
+            confirmed=_mean((queue.confirmed for queue in queues), parts),
+            stalled=_mean((queue.stalled for queue in queues), parts),
+            stalled_seconds=_mean((queue.stalled_seconds for queue in queues), parts),
         )
 
 

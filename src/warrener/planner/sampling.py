@@ -232,6 +232,9 @@ def _queue(
         publishers=work.spaced**2 / work.square if work.square else 0.0,
         turned=0.0 if turned is None else work.messages / seconds,
         turned_seconds=0.0 if turned is None else turned * work.messages / seconds,
+        confirmed=work.confirmed / seconds,
+        stalled=work.stalled / seconds,
+        stalled_seconds=work.stalled_seconds / seconds,
     )
 
 

@@ -13,6 +13,9 @@ BUSY: Final = 0.8
 """The utilisation that consumers are proposed for: above it a queue gets long fast, as
 L = rho / (1 - rho)."""
 
+NOTED: Final = 0.1
+"""The part of R from which it is said that it comes from stalls."""
+
 
 def rate(value: float) -> str:
     """Messages a second, as exact as it is worth saying."""
@@ -119,6 +122,23 @@ def consumers_missing(queue: QueueLoad, factor: float = 1.0) -> int:
         return 0
     wanted = math.ceil(queue.published * factor * queue.service_time / BUSY - 1e-9)
     return max(0, wanted - queue.consumers)
+
+
+def stalls(queue: QueueOutlook) -> str:
+    """What a broker that stalls does to a queue; empty if that makes less than ``NOTED`` of R."""
+    seen, time = queue.load.stalls, queue.response_time
+    if seen is None or time is None or not queue.stalled or queue.stalled < NOTED * time:
+        return ""
+    if not math.isfinite(time):
+        return ""
+    return (
+        f"{seen.share:.1%} of its messages come while its nodes confirm nothing, for "
+        f"{_seconds(seen.length)} at a time: {_seconds(queue.stalled)} of R"
+    )
+
+
+def _seconds(value: float) -> str:
+    return f"{value * 1e3:.3g} ms" if value < 1 else f"{value:.3g} s"
 
 
 def growth(queue: QueueOutlook) -> str:

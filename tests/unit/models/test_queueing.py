@@ -209,13 +209,14 @@ def test_ggc_reduces_to_what_it_generalises(
 
 def test_ggc_is_close_to_what_happens() -> None:
     """D/M/1 has an exact answer: the wait is sigma / (mu (1 - sigma)), where
-    sigma = exp(-mu (1 - sigma) / lambda); the approximation is too high by its known share."""
-    sigma = 0.5
-    for _ in range(200):
-        sigma = math.exp(-(1 - sigma) / 0.9)
-    exact = sigma / (1 - sigma)
-    told = steady(ggc(0.9, 1.0, 1, arrival_scv=0.0, service_scv=1.0)).waiting_time
-    assert exact < told < 1.15 * exact
+    sigma = exp(-mu (1 - sigma) / lambda)."""
+    for load in (0.5, 0.7, 0.9):
+        sigma = 0.5
+        for _ in range(500):
+            sigma = math.exp(-(1 - sigma) / load)
+        exact = sigma / (1 - sigma)
+        told = steady(ggc(load, 1.0, 1, arrival_scv=0.0, service_scv=1.0)).waiting_time
+        assert told == pytest.approx(exact, rel=0.05)
 
 
 # -- what they have in common

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from tests.unit.planner.scene import N1, N2, N3, NODES, US, calibration, load, queue
 
+from warrener.models.interruptions import Stalls
 from warrener.models.queueing import mg1, mmc
 from warrener.models.terms import Steady
 from warrener.planner.advice import About, Advice, advise
@@ -136,3 +137,15 @@ def test_a_balancer_that_is_busy() -> None:
         p for p in advise(one, calibration(balancer=Cost(25 * US))).pieces if p.about is About.LIMIT
     )
     assert piece.do.startswith("a second balancer")
+
+
+def test_a_disk_that_does_not_sync() -> None:
+    one = queue("jobs", 150, consumers=4, prefetch=1, service_time=0.02)
+    well = load(replace(one, stalls=Stalls(0.00001, 0.0001)))
+    assert not [piece for piece in told(well) if piece.about is About.STALLS]
+    piece = only(load(replace(one, stalls=Stalls(0.004, 0.02))), About.STALLS)
+    assert "confirm nothing, for 400 ms at a time" in piece.found
+    assert "disk" in piece.do
+    assert piece.brings.startswith("R of ")
+    now, then = (float(part.split(" ms")[0]) for part in piece.brings.split("R of ")[1:])
+    assert then < now

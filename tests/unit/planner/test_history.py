@@ -1,12 +1,15 @@
 """A window of the history: means, what is lacking in words, and the load of the planner."""
 
+import msgspec
 import pytest
 
+from warrener.control.history_operations import PlanLoadAnswer
 from warrener.facts.ids import NodeName
+from warrener.models.interruptions import Stalls
 from warrener.planner import history
 from warrener.planner.consumers import ServiceFrom
 from warrener.planner.costs import QueueType
-from warrener.planner.history import BodyFrom, Figure, NoHistory, look
+from warrener.planner.history import BodyFrom, Figure, NoHistory, load, look
 from warrener.planner.load_wire import from_wire, to_wire
 from warrener.planner.samples import (
     BalancerSample,
@@ -193,3 +196,22 @@ def test_many_samples_become_few_points() -> None:
 )
 def test_spans_in_words(seconds: float, words: str) -> None:
     assert history.span(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("confirmed", "expected"),
+    [(100.0, Stalls(0.005, 0.02)), (20.0, None), (0.0, None)],
+)
+def test_stalls_where_most_of_the_confirms_were_seen(
+    confirmed: float, expected: Stalls | None
+) -> None:
+    seen = queue(
+        100.0, confirmed=confirmed, stalled=confirmed / 50, stalled_seconds=confirmed * 0.005
+    )
+    (told,) = load(look(series(100, 100, queues=(seen,)), window=60, now=NOW)).queues
+    assert told.stalls == expected
+    answer = msgspec.json.decode(
+        msgspec.json.encode(to_wire(load(look(series(100, queues=(seen,)), window=60, now=NOW)))),
+        type=PlanLoadAnswer,
+    )
+    assert from_wire(answer).queues[0].stalls == expected

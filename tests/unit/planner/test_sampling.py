@@ -177,3 +177,9 @@ def test_the_turnaround_is_kept_where_all_of_the_consumers_were_seen() -> None:
     assert turned_of(prefetch=1, ready=100, acked=50.0) == pytest.approx(0.02)  # never empty
     assert turned_of(prefetch=2, ready=3, acked=50.0) is None
     assert turned_of(prefetch=1, ready=3, acked=100.0) is None  # others ack by another way
+
+
+def test_stalls_are_by_the_second() -> None:
+    work = {("/", "q"): ClientWork(confirmed=500, stalled=20, stalled_seconds=5.0)}
+    (queue,) = make(Reading(100, 0), Reading(110, 10, work=work), view(Q), Looked()).queues
+    assert (queue.confirmed, queue.stalled, queue.stalled_seconds) == (50.0, 2.0, 0.5)

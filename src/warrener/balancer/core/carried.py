@@ -45,7 +45,7 @@ from warrener.balancer.core.requests import Done, Requests, Rpc, consumer_tag_in
 from warrener.balancer.core.states import LinkState
 from warrener.balancer.core.streams import resumed_after
 from warrener.balancer.core.traffic import Traffic
-from warrener.balancer.core.worktime import Arrivals, Worktime
+from warrener.balancer.core.worktime import Arrivals, Owed, Worktime
 from warrener.facts.ids import ChannelNumber, NodeName
 from warrener.facts.places import Lookup, QueuePlace
 from warrener.facts.reasons import MoveReason, Placement
@@ -172,6 +172,7 @@ class Carried:
         "next_move_at",
         "number",
         "out_assembly",
+        "owed",
         "parked_queue",
         "parked_since",
         "placed",
@@ -227,6 +228,7 @@ class Carried:
         self.requests = Requests()
         self.work = Worktime()
         self.arrivals = Arrivals()
+        self.owed = Owed()
         self.deliveries = Deliveries(self.work)
         self.publishes = Publishes()
         self.consumers = Consumers(self.work.consumes)

@@ -178,6 +178,7 @@ class Channel(Confirming):
         if self.confirms:
             publishes = self.publishes
             publishes.published(data, count)
+            self.owed.published(publishes.outstanding, board.now)
             if publishes.sent >= publishes.sample_from:
                 publishes.time(board.clock())
         elif self.transactional:
@@ -645,6 +646,7 @@ class Channel(Confirming):
                 return False
             for tag, multiple in TAGS.iter_unpack(memoryview(data)[pos : unit.end]):
                 self.publishes.confirmed(tag, bool(multiple))
+            self.owed.confirmed(self.publishes.outstanding, self.board.now)
             if self.publishes.timed:
                 self.confirm_of_timed()
             return True

@@ -50,6 +50,7 @@ class Confirming(Carried):
             if number is not None:
                 parts.append(ack_frame(self.number, number, bool(multiple)))
         self.board.to_client(b"".join(parts))
+        self.owed.confirmed(publishes.outstanding, self.board.now)
         if publishes.timed:
             self.confirm_of_timed()
         if self.mode is Mode.PROBING and parts and self.probe_at is None:
@@ -60,7 +61,9 @@ class Confirming(Carried):
         """Some publishes are confirmed; one of them may be the one that is timed."""
         publishes = self.publishes
         if publishes.timed_is_confirmed:
-            self.board.confirmed_after(publishes.confirmed_timed(self.board.clock()))
+            took = publishes.confirmed_timed(self.board.clock())
+            self.owed.timed(took)
+            self.board.confirmed_after(took)
 
     def refusal_comes(self, method: BasicNack) -> None:
         """The broker hasn't taken a publish."""

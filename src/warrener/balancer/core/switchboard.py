@@ -163,7 +163,7 @@ class Switchboard:
     def hand_in_work(self) -> None:
         """What its consumers did since the last time goes into the book that all share."""
         for channel in self.channels.values():
-            self._budget.work.add(self.vhost, channel.work, channel.arrivals)
+            self._budget.work.add(self.vhost, channel.work, channel.arrivals, channel.owed)
 
     def journal_bytes(self) -> int:
         """Bytes kept for this session."""
@@ -247,7 +247,7 @@ class Switchboard:
         channel = self.channels.pop(number)
         self._past_local += channel.local
         self._past_remote += channel.remote
-        self._budget.work.add(self.vhost, channel.work, channel.arrivals)
+        self._budget.work.add(self.vhost, channel.work, channel.arrivals, channel.owed)
         held = list(channel.held)
         queues = {consumer.queue for consumer in channel.consumers}
         channel.forget()

@@ -11,6 +11,10 @@ times that single messages took (where a channel has one consumer, which acks th
 of the times between one publish and the next on a channel. Messages that come in one read came at
 the same time.
 
+A broker that owes confirms and is silent for long stalls: a disk that doesn't sync, an election.
+How many messages came meanwhile, and how long they waited, is counted while a channel's publishes
+go to one queue.
+
 A consumer with nothing to do waits for its next message: as long as the broker takes from an ack to
 that, where one was there already, and longer where none was. What these waits say of the first is
 worked out elsewhere (``planner.turnaround``).
@@ -30,6 +34,15 @@ PAUSES: Final = 64
 
 PAUSES_OF_A_QUEUE: Final = 1024
 """Of all its channels."""
+
+STALL: Final = 0.02
+"""Seconds without a confirm, where one is due, from which a broker stalls; more where it usually
+takes that long."""
+
+UNUSUAL: Final = 4.0
+"""Times as long as a confirm usually takes, from which that is."""
+
+_STEP: Final = 1.1
 
 _Key = tuple[str, str]
 
@@ -99,6 +112,11 @@ class Arrivals:
         self._at = 0.0  # of the last one
         self._mixed = False
 
+    @property
+    def only_queue(self) -> str:
+        """The one that all of them went to so far; empty if there are several."""
+        return "" if self._mixed else self.queue
+
     def came(self, queue: str, count: int, now: float) -> None:
         """So many came at once."""
         if queue != self.queue:
@@ -112,6 +130,56 @@ class Arrivals:
             gaps.seconds += gap
             gaps.squares += gap * gap
         self._at = now
+
+
+class Owed:
+    """Confirms that one channel's publishes wait for. ``messages``: confirmed so far, ``stalled``:
+    of them, those that came in or before a stall and waited for its end, ``seconds``: how long."""
+
+    __slots__ = ("_at", "_heard", "_out", "_waited", "messages", "seconds", "stalled", "usual")
+
+    def __init__(self) -> None:
+        self.messages = 0
+        self.stalled = 0
+        self.seconds = 0.0
+        self.usual = 0.0  # about the median of what single confirms took; 0: none has been timed
+        self._out = 0
+        self._at = 0.0  # of the last news
+        self._heard = 0.0  # when the broker last confirmed something, or began to owe
+        self._waited = 0.0  # by those that are out, since then
+
+    def published(self, out: int, now: float) -> None:
+        """``out`` publishes are unconfirmed now."""
+        if self._out:
+            self._waited += (now - self._at) * self._out
+        else:
+            self._heard = now
+        self._out = out
+        self._at = now
+
+    def confirmed(self, out: int, now: float) -> None:
+        """Some are confirmed; ``out`` are left."""
+        before = self._out
+        if before > out:
+            self.messages += before - out
+            if now - self._heard >= max(STALL, UNUSUAL * self.usual):
+                self.stalled += before
+                self.seconds += self._waited + (now - self._at) * before
+        self._waited = 0.0
+        self._heard = self._at = now
+        self._out = out
+
+    def timed(self, seconds: float) -> None:
+        """One confirm took so long."""
+        if not self.usual:
+            self.usual = seconds
+        else:  # up as often as down: at the median
+            self.usual *= _STEP if seconds > self.usual else 1.0 / _STEP
+
+    def start_anew(self) -> None:
+        """What was counted has been told."""
+        self.messages = self.stalled = 0
+        self.seconds = 0.0
 
 
 class Worktime:
@@ -194,7 +262,7 @@ class WorkBook:
     def __init__(self) -> None:
         self._kept: dict[_Key, ClientWork] = {}
 
-    def add(self, vhost: str, work: Worktime, arrivals: Arrivals) -> None:
+    def add(self, vhost: str, work: Worktime, arrivals: Arrivals, owed: Owed) -> None:
         """What a channel has to tell; it starts anew."""
         if work.messages:
             times = work.times.take()
@@ -216,6 +284,16 @@ class WorkBook:
                 square=float(gaps.number**2),
             )
             self._add((vhost, arrivals.queue), told)
+
+        if owed.messages:
+            if arrivals.only_queue:
+                told = ClientWork(
+                    confirmed=owed.messages,
+                    stalled=owed.stalled,
+                    stalled_seconds=owed.seconds,
+                )
+                self._add((vhost, arrivals.queue), told)
+            owed.start_anew()
 
     def _add(self, key: _Key, told: ClientWork) -> None:
         known = self._kept.get(key)

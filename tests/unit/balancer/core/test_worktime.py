@@ -18,6 +18,7 @@ from warrener.balancer.core.worktime import (
     PAUSES_OF_A_QUEUE,
     QUEUES,
     Arrivals,
+    Owed,
     Pauses,
     WorkBook,
     Worktime,
@@ -132,7 +133,7 @@ def spaced(*gaps: tuple[float, int]) -> ClientWork:
     for gap, count in gaps:
         now += gap
         arrivals.came("q", count, now)
-    book.add("/", Worktime(), arrivals)
+    book.add("/", Worktime(), arrivals, Owed())
     return book.take().get(("/", "q"), ClientWork())
 
 
@@ -160,7 +161,7 @@ def test_how_many_publish_alike() -> None:
         arrivals = Arrivals()
         for at in range(number + 1):
             arrivals.came("q", 1, float(at))
-        book.add("/", Worktime(), arrivals)
+        book.add("/", Worktime(), arrivals, Owed())
     told = book.take()["/", "q"]
     assert told.spaced**2 / told.square == pytest.approx(100**2 / (2 * 40**2 + 20**2))
 
@@ -169,7 +170,7 @@ def test_a_channel_that_publishes_to_two_queues_tells_nothing() -> None:
     arrivals, book = Arrivals(), WorkBook()
     for at, queue in enumerate("qqqrqqqq"):
         arrivals.came(queue, 1, float(at))
-    book.add("/", Worktime(), arrivals)
+    book.add("/", Worktime(), arrivals, Owed())
     assert book.take() == {}
 
 
@@ -204,8 +205,8 @@ def test_a_book_adds_up_and_starts_anew() -> None:
         work.consumes({"q": 1})
         work.given(1, 0.0)
         work.settled(1, 0, 2.0)
-        book.add("/", work, Arrivals())
-        book.add("/", work, Arrivals())  # nothing new
+        book.add("/", work, Arrivals(), Owed())
+        book.add("/", work, Arrivals(), Owed())  # nothing new
     assert book.take() == {("/", "q"): ClientWork(4.0, 2, 2, 4.0, 8.0)}
     assert book.take() == {}
 
@@ -217,7 +218,7 @@ def test_a_book_has_an_end() -> None:
         work.consumes({f"reply-{number}": 1})
         work.given(1, 0.0)
         work.settled(1, 0, 1.0)
-        book.add("/", work, Arrivals())
+        book.add("/", work, Arrivals(), Owed())
     assert len(book.take()) == QUEUES
 
 
@@ -311,8 +312,92 @@ def test_pauses_of_a_queues_channels_come_together_and_are_bounded() -> None:
         for at in range(200):
             work.given(1, 2.0 * at)
             work.settled(1, 0, 2.0 * at + 1)
-        book.add("/", work, Arrivals())
+        book.add("/", work, Arrivals(), Owed())
     told = book.take()["/", "q"]
     assert told.messages == 40 * 200
     assert set(told.pauses) == {1.0}
     assert len(told.pauses) == PAUSES_OF_A_QUEUE
+
+
+# -- stalls
+
+
+def owed_of(owed: Owed) -> tuple[int, int, float]:
+    return owed.messages, owed.stalled, owed.seconds
+
+
+def test_a_broker_that_confirms_nothing_for_long_stalls() -> None:
+    owed = Owed()
+    owed.published(1, 0.0)
+    owed.confirmed(0, 0.002)
+    assert owed_of(owed) == (1, 0, 0.0)
+    owed.published(1, 1.0)
+    owed.published(3, 1.1)  # two more, 100 ms later
+    owed.confirmed(1, 1.3)  # 300 ms without a word, for all three of them
+    assert owed_of(owed) == (3, 3, pytest.approx(0.3 + 2 * 0.2))
+    owed.confirmed(0, 1.301)
+    assert owed_of(owed) == (4, 3, pytest.approx(0.7))
+
+
+def test_a_broker_that_owes_nothing_may_be_silent() -> None:
+    owed = Owed()
+    for at in range(10):
+        owed.published(1, float(at))
+        owed.confirmed(0, at + 0.01)
+    assert owed_of(owed) == (10, 0, 0.0)
+
+
+def test_confirms_that_come_all_the_time_are_no_stall_however_late() -> None:
+    owed = Owed()
+    for at in range(100):  # each 50 ms after its publish, one every 10 ms
+        owed.published(min(at, 4) + 1, at / 100)
+        if at >= 5:
+            owed.confirmed(4, at / 100 + 0.005)
+    assert owed.stalled <= 5  # the first of them did wait
+
+
+def test_what_is_usual_is_no_stall() -> None:
+    owed = Owed()
+    for _ in range(30):
+        owed.timed(0.04)
+    owed.published(1, 0.0)
+    owed.confirmed(0, 0.06)
+    assert owed.stalled == 0
+    owed.published(1, 1.0)
+    owed.confirmed(0, 1.5)
+    assert owed.stalled == 1
+
+
+@given(st.floats(0.0005, 0.2))
+def test_what_is_usual_is_about_the_median(median: float) -> None:
+    owed, chance = Owed(), random.Random(4)
+    owed.timed(0.01)
+    for _ in range(400):
+        owed.timed(chance.lognormvariate(0.0, 0.5) * median)
+    assert median / 2 < owed.usual < 2 * median
+
+
+def test_a_book_has_the_stalls_of_channels_that_publish_to_one_queue() -> None:
+    book = WorkBook()
+    for queues in ("q", "q", "qr"):
+        owed, arrivals = Owed(), Arrivals()
+        for queue in queues:
+            arrivals.came(queue, 1, 0.0)
+        owed.published(1, 0.0)
+        owed.confirmed(0, 0.5)
+        book.add("/", Worktime(), arrivals, owed)
+        book.add("/", Worktime(), arrivals, owed)  # nothing new
+    assert book.take() == {
+        ("/", "q"): ClientWork(confirmed=2, stalled=2, stalled_seconds=1.0),
+    }
+
+
+def test_a_session_sees_its_broker_stall() -> None:
+    play = two(("q", "n1")).channel(confirms=True)
+    play.client_sends(messages("a"))
+    play.after(0.01).node_sends((1, BasicAck(1, False)))
+    play.client_sends(messages("b", "c"))
+    play.after(0.5).node_sends((1, BasicAck(3, True)))
+    told = taken(play)["/", "q"]
+    assert (told.confirmed, told.stalled) == (3, 2)
+    assert told.stalled_seconds == pytest.approx(1.0)
