@@ -185,6 +185,8 @@ class Reckoning:
         steady = [one for one in found.queues if _finite(one.response_time) is not None]
         growing = [one for one in found.queues if one.grows > 0]
         growing.sort(key=lambda one: -one.grows)
+        stalling = [(one, said) for one in found.queues if (said := words.stalls(one))]
+        stalling.sort(key=lambda pair: -pair[0].stalled)
         return Side(
             published=found.load.published,
             capacity=_finite(found.capacity),
@@ -203,6 +205,7 @@ class Reckoning:
             parts=[_part(part) for part in _breaking(found.reckoned.parts)],
             growing=[f"{one.load.full_name} {words.growth(one)}" for one in growing[:MOST_GROWING]],
             growing_total=len(growing),
+            stalling=[f"{one.load.full_name}: {said}" for one, said in stalling[:MOST_GROWING]],
             losses=None if losses is None else [_loss(loss) for loss in losses],
         )
 

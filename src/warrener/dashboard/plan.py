@@ -191,7 +191,8 @@ class LossSide(msgspec.Struct, frozen=True, kw_only=True):
 class Side(msgspec.Struct, frozen=True, kw_only=True):
     """Before, or after. ``error``: standard error of ``capacity`` as a part of it; ``cut``: the
     least cut in words, the first few of ``cut_total``; ``busiest`` by kind of part; ``growing``:
-    sentences about queues that grow. ``losses``: None if they weren't asked for."""
+    sentences about queues that grow, ``stalling``: about those that wait for brokers that stall,
+    the worst first, a few of both. ``losses``: None if they weren't asked for."""
 
     published: float
     capacity: float | None
@@ -210,6 +211,7 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     parts: Sequence[PartSide]
     growing: Sequence[str]
     growing_total: int
+    stalling: Sequence[str]
     losses: Sequence[LossSide] | None
 
 

@@ -1,6 +1,7 @@
 """What the planner says, as the page shows it: the same figures as the outlook's."""
 
 import math
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -8,6 +9,7 @@ from tests.unit.planner.scene import N1, N2, NODES, calibration, load, queue
 
 from warrener.daemon.plan_answers import MOST_NAMES, MOST_QUEUES, Reckoning
 from warrener.dashboard.plan import Answer, Plan, Question
+from warrener.models.interruptions import Stalls
 from warrener.models.terms import WrongInput
 from warrener.planner import question as questions
 from warrener.planner.costs import QueueType
@@ -58,6 +60,18 @@ def test_as_it_is_are_the_figures_of_the_outlook() -> None:
     assert first.rho == part.utilisation
     assert first.service == pytest.approx(100 * part.breaks_at)
     assert first.time_measured == pytest.approx(0.03)
+
+
+def test_brokers_that_stall_are_told_the_worst_first() -> None:
+    jobs, others = shop().queues[0], shop().queues[1:]
+    bad, worse = Stalls(0.004, 0.02), Stalls(0.02, 0.05)
+    there = replace(
+        shop(), queues=(replace(jobs, stalls=bad), replace(jobs, name="b", stalls=worse), *others)
+    )
+    told = reckoning(there).answer(Question()).before.stalling
+    assert [one.split(":")[0] for one in told] == ["b", "jobs"]
+    assert "confirm nothing" in told[0]
+    assert not reckoning().answer(Question()).before.stalling
 
 
 def test_what_if_stands_beside_it() -> None:

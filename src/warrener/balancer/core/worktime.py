@@ -172,7 +172,7 @@ class Owed:
     def timed(self, seconds: float) -> None:
         """One confirm took so long."""
         if not self.usual:
-            self.usual = seconds
+            self.usual = min(seconds, STALL)  # it may be of a stall
         else:  # up as often as down: at the median
             self.usual *= _STEP if seconds > self.usual else 1.0 / _STEP
 

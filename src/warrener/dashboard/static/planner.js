@@ -225,7 +225,7 @@ export class PlannerView {
       `${count(answer.queues_total)}, ${count(active)} of them active${shown < active ? `; the busiest ${shown}` : ""}.${answer.calibrated ? " Choose one to change its consumers." : ""}`,
     );
     list(this.growing, growing(side, answer));
-    list(this.notes, answer.warnings.map((text) => `Note: ${text}`));
+    list(this.notes, [...side.stalling, ...answer.warnings.map((text) => `Note: ${text}`)]);
     if (full) this.say(sentence(answer), after && bad(after, answer) ? "bad" : "good");
   }
 
