@@ -10,9 +10,9 @@ classic queues:
     few       three send ten times as much as the others, nodes are alike
     unequal   all send alike, one node has twice the CPU of the others
 
-The advice is taken while a load goes on under round robin that takes four fifths of the nodes' CPU,
-by what messages were seen to cost. Then every policy carries that (or ``--share``, more than there
-is to see which carries the most), with the weights of the advice, in another order in each round;
+What is offered would take four fifths of the nodes' CPU (``--share``) by what messages cost at a
+light load; at a higher one they cost less. The advice is taken while that load goes on under round
+robin. Then every policy carries it, with the weights of the advice, in another order in each round;
 sessions come in the same order for all of a round.
 
 Measured are the rate that gets through, and the response time from when a message is due until it
@@ -47,7 +47,7 @@ from warrener.control.state_folder import StateFolder
 from warrener.facts.settings import PolicyName
 
 QUEUES: Final = 24
-SHARE: Final = 0.8  # of the nodes' CPU while the advice is taken
+SHARE: Final = 0.8  # of the nodes' CPU
 WITHIN: Final = 0.03  # of the best: what is promised
 _DESCRIPTION: Final = '[balancer]\nlocality = false\n[history]\nevery = "2s"\n'
 _PROBE: Final = 60.0  # messages a second through each queue, to see what they cost
@@ -178,16 +178,15 @@ def _quotas(stand: Stand, cores: Sequence[float]) -> Iterator[None]:
 def _workload(
     stand: Stand, workload: Workload, rounds: int, seconds: float, seed: int, share: float
 ) -> tuple[list[Run], Verdict]:
-    offered = _offered(stand, workload, seconds)
+    offered = _offered(stand, workload, seconds, share)
     _wait_known(stand, workload.cores)
+    say(f"{workload.name}: {offered:,.0f} msg/s are offered")
     told = _advice(stand, workload, offered, _order(seed, workload, 0))
     found = told["policies"]
     if found is None:
         raise BenchError(f"{workload.name}: no advice: {told['untried']}")
     advised = str(found["now" if found["keep"] else "best"]["policy"])
     say(f"{workload.name}: advised is {advised}: {found['found']}")
-    offered *= share / SHARE
-    say(f"{workload.name}: {offered:,.0f} msg/s are offered to each policy")
     runs = []
     for number in range(rounds):
         policies = list(PolicyName)
@@ -295,8 +294,8 @@ def _response_time(result: LoadResult) -> float:
     return waiting / result.delivered_rate
 
 
-def _offered(stand: Stand, workload: Workload, seconds: float) -> float:
-    """So many messages a second that they take ``SHARE`` of the nodes' CPU, by what a lighter load
+def _offered(stand: Stand, workload: Workload, seconds: float, share: float) -> float:
+    """So many messages a second that they take ``share`` of the nodes' CPU, by what a lighter load
     is seen to cost."""
     processes = [psutil.Process(node.pid) for node in stand.nodes if node.pid is not None]
 
@@ -307,7 +306,7 @@ def _offered(stand: Stand, workload: Workload, seconds: float) -> float:
     before = used()
     result = _load(stand, workload, rate, seconds)
     cost = (used() - before) / result.published
-    return SHARE * sum(workload.cores) / cost
+    return share * sum(workload.cores) / cost
 
 
 def _wait_known(stand: Stand, cores: Sequence[float]) -> None:

@@ -32,7 +32,7 @@ def balancing(console: Console, told: Balancing) -> None:
 
 
 def _policies(console: Console, found: PolicyAdvice) -> None:
-    table = new_table("policy", ">mean, ms", ">p99, ms", ">busiest", ">behind", "")
+    table = new_table("policy", ">mean, ms", ">p99, ms", ">busiest", ">full at", ">behind", "")
     for line in found.lines:
         table.add_row(*_row(line, found))
     if found.other is not None:
@@ -41,7 +41,7 @@ def _policies(console: Console, found: PolicyAdvice) -> None:
     console.print(table)
     console.print(
         f"  {found.trials} trials of each, seed {found.seed}; ± is a 95 % interval, of `behind` "
-        f"99 %; busiest: node over the mean",
+        f"99 %; busiest: node over the mean; full at: times today's load at which a node is",
         style="dim",
         soft_wrap=True,
     )
@@ -59,13 +59,16 @@ def _row(line: PolicyLine, found: PolicyAdvice) -> tuple[str, ...]:
         marks.append("[bold]best[/]" if not found.keep else "")
     if line.locality is found.best.locality and line.equal:
         marks.append("no real difference" if line.policy is not found.best.policy else "")
+    if not line.sound and not line.full:
+        marks.append("full sooner")
     if line.full:
         marks.append(f"[red]a node is full in {line.full:.0%}[/]")
     return (
         line.policy,
         _ms(line.response_time),
-        _ms(line.p99),
+        f"{line.p99.value * 1e3:.3g}",
         f"{line.skew.value:.2f}",
+        f"{line.full_at:.2f} x",
         f"{line.behind.value:+.0%} ± {line.behind.half_width:.0%}",
         ", ".join(mark for mark in marks if mark),
     )

@@ -79,14 +79,20 @@ def _policy(tried: PolicyAdvice | None) -> Iterator[Advice]:
         if now.full > best.full
         else ""
     )
+    later = (
+        f"; a node is full at {best.full_at:.2f} times today's load instead of {now.full_at:.2f}"
+        if best.full_at > (1 + REAL) * now.full_at
+        else ""
+    )
+    less = f", {tried.gain:.0%} less" if tried.gain > 0 else ""
     yield Advice(
         About.POLICY,
         "balancer",
         f"with {now.policy} a message takes {now.response_time.value * 1e3:.3g} ms on the average "
         f"and the busiest node does {now.skew.value:.2f} times the mean, in {tried.trials} trials",
         f"the policy {best.policy}{weights}",
-        f"{best.response_time.value * 1e3:.3g} ms, {tried.gain:.0%} less, and "
-        f"{best.skew.value:.2f} times the mean{full}",
+        f"{best.response_time.value * 1e3:.3g} ms{less}, and {best.skew.value:.2f} times the "
+        f"mean{full or later}",
         command=" && ".join(tried.commands),
         urgent=now.full > best.full,
     )

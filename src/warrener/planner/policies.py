@@ -9,6 +9,11 @@ What a message takes at each is what the calibration says, times what the load w
 lifetimes. All of that is done several times over with other chances, each time the same for every
 policy: so policies are compared in pairs, and a difference that chance may have made isn't one.
 
+The quickest at today's load is no good if a node is full by it soon, as source hash puts all
+sessions of one address on one node. So no policy is advised by which less can be carried than as it
+is, nor one by which a node is full below ``ROOM`` times today's load while another policy carries
+more.
+
 Not in it: what sessions did before (a node that came back empty), bursts, a session's queues being
 several. A session has one queue, whose leaders are dealt out so that nodes lead what they were seen
 to lead; where more messages than chance would have it need no way between nodes, as many sessions
@@ -38,6 +43,9 @@ from warrener.planner.weights import commands, fitting
 REAL: Final = 0.03
 """Part by which the mean response time has to be better to be a real difference, even where chance
 is out of the question."""
+
+ROOM: Final = 2.0
+"""Times today's load up to which it matters by which policy a node is full first."""
 
 MESSAGES: Final = 25_000
 """Of one trial of one policy."""
@@ -80,7 +88,8 @@ class PolicyLine:
     """One policy in the trials. Times in s; ``skew``: the busiest node over the mean, 1 at best.
     ``behind``: by how much its mean response time is above the best one's, as a part of it, over
     the same trials. ``equal``: no real difference from the best. ``full``: the part of the trials
-    in which some node had more to do than it can."""
+    in which some node had more to do than it can; ``full_at``: times today's load at which one has,
+    the mean of the trials. ``sound``: no other policy carries more, as far as that matters."""
 
     policy: PolicyName
     locality: bool
@@ -90,6 +99,8 @@ class PolicyLine:
     behind: Estimate
     equal: bool
     full: float
+    full_at: float
+    sound: bool
     now: bool
 
 
@@ -126,7 +137,8 @@ class _Work:
     station: Numbers  # of each node
     capacity: Array  # of each station, cores that are left for messages
     cores: Array  # of each node
-    base: Array  # of each node: cores spent whatever is sent
+    base: Array  # of each node: cores spent wherever sessions are
+    grows: Array  # of each node: the part of that which grows with the load
     led: Array  # of each node: the part of all messages whose queue it leads
     entry: float  # of a message whose queue another node leads
     main: Array  # of a message, at each node that leads
@@ -174,13 +186,11 @@ def choose(
     trials = min(most, max(least, round(PLACED / (number + again))))
     placed = _placed(sessions)
     tried = _settings(sessions)
-    runs: dict[tuple[PolicyName, bool, bool], list[tuple[float, float, float, bool]]] = {
-        key: [] for key in tried
-    }
+    runs: dict[tuple[PolicyName, bool, bool], list[_Served]] = {key: [] for key in tried}
     for trial in range(trials):
         chances = _chances(sessions, work, follows, number, again, [seed, trial])
         homes: dict[tuple[PolicyName, bool], Numbers] = {}
-        served: dict[tuple[bytes, float], tuple[float, float, float, bool]] = {}
+        served: dict[tuple[bytes, float], _Served] = {}
         for done, (policy, locality, present) in enumerate(tried):
             progress(trial * len(tried) + done, trials * len(tried))
             if (policy, present) not in homes:
@@ -256,12 +266,10 @@ def _work(
     station = np.array([stations.index(room.shared or room.node) for room in found.nodes])
     # What clients that don't come through the balancer do is there whatever it does.
     outside = max(0.0, 1.0 - sessions.rate / total)
-    base = np.array(
-        [
-            room.idle + scale * (copies[room.node] + outside * mains[room.node])
-            for room in found.nodes
-        ]
+    grows = np.array(
+        [scale * (copies[room.node] + outside * mains[room.node]) for room in found.nodes]
     )
+    base = grows + np.array([room.idle for room in found.nodes])
     cores = np.array([room.cores for room in found.nodes])
     free = np.maximum(cores - base, 0.02 * cores)
     every = sum(mains.values()) / total
@@ -271,6 +279,7 @@ def _work(
         capacity=np.bincount(station, weights=free).astype(np.float64),
         cores=cores,
         base=base,
+        grows=grows,
         led=np.array([led[node] / total for node in nodes]),
         entry=scale * (entering + leaving) / total,
         main=np.array(
@@ -348,6 +357,17 @@ def _sources(sessions: Sessions, number: int, chance: np.random.Generator) -> li
     return [str(one) for one in chance.choice(names, size=number, replace=len(names) < number)]
 
 
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """What came of a trial: times in s, the busiest node over the mean, times the load at which a
+    node or host is full."""
+
+    mean: float
+    p99: float
+    skew: float
+    full_at: float
+
+
 class _Chance:
     """What policies throw their dice with."""
 
@@ -377,10 +397,8 @@ def _homes(
     return homes
 
 
-def _served(
-    work: _Work, chances: _Chances, homes: Numbers, placed: float
-) -> tuple[float, float, float, bool]:
-    """Mean and 99th percentile of the response time, skew, and whether a station was full."""
+def _served(work: _Work, chances: _Chances, homes: Numbers, placed: float) -> _Served:
+    """One trial of one policy."""
     follows = chances.leaders < 0
     leaders = np.where(follows, homes, chances.leaders)
     home, leader = homes[chances.who], leaders[chances.who]
@@ -401,13 +419,14 @@ def _served(
     entries = np.bincount(homes, weights=sent * crossing * work.entry, minlength=len(work.nodes))
     mains = np.bincount(leaders, weights=sent * work.main[leaders], minlength=len(work.nodes))
     used = (work.base + entries + mains) / work.cores
-    asked = np.bincount(station, weights=entries + mains) / work.capacity
+    asked = np.bincount(station, weights=work.grows + entries + mains)
+    there = work.capacity + np.bincount(station, weights=work.grows)
     skew = float(used.max() / used.mean())
-    return (
-        float(response.mean()),
-        float(np.quantile(response, 0.99)),
-        skew,
-        bool(asked.max() >= 1.0),
+    return _Served(
+        mean=float(response.mean()),
+        p99=float(np.quantile(response, 0.99)),
+        skew=skew,
+        full_at=float((there / np.maximum(asked, 1e-12)).min()),
     )
 
 
@@ -417,16 +436,24 @@ def _served(
 def _advice(
     sessions: Sessions,
     fit: Mapping[NodeName, int],
-    runs: Mapping[tuple[PolicyName, bool, bool], Sequence[tuple[float, float, float, bool]]],
+    runs: Mapping[tuple[PolicyName, bool, bool], Sequence[_Served]],
     found: Rooms,
     trials: int,
     seed: int,
 ) -> PolicyAdvice:
-    means = {key: np.array([one[0] for one in rows]) for key, rows in runs.items()}
+    means = {key: np.array([one.mean for one in rows]) for key, rows in runs.items()}
+    full_at = {key: float(np.mean([one.full_at for one in rows])) for key, rows in runs.items()}
     here = sessions.locality
     present = (sessions.policy, here, True)
     keys = [(policy, here, False) for policy in PolicyName]
-    best = min(keys, key=lambda key: float(means[key].mean()))
+    most = max(full_at[key] for key in (*keys, present))
+
+    def sound(key: tuple[PolicyName, bool, bool]) -> bool:
+        at = full_at[key]
+        return at >= (1.0 - REAL) * full_at[present] and at >= min(ROOM, (1.0 - REAL) * most)
+
+    good = [key for key in keys if sound(key)] or [max(keys, key=lambda key: full_at[key])]
+    best = min(good, key=lambda key: float(means[key].mean()))
 
     def line(key: tuple[PolicyName, bool, bool]) -> PolicyLine:
         rows = runs[key]
@@ -435,11 +462,13 @@ def _advice(
             policy=key[0],
             locality=key[1],
             response_time=interval_of(means[key]),
-            p99=interval_of(np.array([one[1] for one in rows])),
-            skew=interval_of(np.array([one[2] for one in rows])),
+            p99=interval_of(np.array([one.p99 for one in rows])),
+            skew=interval_of(np.array([one.skew for one in rows])),
             behind=behind,
-            equal=behind.low <= 0 or behind.value < REAL,
-            full=sum(one[3] for one in rows) / len(rows),
+            equal=sound(key) and (behind.low <= 0 or behind.value < REAL),
+            full=sum(one.full_at <= 1.0 for one in rows) / len(rows),
+            full_at=full_at[key],
+            sound=sound(key),
             now=key[0] is sessions.policy and key[1] is here,
         )
 
@@ -449,10 +478,10 @@ def _advice(
         others = [key for key in runs if key[1] is not here]
         other = line(min(others, key=lambda key: float(means[key].mean())))
     now = line(present)
-    near = [one for one in lines if one.behind.value < REAL]
+    near = [line(key) for key in good if line(key).behind.value < REAL]
     first = min(near, key=lambda one: SIMPLE.index(one.policy))
     worse = interval_of(means[present] / means[first.policy, here, False] - 1.0, SURE)
-    keep = now.equal or worse.low <= 0 or worse.value < REAL
+    keep = now.equal or (now.sound and (worse.low <= 0 or worse.value < REAL))
     gain = 1.0 - first.response_time.value / now.response_time.value
     todo: list[str] = []
     if not keep and first.policy in WEIGHTED and not sessions.follows_capacity:
@@ -481,13 +510,25 @@ def _found(
     equal = [line.policy for line in lines if line.equal]
     if keep and len(equal) == len(lines):
         return f"no real difference between the policies; {now.policy}, as it is, is as good as any"
+    if not keep and gain < REAL and now.full <= best.full:
+        weights = " with weights that fit" if best.policy is now.policy else ""
+        return (
+            f"by {best.policy}{weights} a node is full at {best.full_at:.2f} times today's load, "
+            f"by {now.policy}, as it is, at {now.full_at:.2f} times"
+        )
     if keep and not now.equal:
         return f"{now.policy}, as it is, is nearly the best: {best.policy} would bring {gain:.0%}"
     if keep:
         rest = [one for one in equal if one is not now.policy]
         also = f"; no real difference to {', '.join(rest)}" if rest else ""
         return f"{now.policy}, as it is, is the best{also}"
-    worst = " and no node has more to do than it can" if now.full > best.full else ""
+    worst = ""
+    if now.full > best.full:
+        worst = " and no node has more to do than it can"
+    elif best.full_at > (1.0 + REAL) * now.full_at:
+        worst = (
+            f"; a node is full at {best.full_at:.2f} times today's load, not at {now.full_at:.2f}"
+        )
     if best.policy is now.policy:
         return f"{now.policy}, as it is, with weights that fit: {gain:.0%} shorter response times"
     return (

@@ -142,7 +142,7 @@ def test_advise_on_the_policy(run, calibrated: StateFolder) -> None:
         again = json.loads(run("plan", "advise", "--json").out)["balancing"]
     assert result.code == 0, result.err
     lines = [" ".join(line.split()) for line in result.out.splitlines()]
-    assert any(line.startswith("policy mean, ms p99, ms busiest behind") for line in lines)
+    assert any(line.startswith("policy mean, ms p99, ms busiest full at behind") for line in lines)
     assert any(line.startswith("source ") and line.endswith("as it is") for line in lines)
     assert any(line.startswith("locality on: ") for line in lines)
     assert "`warrener balance set-policy roundrobin`" in lines

@@ -170,3 +170,36 @@ def test_progress_and_many_sessions() -> None:
     assert said[-1][0] == said[-1][1]
     assert found.trials == 5
     assert {N1, N2, N3} == set(found.weights)
+
+
+def test_the_quickest_today_is_not_advised_if_a_node_is_full_by_it_soon() -> None:
+    """All sessions of one address on the node with twice the CPU: quick, while there is room."""
+    asked = sessions((48, 125.0), addresses={"10.0.0.1": 48})
+    found = choose(work(0.72, 0.48, 0.48), calibration(), asked)
+    source = line(found, P.SOURCE)
+    assert source.full_at < 0.97 * found.now.full_at
+    assert not source.sound
+    assert not source.equal
+    assert found.best.policy is not P.SOURCE
+
+
+def test_who_carries_more_is_advised_where_the_load_is_near() -> None:
+    """Most messages of nodes that lead little: round robin gives the small ones too many."""
+    asked = sessions((60, 100.0))
+    far = choose(work(1.6, 1.0, 1.0), calibration(), asked)
+    near = choose(work(0.62, 0.42, 0.42), calibration(), asked)
+    assert near.now.full_at < 2
+    assert not near.keep
+    assert near.best.full_at > 1.03 * near.now.full_at
+    assert far.now.full_at > 2
+    assert far.now.sound
+    assert near.best.sound
+
+
+def test_times_the_load_at_which_a_node_is_full() -> None:
+    once = choose(work(0.6, 0.6, 0.6), calibration(), sessions((60, 100.0))).now
+    assert once.full == 0.0
+    assert once.full_at > 1
+    heavier = sessions((60, 100.0 * once.full_at * 1.05))
+    twice = choose(work(0.6, 0.6, 0.6, rate=500 * once.full_at * 1.05), calibration(), heavier).now
+    assert twice.full_at == pytest.approx(1 / 1.05, rel=0.02)
