@@ -2,7 +2,7 @@
 by the history."""
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -32,9 +32,6 @@ CalibrationOption = Annotated[
         "first that there is.",
     ),
 ]
-
-LEFT_OUT: Final = 0.1
-"""Of the samples, the part from which it is said that they were left out."""
 
 
 def costs_of(folder: StateFolder, choice: CostsChoice = CostsChoice.AUTO) -> "Calibration":
@@ -69,41 +66,9 @@ def _unknown(command: str) -> str:
 
 def by_history(answer: "PlanWorkAnswer", command: str) -> "Calibration":
     """What the daemon's history tells; ``command`` measures it. CliError if it doesn't tell."""
-    from warrener.planner.fit import Surroundings
-    from warrener.planner.history import span
-    from warrener.planner.history_wire import stretches_from_wire
-    from warrener.planner.passive import passive
+    from warrener.planner import by_history as told
 
-    around = Surroundings(
-        taken_at=answer.since,
-        seconds=answer.seconds,
-        cluster=answer.cluster,
-        version=answer.version,
-        hosts=answer.hosts,
-        cores=answer.cores,
-        shares=answer.shares,
-    )
-    warnings = [
-        f"what messages cost is told by {span(answer.seconds)} of history; `{command}` measures it",
-        *_left_out(answer),
-    ]
-    if answer.told_by_nodes:
-        warnings.append(
-            "nodes' CPU is by their own metrics, which leave out what the kernel does for them: a "
-            "fifth to a half comes on top"
-        )
-    found = passive(stretches_from_wire(answer), around=around, warnings=warnings)
-    if not found.costs:
-        why = "; ".join(found.warnings)
-        raise CliError(f"{_unknown(command)}. The history doesn't tell it: {why}")
-    return found
-
-
-def _left_out(answer: "PlanWorkAnswer") -> list[str]:
-    left_out = sum(answer.left_out.values())
-    total = left_out + len(answer.stretches)
-    if left_out <= LEFT_OUT * total:
-        return []
-    reasons = sorted(answer.left_out.items(), key=lambda reason: -reason[1])
-    why = ", ".join(f"{reason} ({number})" for reason, number in reasons)
-    return [f"{left_out} of {total} samples of the history are left out: {why}"]
+    try:
+        return told.by_history(answer, command)
+    except told.NotTold as error:
+        raise CliError(f"{_unknown(command)}. The history doesn't tell it: {error}") from None

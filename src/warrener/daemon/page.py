@@ -27,6 +27,7 @@ from warrener.daemon import report
 from warrener.daemon.control_server import Handler
 from warrener.daemon.page_acts import PageActs
 from warrener.daemon.page_plan import PagePlan
+from warrener.daemon.plan_history import PlanHistory
 from warrener.daemon.upkeep import Upkeep
 from warrener.daemon.works import Works
 from warrener.dashboard.acts import ActsShown
@@ -68,6 +69,7 @@ class Page:
             service.history.load,
             now=service.now,
             monotonic=service.monotonic,
+            work=PlanHistory(service, service.history).picked,
         )
         self._live = Live(self.moment, self.channels, monotonic=service.monotonic)
         self._acts: PageActs | None = None

@@ -1,6 +1,8 @@
 """The page's planner: which load it is about, and questions of many viewers one at a time.
 
     every 15 s, while somebody looks   history + calibration ─► reckoner ─► Plan, for all views
+                                       (or, every 10 min at most, what the last day tells of
+                                       costs)
     a question                         known? else it waits ─► reckoner ─► the same answer for all
 
 Each viewer waits for one answer only: a newer question of its takes the place of the one that
@@ -16,6 +18,7 @@ from typing import Final
 
 import structlog
 
+from warrener.control.plan_history_operations import PlanWorkAnswer
 from warrener.control.wire import Refused
 from warrener.daemon.plan_worker import Given
 from warrener.daemon.reckoner import Reckoner, Unanswered
@@ -37,6 +40,15 @@ LIGHT: Final = 50
 SOON: Final = 5.0
 """Seconds until the next try where there is no history yet, and from one look whether there is
 another calibration to the next."""
+
+SOME_TIME: Final = 600.0
+"""Seconds for which what the history tells of costs is good; less while it is young."""
+
+YOUNG: Final = 0.2
+"""Times the history's length, that is."""
+
+COSTS_WINDOW: Final = 24 * 3600.0
+"""Seconds of history that those go by, as `warrener plan show` does."""
 
 MOST_WAITING: Final = 32
 """As many as there may be viewers."""
@@ -73,10 +85,14 @@ class PagePlan:
         *,
         now: Callable[[], float],
         monotonic: Callable[[], float],
+        work: Callable[[float], Awaitable[PlanWorkAnswer]] | None = None,
         reckoner: Reckoner | None = None,
     ) -> None:
         self._folder = folder
         self._load = load
+        self._work = work
+        self._picked: PlanWorkAnswer | None = None
+        self._picked_until = -math.inf
         self._now = now
         self._monotonic = monotonic
         self._reckoner = reckoner or Reckoner()
@@ -128,17 +144,33 @@ class PagePlan:
             why = "" if calibration is not None else "nobody has measured what a message costs here"
         except BrokenCalibration as error:
             why = str(error)
+        work = await self._costs_told() if calibration is None else None
         self._number += 1
         return await self._reckoner.give(
             Given(
                 load=to_wire(load),
                 calibration=calibration,
+                work=work,
                 number=self._number,
                 at=self._now(),
                 window=WINDOW,
                 why_uncalibrated=why,
             )
         )
+
+    async def _costs_told(self) -> PlanWorkAnswer | None:
+        """What the history has to tell of them; None if nobody can say."""
+        began = self._monotonic()
+        if self._work is not None and began >= self._picked_until:
+            try:
+                self._picked = await self._work(COSTS_WINDOW)
+            except Refused as error:
+                log.info("page_plan_without_history", why=error.message)
+                self._picked = None
+            good = min(SOME_TIME, YOUNG * self._picked.seconds) if self._picked else 0.0
+            took = self._monotonic() - began
+            self._picked_until = began + max(SELDOM, LIGHT * took, good)
+        return self._picked
 
     async def ask(self, question: Question, viewer: str) -> bytes:
         """An ``Answer`` as JSON, of the load that was seen last. Who asks looks as well, so that

@@ -65,7 +65,9 @@ class Reckoning:
         self._losses: tuple[Loss, ...] | None = None
         self._before = self._side(self._now, None, measured=True)
 
-    def plan(self, *, at: float, window: float, why_uncalibrated: str = "") -> Plan:
+    def plan(
+        self, *, at: float, window: float, why_uncalibrated: str = "", by_history: bool = False
+    ) -> Plan:
         """What all views may show."""
         now = self._now
         first = now.reckoned.first
@@ -80,6 +82,7 @@ class Reckoning:
             window=window,
             calibrated=self._calibrated,
             taken_at=self._costs.taken_at if self._calibrated else None,
+            by_history=by_history,
             first=words.named(first) if first is not None else "",
             breaks_at=_finite(now.reckoned.breaks_at),
             remedy=words.remedy(first, now.load) if first is not None else "",

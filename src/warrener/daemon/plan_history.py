@@ -37,8 +37,12 @@ class PlanHistory:
         return {PLAN_WORK.name: self.work, PLAN_POINTS.name: self.points}
 
     async def work(self, request: PlanWorkRequest, call: Call) -> PlanWorkAnswer:
+        return await self.picked(request.window)
+
+    async def picked(self, window: float) -> PlanWorkAnswer:
+        """What nodes had to do in the last ``window`` s, and what CPU that took them."""
         kept = self._service.cluster.spec.history.keep
-        samples, now = await self._history.samples(min(request.window, kept))
+        samples, now = await self._history.samples(min(window, kept))
         cluster, version = self._service.cluster.name, self._service.cluster.version()
         by_metrics = (
             self._service.cluster.capabilities.driver != "local"

@@ -16,11 +16,15 @@ from typing import BinaryIO, Final
 import msgspec
 
 from warrener.control.history_operations import PlanLoadAnswer
+from warrener.control.plan_history_operations import PlanWorkAnswer
 from warrener.daemon.plan_answers import Reckoning
 from warrener.dashboard.plan import Plan, Question
 from warrener.models.terms import WrongInput
+from warrener.planner.by_history import NotTold, by_history
 from warrener.planner.costs import Calibration
 from warrener.planner.load_wire import from_wire
+
+COMMAND: Final = "warrener plan calibrate"
 
 MODULE: Final = "warrener.daemon.plan_worker"
 
@@ -37,10 +41,12 @@ _LENGTH: Final = struct.Struct(">I")
 
 
 class Given(msgspec.Struct, frozen=True, kw_only=True, tag="given"):
-    """A load (``number``, read at ``at``, a mean over ``window`` s) and what messages cost."""
+    """A load (``number``, read at ``at``, a mean over ``window`` s) and what messages cost; where
+    nobody has measured that, ``work`` is what the history has to tell it by."""
 
     load: PlanLoadAnswer
     calibration: Calibration | None
+    work: PlanWorkAnswer | None = None
     number: int
     at: float
     window: float
@@ -81,6 +87,7 @@ class Worker:
 
     def __init__(self) -> None:
         self._reckoning: Reckoning | None = None
+        self._told: tuple[PlanWorkAnswer, Calibration] | None = None
 
     def reply(self, message: bytes) -> bytes:
         """``FOUND`` with JSON, or ``WRONG`` with a sentence."""
@@ -95,10 +102,25 @@ class Worker:
             return WRONG + str(error).encode()
 
     def _plan(self, given: Given) -> Plan:
-        self._reckoning = Reckoning(from_wire(given.load), given.calibration, given.number)
+        costs, why = given.calibration, given.why_uncalibrated
+        if costs is None and given.work is not None:
+            try:
+                costs, why = self._by_history(given.work), ""
+            except NotTold as error:
+                why += f", and the history doesn't tell it: {error}"
+        self._reckoning = Reckoning(from_wire(given.load), costs, given.number)
         return self._reckoning.plan(
-            at=given.at, window=given.window, why_uncalibrated=given.why_uncalibrated
+            at=given.at,
+            window=given.window,
+            why_uncalibrated=why,
+            by_history=costs is not None and given.calibration is None,
         )
+
+    def _by_history(self, work: PlanWorkAnswer) -> Calibration:
+        """The regression is done once for what is picked out once."""
+        if self._told is None or self._told[0] != work:
+            self._told = work, by_history(work, COMMAND)
+        return self._told[1]
 
 
 def main() -> None:

@@ -123,13 +123,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """The load as it is. ``number``: which load it was, 0 for none yet; ``first``: what breaks
     first, at ``breaks_at`` times of today's, which makes ``carries``; ``max_flow``: if every queue
     got as much as it takes, limited by the ``cut``, the first few of so many in words. ``why_not``
-    there is nothing, ``why_uncalibrated`` nothing is known of what messages cost."""
+    there is nothing, ``why_uncalibrated`` nothing is known of what messages cost. ``by_history``:
+    that is told by the history since ``taken_at``, nobody has measured it."""
 
     number: int = 0
     at: float | None = None
     window: float = 0.0
     calibrated: bool = False
     taken_at: float | None = None
+    by_history: bool = False
     first: str = ""
     breaks_at: float | None = None
     remedy: str = ""

@@ -4,19 +4,14 @@ import json
 
 import msgspec
 import pytest
-from tests.unit.planner.scene import N1, N2, N3, NODES, calibration, load, queue
+from tests.unit.planner.scene import N2, NODES, calibration, load, queue, work_told
 
 from warrener.control.balance_operations import PlanSessionsAnswer, SessionKindLine
-from warrener.control.plan_history_operations import PlanWorkAnswer
 from warrener.control.state_folder import StateFolder
 from warrener.facts.settings import PolicyName
 from warrener.planner import policies
 from warrener.planner.calibration_file import write_calibration
-from warrener.planner.costs import Act, QueueType
-from warrener.planner.history_wire import work_to_wire
 from warrener.planner.load_wire import to_wire
-from warrener.planner.samples import HostSample, NodeSample, Sample
-from warrener.planner.work import Stretch, Worked
 from warrener.testing.scripted_daemon import answer, scripted_daemon
 
 LOAD = load(
@@ -198,35 +193,8 @@ def test_a_size_that_makes_no_sense(
     assert (result.code, told in " ".join(result.err.split())) == (2, True), result.err
 
 
-def work(rates: list[float]) -> PlanWorkAnswer:
-    """A history in which quorum queues that n1 leads had so many messages a second, each of which
-    cost n1 100 us and the others 50."""
-    stretches = [
-        Stretch(
-            10.0,
-            {N1: 0.02 + rate * 1e-4, N2: 0.02 + rate * 5e-5, N3: 0.02 + rate * 5e-5},
-            {
-                N1: {QueueType.QUORUM: {Act.PUBLISH: rate, Act.DELIVER: rate}},
-                **{node: {QueueType.QUORUM: {Act.REPLICATE: rate}} for node in (N2, N3)},
-            },
-        )
-        for rate in rates
-    ]
-    hosts = tuple(NodeSample(node, node.partition("@")[2]) for node in NODES)
-    last = Sample(1.0, 10.0, hosts, tuple(HostSample(f"h{n}", 2) for n in (1, 2, 3)))
-    left_out = {"a calibration ran": 10}
-    return work_to_wire(
-        Worked(tuple(stretches), left_out),
-        [last],
-        cluster="c",
-        version="",
-        now=1,
-        told_by_nodes=True,
-    )
-
-
 def test_without_a_calibration_the_history_is_asked(run, folder: StateFolder) -> None:
-    answers = (answer(to_wire(LOAD)), answer(work([100.0 * n for n in range(40)])))
+    answers = (answer(to_wire(LOAD)), answer(work_told([100.0 * n for n in range(40)])))
     with scripted_daemon(folder, *answers, *answers) as requests:
         result = run("plan", "show", "--window", "2m")
         told = json.loads(run("plan", "show", "--json").out)
@@ -248,7 +216,7 @@ def test_without_a_calibration_the_history_is_asked(run, folder: StateFolder) ->
 
 
 def test_where_neither_tells_it_is_said_what_to_do(run, folder: StateFolder) -> None:
-    answers = (answer(to_wire(LOAD)), answer(work([1_000.0] * 40)))
+    answers = (answer(to_wire(LOAD)), answer(work_told([1_000.0] * 40)))
     with scripted_daemon(folder, *answers, answer(to_wire(LOAD))):
         result = run("plan", "show")
         measured = run("plan", "what-if", "--load", "x2", "--calibration", "measured")
@@ -260,7 +228,7 @@ def test_where_neither_tells_it_is_said_what_to_do(run, folder: StateFolder) -> 
 
 
 def test_the_history_can_be_preferred(run, calibrated: StateFolder) -> None:
-    answers = (answer(to_wire(LOAD)), answer(work([100.0 * n for n in range(40)])))
+    answers = (answer(to_wire(LOAD)), answer(work_told([100.0 * n for n in range(40)])))
     with scripted_daemon(calibrated, *answers, *answers, answer(SESSIONS)):
         told = json.loads(run("plan", "show", "--calibration", "history", "--json").out)
         result = run("plan", "advise", "--calibration", "history")

@@ -3,11 +3,13 @@
 import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
-from tests.unit.planner.scene import calibration, load, queue
+from tests.unit.planner.scene import calibration, load, queue, work_told
 
+from warrener.control.plan_history_operations import PlanWorkAnswer
 from warrener.control.wire import Refusal, Refused
-from warrener.daemon.page_plan import MOST_WAITING, SELDOM, SOON, PagePlan
+from warrener.daemon.page_plan import COSTS_WINDOW, MOST_WAITING, SELDOM, SOME_TIME, SOON, PagePlan
 from warrener.daemon.plan_worker import Given
 from warrener.daemon.reckoner import Reckoner, Unanswered
 from warrener.dashboard.plan import NoAnswer, Plan, Question, WhyNot
@@ -52,8 +54,17 @@ class Scene:
             self.load,
             now=lambda: self.clock,
             monotonic=lambda: self.clock,
+            work=self.work,
             reckoner=self.reckoner,
         )
+        self.picked: list[float] = []
+        self.kept = 0.0  # s of history
+
+    async def work(self, window: float) -> PlanWorkAnswer:
+        self.picked.append(window)
+        if not self.kept:
+            raise Refused(Refusal.NOT_YET, "no history is kept")
+        return msgspec.structs.replace(work_told([1.0]), seconds=self.kept)
 
     async def load(self, window: float) -> Load:
         if self.refused:
@@ -91,6 +102,30 @@ async def test_without_calibration_it_says_so_and_a_broken_one_is_named(tmp_path
     assert FILE in scene.plan.plan.why_uncalibrated
     await scene.known()
     assert scene.plan.plan.calibrated
+    await scene.plan.close()
+
+
+async def test_the_history_is_asked_where_nobody_has_measured_and_not_too_often(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path)
+    await scene.plan.bring_up_to_date()
+    assert scene.picked == [COSTS_WINDOW]
+    assert scene.reckoner.given[-1].work is None
+    for kept, good in ((60.0, SELDOM), (1_000.0, 200.0), (86_400.0, SOME_TIME)):
+        scene.kept = kept
+        scene.clock += SOME_TIME
+        before = len(scene.picked)
+        await scene.plan.bring_up_to_date()
+        scene.clock += good - 1
+        await scene.plan.bring_up_to_date()
+        assert len(scene.picked) == before + 1
+        assert scene.reckoner.given[-1].work is not None
+        scene.clock += 1
+        await scene.plan.bring_up_to_date()
+        assert len(scene.picked) == before + 2
+    await scene.known()
+    assert scene.reckoner.given[-1].work is None
     await scene.plan.close()
 
 

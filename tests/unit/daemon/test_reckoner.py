@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import psutil
 import pytest
-from tests.unit.planner.scene import calibration, load, queue
+from tests.unit.planner.scene import calibration, load, queue, work_told
 
 from warrener.daemon.plan_worker import FOUND, WRONG, Asked, Given, Worker, read, write
 from warrener.daemon.reckoner import Reckoner, Unanswered
@@ -42,6 +42,31 @@ def test_a_worker_is_given_a_load_and_asked_about_it() -> None:
     wrong = worker.reply(msgspec.json.encode(Asked(Question(kill=("n9",)))))
     assert wrong[:1] == WRONG
     assert b"no node n9" in wrong
+
+
+def test_where_nobody_has_measured_the_history_tells_what_messages_cost() -> None:
+    worker = Worker()
+    rates = [100.0 * number for number in range(40)]
+
+    def plan(rates: list[float]) -> Plan:
+        asked = msgspec.structs.replace(
+            given(calibrated=False), work=work_told(rates), why_uncalibrated="nobody did"
+        )
+        return msgspec.json.decode(worker.reply(msgspec.json.encode(asked))[1:], type=Plan)
+
+    told = plan(rates)
+    assert (told.calibrated, told.by_history, told.why_uncalibrated) == (True, True, "")
+    assert told.breaks_at is not None
+    answer = msgspec.json.decode(
+        worker.reply(msgspec.json.encode(Asked(Question(load=2.0))))[1:], type=Answer
+    )
+    assert any("of history; `warrener plan calibrate` measures it" in warning for warning in answer.warnings)
+    untold = plan([100.0] * 40)  # it hasn't varied
+    assert (untold.calibrated, untold.by_history) == (False, False)
+    assert untold.why_uncalibrated.startswith("nobody did, and the history doesn't tell it: ")
+    measured = msgspec.structs.replace(given(), work=None)
+    told = msgspec.json.decode(worker.reply(msgspec.json.encode(measured))[1:], type=Plan)
+    assert (told.calibrated, told.by_history) == (True, False)
 
 
 @pytest.mark.parametrize(

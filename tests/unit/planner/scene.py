@@ -3,9 +3,13 @@
 from dataclasses import replace
 from typing import Any
 
+from warrener.control.plan_history_operations import PlanWorkAnswer
 from warrener.facts.ids import NodeName
 from warrener.planner.costs import Act, Calibration, Cost, Limit, QueueType
+from warrener.planner.history_wire import work_to_wire
 from warrener.planner.load import HostLoad, Load, NodeLoad, QueueLoad
+from warrener.planner.samples import HostSample, NodeSample, Sample
+from warrener.planner.work import Stretch, Worked
 
 N1, N2, N3 = (NodeName(f"n{number}@h{number}") for number in (1, 2, 3))
 NODES = (N1, N2, N3)
@@ -64,3 +68,30 @@ def load(*queues: QueueLoad, **changes: Any) -> Load:
         queues=queues,
     )
     return replace(made, **changes)
+
+
+def work_told(rates: list[float]) -> PlanWorkAnswer:
+    """A history in which quorum queues that n1 leads had so many messages a second, each of which
+    cost n1 100 us and the others 50."""
+    stretches = [
+        Stretch(
+            10.0,
+            {N1: 0.02 + rate * 1e-4, N2: 0.02 + rate * 5e-5, N3: 0.02 + rate * 5e-5},
+            {
+                N1: {QueueType.QUORUM: {Act.PUBLISH: rate, Act.DELIVER: rate}},
+                **{node: {QueueType.QUORUM: {Act.REPLICATE: rate}} for node in (N2, N3)},
+            },
+        )
+        for rate in rates
+    ]
+    hosts = tuple(NodeSample(node, node.partition("@")[2]) for node in NODES)
+    last = Sample(1.0, 10.0, hosts, tuple(HostSample(f"h{n}", 2) for n in (1, 2, 3)))
+    left_out = {"a calibration ran": 10}
+    return work_to_wire(
+        Worked(tuple(stretches), left_out),
+        [last],
+        cluster="c",
+        version="",
+        now=1,
+        told_by_nodes=True,
+    )

@@ -155,7 +155,7 @@ export class PlannerView {
     this.drawEmpty(body);
     this.result.hidden = body.number === 0;
     this.result.classList.toggle("uncalibrated", !body.calibrated);
-    const costs = body.taken_at === null ? "" : `, costs measured on ${day(body.taken_at)}`;
+    const costs = body.taken_at === null ? "" : `, costs ${body.by_history ? "by the history since" : "measured on"} ${day(body.taken_at)}`;
     const read = body.at === null ? "" : `Load of the last ${Math.round(body.window / 60)} min, read at ${clock(body.at)}${costs}`;
     setText(this.source, read);
     if (body.number !== this.number) {
@@ -253,7 +253,7 @@ export class PlannerView {
       ? [
           h("h3", {}, "What a message costs here isn't known"),
           h("p", {}, `${upper(why)}. In a terminal, `, command, " does, in a minute and a half (it loads the cluster meanwhile). Then this view says what the cluster carries, what breaks first and what if."),
-          h("p", { class: "quiet" }, "Below is what is measured without it; what is said of consumers is by how long they were seen at work. ", h("code", {}, "warrener plan show"), " goes by the history of the last day, as far as that tells."),
+          h("p", { class: "quiet" }, "Below is what is measured without it; what is said of consumers is by how long they were seen at work."),
         ]
       : [
           h("h3", {}, "Nothing to plan with yet"),
