@@ -138,13 +138,15 @@ class PagePlan:
     async def _made(self) -> Plan:
         load = await self._load(WINDOW)
         calibration: Calibration | None = None
+        work, why = None, ""
         self._stamp = _stamp(self._folder)
         try:
             calibration = await asyncio.to_thread(read_calibration, self._folder)
-            why = "" if calibration is not None else "nobody has measured what a message costs here"
+            if calibration is None:
+                why = "nobody has measured what a message costs here"
+                work = await self._costs_told()
         except BrokenCalibration as error:
             why = str(error)
-        work = await self._costs_told() if calibration is None else None
         self._number += 1
         return await self._reckoner.give(
             Given(
