@@ -18,6 +18,8 @@ from warrener.facts.balance import ClientWork
 from warrener.facts.ids import NodeName
 from warrener.facts.leaders import QueueRates
 from warrener.facts.snapshot import ClusterSnapshot, QueueView
+from warrener.models.interruptions import Stalls, available
+from warrener.planner.costs import QueueType
 from warrener.planner.samples import (
     UNKNOWN,
     BalancerSample,
@@ -203,7 +205,7 @@ def _queue(
         counted, prefetch = looked.consumers.get(key, (0, UNKNOWN))
         consumers = consumers or counted  # the view has none of them where there are many queues
     held, held_bytes = looked.held.get(key, (0, 0))
-    turned = _turned(work, flow, prefetch, round(consumers), view.messages_ready, seconds)
+    turned = _turned(view, work, flow, prefetch, round(consumers), seconds)
     return QueueSample(
         vhost=view.vhost,
         name=view.name,
@@ -239,21 +241,37 @@ def _queue(
 
 
 def _turned(
-    work: ClientWork, flow: _Flow, prefetch: int, consumers: int, ready: int, seconds: float
+    view: QueueView,
+    work: ClientWork,
+    flow: _Flow,
+    prefetch: int,
+    consumers: int,
+    seconds: float,
 ) -> float | None:
-    """The turnaround, where the balancer saw what all of the consumers did."""
+    """The turnaround while nothing stalls, where the balancer saw what all of the consumers did."""
     if prefetch != 1 or not work.messages:
         return None
     rate = work.messages / seconds
     if rate < ALL_OF_IT * flow.acked:
         return None
-    return turnaround(
+    service_time = work.seconds / work.messages
+    empty = view.messages_ready < A_BACKLOG * rate
+    found = turnaround(
         work.pauses,
         rate=rate,
-        service_time=work.seconds / work.messages,
+        service_time=service_time,
         consumers=consumers,
-        empty=ready < A_BACKLOG * rate,
+        empty=empty,
     )
+    if found is None or empty or view.type != QueueType.QUORUM or not work.confirmed:
+        return found
+    # Of a backlog all pauses are in it, those of stalls too, which the planner adds by themselves.
+    stalls = Stalls(
+        wait=work.stalled_seconds / work.confirmed,
+        share=min(1.0, work.stalled / work.confirmed),
+    )
+    part = available(stalls, service_time)
+    return max(0.0, part * (service_time + found) - service_time)
 
 
 def _chosen(

@@ -60,7 +60,10 @@ def test_where_nobody_has_measured_the_history_tells_what_messages_cost() -> Non
     answer = msgspec.json.decode(
         worker.reply(msgspec.json.encode(Asked(Question(load=2.0))))[1:], type=Answer
     )
-    assert any("of history; `warrener plan calibrate` measures it" in warning for warning in answer.warnings)
+    assert any(
+        "of history; `warrener plan calibrate` measures it" in warning
+        for warning in answer.warnings
+    )
     untold = plan([100.0] * 40)  # it hasn't varied
     assert (untold.calibrated, untold.by_history) == (False, False)
     assert untold.why_uncalibrated.startswith("nobody did, and the history doesn't tell it: ")

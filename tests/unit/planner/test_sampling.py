@@ -160,13 +160,15 @@ def test_what_consumers_did_is_by_the_second() -> None:
     assert (queue.at_work, queue.worked) == (0.0, 0.0)
 
 
-def turned_of(prefetch: int, ready: int, acked: float) -> float | None:
+def turned_of(
+    prefetch: int, ready: int, acked: float, type: str = Q.type, **more: float
+) -> float | None:
     """What is kept of the turnaround of two consumers that settled 50 a second, each taking 20 ms,
     with pauses of 5 and of 35 ms in turn."""
     pauses = (0.005, 0.035) * 50
-    work = {("/", "q"): ClientWork(10.0, 500, pauses=pauses)}
+    work = {("/", "q"): ClientWork(10.0, 500, pauses=pauses, **more)}  # type: ignore[arg-type]  # by name
     after = Reading(110, 10, told={("/", "q"): QueueRates(50.0, 50.0, acked)}, work=work)
-    seen = view(replace(Q, messages_ready=ready))
+    seen = view(replace(Q, messages_ready=ready, type=type))
     (queue,) = make(Reading(100, 0), after, seen, Looked({("/", "q"): (2, prefetch)})).queues
     assert queue.turned in (0.0, 50.0)
     return queue.turned_seconds / queue.turned if queue.turned else None
@@ -183,3 +185,14 @@ def test_stalls_are_by_the_second() -> None:
     work = {("/", "q"): ClientWork(confirmed=500, stalled=20, stalled_seconds=5.0)}
     (queue,) = make(Reading(100, 0), Reading(110, 10, work=work), view(Q), Looked()).queues
     assert (queue.confirmed, queue.stalled, queue.stalled_seconds) == (50.0, 2.0, 0.5)
+
+
+def test_stalls_are_not_in_the_turnaround_of_a_queue_with_a_backlog() -> None:
+    """Two consumers that do 50 a second are busy for 40 ms with each. A fifth of the messages come
+    in stalls of 0.4 s, of which all but 20 ms are lost: 19 % of the time."""
+    stalls = {"confirmed": 500, "stalled": 100, "stalled_seconds": 20.0}
+    told = turned_of(1, 100, 50.0, "quorum", **stalls)
+    assert told == pytest.approx(0.81 * 0.04 - 0.02, rel=0.01)
+    assert turned_of(1, 100, 50.0, "classic", **stalls) == pytest.approx(0.02)
+    assert turned_of(1, 3, 50.0, "quorum", **stalls) == pytest.approx(0.005)  # the shortest
+    assert turned_of(1, 100, 50.0, "quorum", confirmed=500) == pytest.approx(0.02)
