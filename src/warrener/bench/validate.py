@@ -107,38 +107,43 @@ def main() -> None:
     parser.add_argument("--parts", default="response,clients,capacity,loss,policies")
     parser.add_argument("--json", type=Path, default=None, metavar="FILE")
     options = parser.parse_args()
-    parts = options.parts.split(",")
-    points: list[Point] = []
-    document: dict[str, Any] = {"machine": _machine()}
-    warnings: Sequence[str] = ()
+    document: dict[str, Any] = {"machine": _machine(), "warnings": (), "points": []}
+    try:
+        _measure(options, options.parts.split(","), document)
+    finally:  # what was measured until it was broken off is kept as well
+        if options.json is not None:
+            options.json.write_text(json.dumps(document, indent=2) + "\n")
+    for warning in document["warnings"]:
+        say(f"calibration: {warning}")
+
+
+def _measure(options: argparse.Namespace, parts: Sequence[str], document: dict[str, Any]) -> None:
+    """Part by part, into the document."""
+
+    def kept(points: Sequence[Point]) -> None:
+        document["points"] += [asdict(point) | {"error": point.error} for point in points]
+
     if set(parts) - {"policies"}:
         with temporary_stand(3) as stand:
             _calibrate(stand, options.calibrate)
             calibration = read_calibration(stand.state)
             if calibration is None:
                 raise BenchError("`warrener plan calibrate` kept nothing")
-            warnings = calibration.warnings
+            document["warnings"] = calibration.warnings
             if "response" in parts:
-                kinds = options.types.split(",")
-                points += _responses(stand, kinds, options.seconds, options.levels)
+                for kind in options.types.split(","):
+                    for level, lasts in options.levels.items():
+                        kept(_held(stand, _Scene(kind, level, options.seconds * lasts)))
             if "clients" in parts:
-                points += _clients(stand, 2 * options.seconds)
+                for came, took, prefetch in CLIENTS:
+                    seconds = 2 * options.seconds
+                    kept(_held(stand, _Scene("classic", BUSY, seconds, came, took, prefetch)))
             if "capacity" in parts:
-                points += _capacities(stand, calibration, options.rounds)
+                kept(_capacities(stand, calibration, options.rounds))
             if "loss" in parts:
-                points += _loss(stand, calibration, options.rounds)
-    document |= {
-        "warnings": warnings,
-        "points": [asdict(point) | {"error": point.error} for point in points],
-    }
-    try:
-        if "policies" in parts:
-            document["policies"] = policies.hold(rounds=min(3, options.rounds), seconds=4.0)
-    finally:
-        if options.json is not None:
-            options.json.write_text(json.dumps(document, indent=2) + "\n")
-    for warning in warnings:
-        say(f"calibration: {warning}")
+                kept(_loss(stand, calibration, options.rounds))
+    if "policies" in parts:
+        document["policies"] = policies.hold(rounds=min(3, options.rounds), seconds=4.0)
 
 
 def _levels(text: str) -> Mapping[float, float]:
@@ -183,23 +188,6 @@ class _Scene:
             f"{text}, scv of gaps {self.arrival_scv:g}, of services {self.service_scv:g}, "
             f"prefetch {self.prefetch}"
         )
-
-
-def _responses(
-    stand: Stand, kinds: Sequence[str], seconds: float, levels: Mapping[float, float]
-) -> list[Point]:
-    points = []
-    for kind in kinds:
-        for level, lasts in levels.items():
-            points += _held(stand, _Scene(kind, level, seconds * lasts))
-    return points
-
-
-def _clients(stand: Stand, seconds: float) -> list[Point]:
-    points = []
-    for came, took, prefetch in CLIENTS:
-        points += _held(stand, _Scene("classic", BUSY, seconds, came, took, prefetch))
-    return points
 
 
 def _held(stand: Stand, scene: _Scene) -> list[Point]:

@@ -11,6 +11,7 @@ service well below 1; M/M/1 is the careful assumption.
 """
 
 import math
+from typing import Final
 
 from warrener.models.terms import (
     Growing,
@@ -166,14 +167,13 @@ def ggc(
     arrival_scv: float,
     service_scv: float,
 ) -> Outcome:
-    """G/G/c by Allen and Cunneen: the wait of M/M/c times (Ca^2 + Cs^2) / 2, and with one server
-    and regular arrivals (Ca^2 < 1) the factor of Kraemer and Langenbach-Belz. An approximation:
-    exact for M/M/c and M/G/1, good above rho = 0.5, with several servers too high for light loads
-    of regular arrivals.
+    """G/G/c by Kimura: between the waits of M/M/c, M/D/c and D/M/c by how variable both are. An
+    approximation: exact for M/M/c and M/G/1; of arrivals that are more variable than at random the
+    wait of M/G/c times (Ca^2 + Cs^2) / (1 + Cs^2), which is good for a load above 0.5.
 
-    Allen, Probability, Statistics and Queueing Theory, 2nd ed., 5.3; Kraemer and Langenbach-Belz,
-    8th International Teletraffic Congress (1976), as in Whitt, The Queueing Network Analyzer, Bell
-    System Technical Journal 62 (1983), 5.1.
+    Kimura, Management Science 32 (1986), with the waits of M/D/c and D/M/c by Cosmetatos, Page,
+    Kraemer and Langenbach-Belz as in Whitt, Approximations for the GI/G/m queue, Production and
+    Operations Management 2 (1993).
     """
     _check_rates(arrival_rate, service_rate)
     check_count("the number of servers", servers)
@@ -183,9 +183,9 @@ def ggc(
     if arrival_rate >= capacity:
         return Growing("G/G/c", arrival_rate, service_rate, servers)
     waits = erlang_c(arrival_rate / service_rate, servers)
-    waiting_time = waits / (capacity - arrival_rate) * (arrival_scv + service_scv) / 2.0
-    if servers == 1 and arrival_rate > 0 and waiting_time > 0:
-        waiting_time *= _of_regular(arrival_rate / capacity, arrival_scv, service_scv)
+    at_random = waits / (capacity - arrival_rate)
+    load = arrival_rate / capacity
+    waiting_time = at_random * _by_variability(load, servers, arrival_scv, service_scv)
     return Steady(
         model="G/G/c",
         arrival_rate=arrival_rate,
@@ -203,12 +203,30 @@ def ggc(
     )
 
 
-def _of_regular(load: float, arrival_scv: float, service_scv: float) -> float:
-    """By how much shorter one waits than by the variabilities alone, if arrivals are regular."""
-    if arrival_scv >= 1.0:
-        return 1.0
-    regular = (1.0 - arrival_scv) ** 2 / (arrival_scv + service_scv)
-    return math.exp(-2.0 * (1.0 - load) * regular / (3.0 * load))
+_MOST_OF_IT: Final = 0.24
+"""Of the correction for several servers at light loads."""
+
+
+def _by_variability(load: float, servers: int, arrival_scv: float, service_scv: float) -> float:
+    """Times the wait of M/M/c."""
+    if load <= 0.0:
+        return 0.0
+    if arrival_scv > 1.0:
+        factor = _by_variability(load, servers, 1.0, service_scv)
+        return factor * (arrival_scv + service_scv) / (1.0 + service_scv)
+    idle = 1.0 - load
+    many = (servers - 1) * (math.sqrt(4.0 + 5.0 * servers) - 2.0) / (16.0 * servers)
+    several = min(_MOST_OF_IT, idle / load * many)
+    even_services = 0.5 * (1.0 + several)
+    even_arrivals = (0.5 - 2.0 * several) * math.exp(-2.0 * idle / (3.0 * load))
+    both = arrival_scv + service_scv
+    if even_arrivals <= 0.0:  # of a load near 0
+        return 0.0 if arrival_scv < 1.0 else both / 2.0
+    return both / (
+        (1.0 - arrival_scv) / even_arrivals
+        + (1.0 - service_scv) / even_services
+        + 2.0 * (both - 1.0)
+    )
 
 
 def _times(waits: float, waiting_time: float, service: Service) -> WaitThenService:

@@ -3,7 +3,7 @@ which load, each queue's response time and length, what is left with any node go
 
 A queue is two stations in a row: its own process (one server, about as long for each message:
 M/D/1 by Pollaczek and Khinchine), and its consumers. With a prefetch of 1 those are servers that
-take the next message when they are free: G/G/c (Allen and Cunneen), which is M/M/c where all is as
+take the next message when they are free: G/G/c (Kimura), which is M/M/c where all is as
 at random. With a larger one RabbitMQ deals messages out in turn before they are needed, and each
 consumer has a line of its own: what arrives there is every c-th message, less irregular by that
 (scv / c), and is served one by one (G/G/1).

@@ -18,6 +18,7 @@ from warrener.facts.balance import ClientWork
 from warrener.facts.ids import NodeName
 from warrener.facts.leaders import QueueRates
 from warrener.facts.snapshot import ClusterSnapshot, QueueView
+from warrener.models.arrivals import superposed
 from warrener.models.interruptions import Stalls, available
 from warrener.planner.costs import QueueType
 from warrener.planner.samples import (
@@ -30,7 +31,7 @@ from warrener.planner.samples import (
     RestSample,
     Sample,
 )
-from warrener.planner.turnaround import turnaround
+from warrener.planner.turnaround import ENOUGH, turnaround
 
 ALL_UP_TO: Final = 200
 """Queues up to which each is kept, busy or not; a sample of them takes some 3 KiB on disk."""
@@ -262,6 +263,7 @@ def _turned(
         service_time=service_time,
         consumers=consumers,
         empty=empty,
+        arrival_scv=_arrival_scv(work, rate * service_time / max(1, consumers)),
     )
     if found is None or empty or view.type != QueueType.QUORUM or not work.confirmed:
         return found
@@ -272,6 +274,14 @@ def _turned(
     )
     part = available(stalls, service_time)
     return max(0.0, part * (service_time + found) - service_time)
+
+
+def _arrival_scv(work: ClientWork, load: float) -> float:
+    """Of all publishers together; as at random where few were seen."""
+    if work.spaced < ENOUGH:
+        return 1.0
+    publishers = max(1.0, work.spaced**2 / work.square)
+    return superposed(work.arrival_spread / work.spaced, publishers, load)
 
 
 def _chosen(

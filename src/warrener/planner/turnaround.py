@@ -9,7 +9,9 @@ passes each length equally often), which for arrivals and services at random is 
 
     turnaround = mean of the shortest C(rate * (service + turnaround), consumers) of the pauses
 
-which is solved by putting in what came out, from 0 on. The longest of the pauses that count and the
+which is solved by putting in what came out, from 0 on. Services may be as regular or irregular as
+they like, that hardly changes who finds all busy; of regular arrivals far fewer do, so of those it
+isn't told. The longest of the pauses that count and the
 shortest of those that don't lie in among each other, so it comes out too short, the more so the
 longer its own longest are. Of a queue that is known not to have been empty all pauses count, and
 the utilisation law holds: c / rate = service + turnaround.
@@ -23,6 +25,9 @@ from warrener.models.queueing import erlang_c
 ENOUGH: Final = 20
 """Pauses that have to count for a mean of them."""
 
+REGULAR: Final = 0.7
+"""The arrivals' squared coefficient of variation below which they are."""
+
 OFTEN: Final = 0.3
 """The part of the pauses from which they tell it. Where fewer do, the shortest of those in which
 nothing was there are many among them, and it makes little difference to anything."""
@@ -31,15 +36,23 @@ _ROUNDS: Final = 60
 
 
 def turnaround(
-    pauses: Sequence[float], *, rate: float, service_time: float, consumers: int, empty: bool = True
+    pauses: Sequence[float],
+    *,
+    rate: float,
+    service_time: float,
+    consumers: int,
+    empty: bool = True,
+    arrival_scv: float = 1.0,
 ) -> float | None:
     """Seconds; None if the pauses don't tell. ``rate``: messages a second that all ``consumers``
     settle, ``service_time``: s that one of them takes for one, ``empty``: whether the queue may
-    have been empty meanwhile."""
+    have been empty meanwhile, ``arrival_scv``: of what comes to it, all publishers together."""
     if consumers < 1 or rate <= 0.0 or len(pauses) < ENOUGH:
         return None
     if not empty:
         return sum(pauses) / len(pauses)
+    if arrival_scv < REGULAR:
+        return None
     sums = [0.0]
     for pause in sorted(pauses):
         sums.append(sums[-1] + pause)

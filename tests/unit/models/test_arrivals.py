@@ -39,7 +39,7 @@ def test_waits_behind_even_publishers(streams: int, load: float) -> None:
     at_random = mm1(load, 1.0)
     assert isinstance(model, Steady)
     assert isinstance(at_random, Steady)
-    assert waits < 1.03 * model.waiting_time  # of one stream it is exact, but for chance
+    assert waits < 1.03 * model.waiting_time
     assert model.waiting_time - waits < 0.6 * (at_random.waiting_time - waits)
 
 

@@ -196,3 +196,16 @@ def test_stalls_are_not_in_the_turnaround_of_a_queue_with_a_backlog() -> None:
     assert turned_of(1, 100, 50.0, "classic", **stalls) == pytest.approx(0.02)
     assert turned_of(1, 3, 50.0, "quorum", **stalls) == pytest.approx(0.005)  # the shortest
     assert turned_of(1, 100, 50.0, "quorum", confirmed=500) == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize(
+    ("scv", "publishers", "told"),
+    [(1.0, 1, True), (0.0, 1, False), (0.0, 20, True), (4.0, 1, True)],
+)
+def test_the_turnaround_is_not_told_where_publishes_are_regular(
+    scv: float, publishers: int, told: bool
+) -> None:
+    """Many that are regular each are as at random together."""
+    seen = {"spaced": 500, "arrival_spread": 500 * scv, "square": 500**2 / publishers}
+    assert (turned_of(1, 3, 50.0, **seen) is not None) is told
+    assert turned_of(1, 100, 50.0, **seen) == pytest.approx(0.02)  # a backlog tells it anyhow
