@@ -29,6 +29,12 @@ class Stalls:
     wait: float
     share: float
 
+    @classmethod
+    def met(cls, messages: float, stalled: float, seconds: float) -> "Stalls":
+        """By what was counted: ``stalled`` of so many ``messages`` (more than 0) came in a stall,
+        and waited ``seconds`` together until its end."""
+        return cls(wait=seconds / messages, share=min(1.0, stalled / messages))
+
     @property
     def length(self) -> float:
         """Mean s of a stall, each counted as often as it is long: they are met in their middle."""

@@ -361,10 +361,7 @@ def _queue_load(one: QueueHistory, kind: QueueType, window: float) -> QueueLoad:
 def _stalls(queue: QueueSample, window: float) -> Stalls | None:
     if not _speaks_for_all(queue.confirmed, queue.published, window):
         return None
-    return Stalls(
-        wait=queue.stalled_seconds / queue.confirmed,
-        share=min(1.0, queue.stalled / queue.confirmed),
-    )
+    return Stalls.met(queue.confirmed, queue.stalled, queue.stalled_seconds)
 
 
 def _service_scv(queue: QueueSample, window: float) -> float | None:

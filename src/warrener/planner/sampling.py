@@ -268,10 +268,7 @@ def _turned(
     if found is None or empty or view.type != QueueType.QUORUM or not work.confirmed:
         return found
     # Of a backlog all pauses are in it, those of stalls too, which the planner adds by themselves.
-    stalls = Stalls(
-        wait=work.stalled_seconds / work.confirmed,
-        share=min(1.0, work.stalled / work.confirmed),
-    )
+    stalls = Stalls.met(work.confirmed, work.stalled, work.stalled_seconds)
     part = available(stalls, service_time)
     return max(0.0, part * (service_time + found) - service_time)
 
