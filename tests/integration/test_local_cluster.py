@@ -18,6 +18,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
+from warrener.cluster.drivers import driven
 from warrener.cluster.drivers.leftovers import find_leftovers, stop_leftovers
 from warrener.cluster.drivers.local import LocalCluster
 from warrener.cluster.drivers.node import LocalNode
@@ -317,6 +318,45 @@ async def test_a_node_that_ends_while_others_boot_gets_a_second_try(tmp_path: Pa
         ]
         assert "advanced.config" in str(told.events[0].detail["why"])
         assert [node.state for node in cluster.nodes()] == [NodeState.RUNNING] * 2
+    finally:
+        await cluster.stop()
+
+
+async def test_a_node_that_says_nothing_gets_a_second_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its VM stands still before its first line."""
+    monkeypatch.setattr(driven, "SILENCE", 15.0)
+    told = Told()
+    stopped: list[int] = []
+
+    def on_progress(progress: Progress) -> None:
+        told.progress.append(progress)
+        if (progress.subject, progress.text) == ("n2", "starts") and not stopped:
+            (child,) = filter(is_n2, psutil.Process().children())
+            child.send_signal(signal.SIGSTOP)
+            stopped.append(child.pid)
+
+    def is_n2(process: psutil.Process) -> bool:
+        with contextlib.suppress(psutil.Error):
+            return process.environ().get("RABBITMQ_NODENAME") == "n2@localhost"
+        return False
+
+    cluster = LocalCluster(
+        ClusterSpec(name="orders").with_nodes(2),
+        tmp_path / "state",
+        progress=on_progress,
+        on_event=told.events.append,
+    )
+    await cluster.start()
+    try:
+        repeated = [event for event in told.events if event.kind == "node.boot_repeated"]
+        assert [event.subject for event in repeated] == [NodeName("n2@localhost")]
+        assert "n2: has said nothing for 15 s" in [
+            f"{one.subject}: {one.text}" for one in told.progress
+        ]
+        assert [node.state for node in cluster.nodes()] == [NodeState.RUNNING] * 2
+        assert not psutil.pid_exists(stopped[0])
     finally:
         await cluster.stop()
 

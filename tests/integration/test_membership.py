@@ -16,7 +16,7 @@ import pika
 import psutil
 import pytest
 from tests.integration.ledger_load import load_on, nodes_of, report_gap, wait_all_fit
-from tests.integration.support import eventually, management, tool
+from tests.integration.support import evaluate, eventually, management, tool
 from tests.integration.warren import (
     Warren,
     processes_of,
@@ -24,6 +24,8 @@ from tests.integration.warren import (
     wait_until_gone,
     warrener,
 )
+
+from warrener.cluster.drivers.stream_coordinator import FOLLOW, seen
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -74,6 +76,16 @@ def replicas_of_stream(warren: Warren, name: str) -> dict[str, int]:
     return {row["node"].partition("@")[0]: row["committed_offset"] + 1 for row in rows}
 
 
+def coordinator_follows(warren: Warren) -> bool:
+    """Whether the coordinator of streams has all nodes and nobody else, at the first look: by
+    itself it follows within 30 s."""
+    node = nodes_of(warren)[0]
+    answer = evaluate(node, FOLLOW) or tool(node, "rabbitmqctl", "-q", "eval", FOLLOW)
+    found = seen(answer)
+    assert found is not None
+    return found.follows and found.members == set(known(warren))
+
+
 def test_three_five_and_three_nodes_under_load(warren: Warren, tmp_path: Path) -> None:
     """Nothing lost, nobody notices, and every queue ends with three replicas on nodes there are."""
     with stream(warren) as name, load_on(warren, tmp_path, duplicates=True) as load:
@@ -83,6 +95,7 @@ def test_three_five_and_three_nodes_under_load(warren: Warren, tmp_path: Path) -
             print(f"{wanted} added in {answer['seconds']:.1f} s")
             assert answer["node"] == f"{wanted}@localhost"
             assert answer["failed"] == {}
+            assert coordinator_follows(warren)
             load.wait_flowing(60)
         spread = members(warren, "ledger-")
         assert all(len(nodes) == 3 for nodes in spread.values()), spread
@@ -93,6 +106,7 @@ def test_three_five_and_three_nodes_under_load(warren: Warren, tmp_path: Path) -
             print(f"{leaving} removed in {answer['seconds']:.1f} s")
             assert answer["lost"] == answer["thinned"] == []
             assert answer["drained"]["left"] == 0
+            assert coordinator_follows(warren)
             load.wait_flowing(60)
         report_gap(load, "three, five, three", at)
         assert names(warren) == ["n1", "n3", "n4"]
@@ -122,6 +136,7 @@ def test_a_node_whose_data_was_deleted_is_recognised_and_replaced(
             assert f"{name} has lost its data" in refused.stderr
             assert f"`warrener node replace {name}`" in refused.stderr
             answer = json.loads(warren.ok("node", "replace", name, "--json"))
+            assert coordinator_follows(warren)
             print(f"replaced in {answer['seconds']:.1f} s")
             load.wait_flowing(60)
             report_gap(load, "replace", at)

@@ -70,7 +70,7 @@ class StartFailed(ClusterError):
 
 
 class BootFailed(StartFailed):
-    """A node's process ended by itself while it booted."""
+    """A node's process ended by itself while it booted, or never began to."""
 
 
 class ToolFailed(ClusterError):

@@ -110,6 +110,22 @@ def plan_restore(
     return tuple(found)
 
 
+def plan_return(
+    lost: Iterable[tuple[str, str, str]], queues: Iterable[QueueView], node: NodeName
+) -> tuple[ReplicaMove, ...]:
+    """Replicas of streams that a node had before it was made anew and is still listed with: who
+    forgets a node doesn't forget those, and they come back by themselves. ``lost`` as for
+    ``plan_restore``."""
+    lost = set(lost)
+    return tuple(
+        ReplicaMove(queue.vhost, queue.name, queue.type, to=node)
+        for queue in queues
+        if queue.type == "stream"
+        and node in queue.members
+        and (queue.vhost, queue.name, queue.type) in lost
+    )
+
+
 def thinned(
     queues: Iterable[QueueView], moves: Iterable[ReplicaMove], at_least: int = ENOUGH
 ) -> list[QueueView]:

@@ -25,6 +25,7 @@ from warrener.cluster.replicas import (
     plan_join,
     plan_leave,
     plan_restore,
+    plan_return,
     thinned,
 )
 from warrener.control.node_operations import (
@@ -297,6 +298,7 @@ class Membership:
             )
         }
         failed, _ = await moving.move(tuple(moves.values()), to_the_end=True)
+        failed |= await moving.wait_for(plan_return(had, view.queues, node))
         return ReplaceNodeAnswer(
             node=node,
             pid=self._upkeep.row(node).pid,

@@ -15,6 +15,9 @@ that gets a replica again which it has just lost,
   for.
 
 With quorum queues neither was seen; they are looked at all the same.
+
+On a node that was made anew, RabbitMQ puts a stream's replica back by itself, after up to a quarter
+of a minute; that is waited for as well.
 """
 
 import asyncio
@@ -56,6 +59,10 @@ VANISHED: Final = 5.0
 """Seconds without any sign of a replica that RabbitMQ has said it added. One that comes shows
 itself within one."""
 
+PUT_BACK: Final = 30.0
+"""Seconds without any sign of a replica that RabbitMQ puts back by itself. Where that fails it
+tries again after 5 or 10."""
+
 
 class ReplicaMoves:
     """What one operation moves."""
@@ -91,16 +98,29 @@ class ReplicaMoves:
             self._steps.say(subject, done, done=True, failed=bool(failed))
         return failed, False
 
+    async def wait_for(self, coming: Sequence[ReplicaMove]) -> dict[str, str]:
+        """Replicas that RabbitMQ puts back by itself, as it does with those of streams on a node
+        that was made anew: the queues of those that it doesn't, and why."""
+        failed: dict[str, str] = {}
+        for at in range(0, len(coming), BATCH):
+            batch = coming[at : at + BATCH]
+            self._note(batch)
+            stuck = await self._until_in_sync(batch, "replicas", PUT_BACK)
+            failed |= {told(move): _behind(move) for move in stuck}
+        return failed
+
     async def look_again(self) -> tuple[ClusterSnapshot, dict[str, str]]:
         """The cluster once every new replica is there, or was added ``AGAIN`` times; the queues of
         those that are not, and why."""
         failed: dict[str, str] = {}
         for left in reversed(range(AGAIN + 1)):
             view = await must_look(self._service)
-            gone = await self._gone(view)
+            gone, silent = await self._missing(view)
+            stuck = await self._until_in_sync(silent, "replicas") if silent else []
+            failed = {told(move): _behind(move) for move in stuck}
             if not gone:
-                return view, {}
-            failed = {
+                return view, failed
+            failed |= {
                 told(move): f"its new replica on {move.to} vanished, and was added {AGAIN} times"
                 for move in gone
             }
@@ -108,23 +128,31 @@ class ReplicaMoves:
                 failed = await self._once_more(gone) or failed
         return view, failed
 
-    async def _gone(self, view: ClusterSnapshot) -> list[ReplicaMove]:
-        """New replicas that aren't there any more; what became of queues that aren't either is
-        nobody's business. A stream's list of members can be late, or stay wrong (3.10.8, where its
-        coordinator's leader changed at the wrong moment), so its coordinator has the last word."""
+    async def _missing(self, view: ClusterSnapshot) -> tuple[list[ReplicaMove], list[ReplicaMove]]:
+        """New replicas that aren't there any more, and those that are listed and can't be seen;
+        what became of queues that aren't either is nobody's business. A stream's list of members
+        can be late, or stay wrong (3.10.8, where its coordinator's leader changed at the wrong
+        moment), so its coordinator has the last word."""
         there = {(queue.vhost, queue.name): queue for queue in view.queues}
-        found = []
+        listed, asked = set(), []
         for (vhost, name, node), move in self._added.items():
             queue = there.get((vhost, name))
-            if queue is not None and queue.type == move.type and node not in queue.members:
-                found.append(move)
-        if not found:
-            return []
-        positions = await self._service.cluster.replica_positions(found)
-        return [
+            if queue is None or queue.type != move.type:
+                continue
+            if node in queue.members:
+                listed.add(move)
+            if node not in queue.members or queue.type == "stream":
+                asked.append(move)
+        if not asked:
+            return [], []
+        positions = await self._service.cluster.replica_positions(asked)
+        unseen = [
             move
-            for move, position in zip(found, positions, strict=True)
+            for move, position in zip(asked, positions, strict=True)
             if position.replica == NO_REPLICA
+        ]
+        return [one for one in unseen if one not in listed], [
+            one for one in unseen if one in listed
         ]
 
     async def _once_more(self, gone: Sequence[ReplicaMove]) -> dict[str, str]:
@@ -162,12 +190,14 @@ class ReplicaMoves:
         self, coming: Sequence[ReplicaMove], failed: dict[str, str], subject: str
     ) -> None:
         added = await self._ask_for(coming, failed, subject)
+        self._note(added)
+        stuck = await self._until_in_sync(added, subject) if added else []
+        failed |= {told(move): _behind(move) for move in stuck}
+
+    def _note(self, added: Sequence[ReplicaMove]) -> None:
         for move in added:
             assert move.to is not None, "whoever comes has a place"
             self._added[move.vhost, move.queue, move.to] = move
-        stuck = await self._until_in_sync(added, subject) if added else []
-        for move in stuck:
-            failed[told(move)] = f"its replica on {move.to} doesn't catch up"
 
     async def _ask_for(
         self, coming: Sequence[ReplicaMove], failed: dict[str, str], subject: str
@@ -190,9 +220,11 @@ class ReplicaMoves:
                 await asyncio.sleep(SYNC_LOOK)
         return added
 
-    async def _until_in_sync(self, moves: Sequence[ReplicaMove], subject: str) -> list[ReplicaMove]:
+    async def _until_in_sync(
+        self, moves: Sequence[ReplicaMove], subject: str, patience: float = VANISHED
+    ) -> list[ReplicaMove]:
         """Until each new replica has what its leader had when it was asked first; those that made
-        no progress for too long. One that can't be seen is added once more."""
+        no progress for too long. One that can't be seen for ``patience`` s is added once more."""
         goals: dict[int, int] = {}
         reached: dict[int, int] = {}
         unseen: dict[int, float] = {}
@@ -220,7 +252,7 @@ class ReplicaMoves:
                 return []
             if self._service.monotonic() > deadline:
                 return [moves[at] for at in sorted(waiting)]
-            late = self._service.monotonic() - VANISHED
+            late = self._service.monotonic() - patience
             lost = [at for at, since in unseen.items() if since <= late and again[at] < AGAIN]
             if lost:
                 again.update(lost)
@@ -241,6 +273,10 @@ async def must_look(service: "Service") -> ClusterSnapshot:
         raise Refused(
             Refusal.FAILED, f"no node tells which queues there are, try again: {error}"
         ) from None
+
+
+def _behind(move: ReplicaMove) -> str:
+    return f"its replica on {move.to} doesn't catch up"
 
 
 def told(move: ReplicaMove) -> str:

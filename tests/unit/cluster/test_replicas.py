@@ -13,6 +13,7 @@ from warrener.cluster.replicas import (
     plan_join,
     plan_leave,
     plan_restore,
+    plan_return,
     thinned,
 )
 from warrener.facts.ids import NodeName
@@ -115,6 +116,18 @@ def test_what_a_node_had_is_restored_where_it_still_can_be() -> None:
     queues = [queue("a", N1, N2), queue("b", N1, N2, N3), queue("d", N1, kind="stream")]
     lost = [("/", "a", "quorum"), ("/", "b", "quorum"), ("/", "c", "quorum"), ("/", "d", "quorum")]
     assert plan_restore(lost, queues, N3) == (ReplicaMove("/", "a", "quorum", to=N3),)
+
+
+def test_streams_that_still_list_a_node_come_back_to_it_by_themselves() -> None:
+    queues = [
+        queue("a", N1, N3, kind="stream"),
+        queue("b", N1, N3),
+        queue("c", N1, N2, kind="stream"),
+        queue("d", N1, N3, kind="stream"),
+    ]
+    lost = [("/", "a", "stream"), ("/", "b", "quorum"), ("/", "c", "stream"), ("/", "d", "quorum")]
+    assert plan_return(lost, queues, N3) == (ReplicaMove("/", "a", "stream", to=N3),)
+    assert plan_restore(lost, queues, N3) == (ReplicaMove("/", "c", "stream", to=N3),)
 
 
 clusters = st.integers(2, 9).flatmap(

@@ -328,6 +328,20 @@ async def test_a_lost_node_is_made_anew_and_gets_its_replicas_back(scene: Scene)
     assert "node.replaced" in scene.kinds()
 
 
+async def test_streams_come_back_by_themselves_and_that_is_waited_for(scene: Scene) -> None:
+    log = QueueView("/", "log", "stream", N1, (N1, N4), (N1, N4))
+    scene.cluster.queues = (*scene.cluster.queues, log)
+    scene.cluster.silent_for = {"log": 4}
+    async with scene.running():
+        scene.cluster.change(N4, state=NodeState.LOST, pid=None)
+        answer = (
+            await ask(scene.folder, ops.REPLACE_NODE, ops.ReplaceNodeRequest("n4", balance=False))
+        )[-1]
+    assert scene.cluster.silent_for == {"log": 0}
+    assert not [line for line in scene.story if "log" in line]
+    assert (answer.replicas, answer.failed) == (3, {})
+
+
 async def test_said_again_it_still_mends_queues_with_too_few_replicas(scene: Scene) -> None:
     """What the node had isn't known any more: it was forgotten before Warrener was killed."""
     scene.cluster.queues = (quorum("b", N2, N3), quorum("c", N1, N3), quorum("a", N1, N2, N3))

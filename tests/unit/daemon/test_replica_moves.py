@@ -7,7 +7,7 @@ import pytest
 from tests.unit.daemon.scene import N1, N2, N3, Node, Scene
 
 from warrener.daemon import replica_moves
-from warrener.daemon.replica_moves import AGAIN, VANISHED, ReplicaMoves, held_by
+from warrener.daemon.replica_moves import AGAIN, PUT_BACK, VANISHED, ReplicaMoves, held_by
 from warrener.daemon.steps import Steps
 from warrener.facts.replicas import ReplicaMove
 from warrener.facts.snapshot import QueueView
@@ -146,3 +146,52 @@ async def test_one_that_is_only_not_listed_is_left_alone(scene: Scene, steps: St
     view, failed = await moving.look_again()
     assert held_by(N3, view) == []
     assert (failed, added(scene)) == ({}, 1)
+
+
+async def test_one_that_is_listed_and_not_seen_is_waited_for(scene: Scene, steps: Steps) -> None:
+    """A stream's list of members says nothing of whether they run."""
+    moving = ReplicaMoves(scene.service, steps)
+    await moving.move([COMES])
+    scene.cluster.silent_for = {"log": 3}
+    _, failed = await moving.look_again()
+    assert (failed, added(scene)) == ({}, 1)
+    assert scene.cluster.silent_for == {"log": 0}
+
+
+async def test_one_that_is_listed_and_never_seen_is_told(
+    scene: Scene, steps: Steps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moving = ReplicaMoves(scene.service, steps)
+    await moving.move([COMES])
+    monkeypatch.setattr(replica_moves, "SYNC_TIMEOUT", -1.0)
+    scene.cluster.silent_for = {"log": 1000}
+    _, failed = await moving.look_again()
+    assert failed == {"log": f"its replica on {N3} doesn't catch up"}
+
+
+async def test_what_comes_back_by_itself_is_not_added(scene: Scene, steps: Steps) -> None:
+    scene.cluster.queues = (replace(STREAM, members=(N1, N2, N3)),)
+    scene.cluster.silent_for = {"log": 5}
+
+    async def time_goes_by() -> None:
+        scene.now += VANISHED
+
+    scene.cluster.positions_with = time_goes_by
+    moving = ReplicaMoves(scene.service, steps)
+    assert await moving.wait_for([COMES]) == {}
+    assert scene.cluster.silent_for == {"log": 0}
+    assert added(scene) == 0
+    assert moving.added, "and it is looked at again"
+
+
+async def test_what_does_not_come_back_is_added_and_then_told(scene: Scene, steps: Steps) -> None:
+    scene.cluster.queues = (replace(STREAM, members=(N1, N2, N3)),)
+    scene.cluster.silent_for = {"log": 1000}
+
+    async def time_goes_by() -> None:
+        scene.now += PUT_BACK / 2
+
+    scene.cluster.positions_with = time_goes_by
+    moving = ReplicaMoves(scene.service, steps)
+    assert await moving.wait_for([COMES]) == {"log": f"its replica on {N3} doesn't catch up"}
+    assert 1 <= added(scene) <= AGAIN

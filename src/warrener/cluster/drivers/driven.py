@@ -16,6 +16,7 @@ on which machines the nodes are (``local``, ``ssh``); what is done to a cluster 
 
 import asyncio
 import contextlib
+import math
 import os
 import secrets
 from abc import abstractmethod
@@ -76,6 +77,10 @@ from warrener.management.client import ManagementClient
 START_TIMEOUT: Final = 120.0
 """Seconds for the whole cluster to come up. Three nodes take 8 to 25 s on two cores; a restart
 after a crash replays what the queues hold."""
+
+SILENCE: Final = 40.0
+"""Seconds until a node of several that has said nothing at all gets a second try; the first line
+comes after 3, or 10 on two cores with a load of 25. One was seen that said nothing for 120."""
 
 UNCERTAIN_TIMEOUT: Final = 60.0
 """Seconds, once the others serve, for a node to turn out to be a member. One that is boots as they
@@ -272,13 +277,14 @@ class DrivenCluster(Running):
                 else:
                     await self._nodes[name].stop()
             cleared = [name for name in (*plan.uncertain, *plan.gone) if name not in serving]
-            await self._works().forget([*cleared, *new])
+            await self._membership().forget([*cleared, *new])
             for name in cleared:
                 await self._clear(name)
             new += [name for name in cleared if name in plan.wanted]
         if new:
             nodes = [self._nodes[name] for name in new]
             await self._boot(nodes, [*serving, *new], deadline)
+            await self._membership().streams_follow()
         members = by_number((*serving, *new, *plan.lost))
         self._write_configs()
         came = [name for name in (*plan.uncertain, *new) if name in members] if plan.known else []
@@ -323,8 +329,8 @@ class DrivenCluster(Running):
     ) -> None:
         """All at once, ``without`` those that have no data any more. What they exchange while they
         boot can cross, and one of them ends on it (RabbitMQ 3.10: it asks a node to enable a
-        feature flag which that one doesn't know yet); so a node that ends by itself gets a second
-        try, as a service manager would give it."""
+        feature flag which that one doesn't know yet); so a node that ends by itself, or doesn't
+        even begin, gets a second try, as a service manager would give it."""
         for node in nodes:
             await node.launch()
         limit = max(1.0, deadline - asyncio.get_running_loop().time())
@@ -341,10 +347,13 @@ class DrivenCluster(Running):
     ) -> None:
         for left in reversed(range(tries)):
             try:
-                return await node.wait_serving(expected, limit)
+                return await node.wait_serving(
+                    expected, limit, silence=SILENCE if left else math.inf
+                )
             except BootFailed as error:
                 if left == 0:
                     raise
+                await node.stop(0)  # one that has said nothing is still there
                 self._on_event(
                     Event("node.boot_repeated", node.name, detail={"why": "; ".join(error.lines)})
                 )

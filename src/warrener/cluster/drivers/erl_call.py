@@ -66,3 +66,18 @@ def answer(printed: str) -> str | None:
         return base64.b64decode(encoded, validate=True).decode()
     except (ValueError, binascii.Error):
         return None
+
+
+def unpacked(printed: str) -> str:
+    """The text in a binary of base64, as Erlang prints one, a long one in pieces. ValueError if it
+    isn't that."""
+    match = re.fullmatch(r'<<((?:\s*"[A-Za-z0-9+/=]*")*)\s*>>', printed.strip())
+    if match is None:
+        raise ValueError(f"not a text in base64: {printed.strip()[:200]!r}")
+    return decoded(match[1])
+
+
+def decoded(encoded: str) -> str:
+    """base64, a long one in pieces. ValueError if it isn't."""
+    raw = base64.b64decode(re.sub(r"[\s\"]", "", encoded), validate=True)
+    return raw.decode("utf-8", "surrogateescape")

@@ -10,6 +10,7 @@ expected member as running, and its AMQP port greets. The log only tells how far
 
 import asyncio
 import contextlib
+import math
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -204,10 +205,13 @@ class Node:
         self._progress(Progress(self.short, "starts"))
         self._watch = asyncio.create_task(self._watch_end(self._child), name=f"watch:{self.short}")
 
-    async def wait_serving(self, members: Sequence[NodeName], timeout: float) -> None:
+    async def wait_serving(
+        self, members: Sequence[NodeName], timeout: float, *, silence: float = math.inf
+    ) -> None:
         """Returns once the node serves AMQP and sees all of ``members`` running.
 
-        Raises BootFailed if its process ends, StartFailed after ``timeout`` seconds.
+        Raises BootFailed if its process ends or has said nothing at all for ``silence`` seconds,
+        StartFailed after ``timeout`` seconds.
         """
         child = self._child
         if child is None and self.state is NodeState.DOWN:  # ended before anybody waited for it
@@ -216,7 +220,7 @@ class Node:
         try:
             async with asyncio.timeout(timeout):
                 serving = asyncio.create_task(
-                    self._until_serving(members), name=f"boot:{self.short}"
+                    self._until_serving(members, silence), name=f"boot:{self.short}"
                 )
                 ended = asyncio.create_task(child.exited.wait(), name=f"exit:{self.short}")
                 try:
@@ -237,11 +241,16 @@ class Node:
             )
         )
 
-    async def _until_serving(self, members: Sequence[NodeName]) -> None:
+    async def _until_serving(self, members: Sequence[NodeName], silence: float) -> None:
         is_up = False
         asked = -_ASK_EVERY
         loop = asyncio.get_running_loop()
+        silent_until = loop.time() + silence
         while True:
+            if loop.time() > silent_until:
+                if await self._has_said_nothing():
+                    raise await self._failed(f"has said nothing for {silence:g} s", BootFailed)
+                silent_until = math.inf
             now_at = stage((await self._new_log())[1])
             if now_at and now_at != self.stage:
                 self.stage = now_at
@@ -257,6 +266,12 @@ class Node:
                 if running is not None and running.issuperset(members) and await self.greets():
                     return
             await asyncio.sleep(self.host.look_every)
+
+    async def _has_said_nothing(self) -> bool:
+        """Neither in its log nor on its console since ``launch``."""
+        if (await self._new_log())[0] > self._log_offset:
+            return False
+        return (await self.host.tail(self.files.console, 0, 0))[0] == 0
 
     async def _running_members(self) -> set[NodeName] | None:
         """Those the node itself sees running; None if it can't be asked yet."""

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from warrener.cluster.drivers.erl_call import decoded, unpacked
 from warrener.facts.ids import NodeName
 from warrener.facts.replicas import GOING, Position, ReplicaMove
 
@@ -150,10 +151,7 @@ class Holding:
 
 def holdings(text: str) -> list[Holding]:
     """What ``LISTING`` prints. ValueError if it isn't understood."""
-    match = re.fullmatch(r'<<((?:\s*"[A-Za-z0-9+/=]*")*)\s*>>', text.strip())
-    if match is None:
-        raise ValueError(f"not a list of queues: {text.strip()[:200]!r}")
-    return [_holding(line) for line in _decoded(match[1]).splitlines()]
+    return [_holding(line) for line in unpacked(text).splitlines()]
 
 
 def _holding(line: str) -> Holding:
@@ -162,17 +160,11 @@ def _holding(line: str) -> Holding:
         raise ValueError(f"not a queue: {line[:200]!r}")
     vhost, queue, leader, members = words
     return Holding(
-        _decoded(vhost),
-        _decoded(queue),
+        decoded(vhost),
+        decoded(queue),
         None if leader == "none" else NodeName(leader),
         tuple(NodeName(member) for member in members.split(",") if member),
     )
-
-
-def _decoded(encoded: str) -> str:
-    """base64, a long one in pieces. ValueError if it isn't."""
-    raw = base64.b64decode(re.sub(r"[\s\"]", "", encoded), validate=True)
-    return raw.decode("utf-8", "surrogateescape")
 
 
 def failures(text: str) -> dict[int, str]:
@@ -188,7 +180,7 @@ def failures(text: str) -> dict[int, str]:
 def _reason(encoded: str) -> str:
     """A long one is printed in pieces: ``<<"aaa"`` and in the next line ``"bbb">>``."""
     try:
-        return " ".join(_decoded(encoded).split())[:200]
+        return " ".join(decoded(encoded).split())[:200]
     except binascii.Error:
         return "for a reason that isn't understood"
 

@@ -16,6 +16,7 @@ from warrener.cluster.drivers.cpu_share import cpu_share
 from warrener.cluster.drivers.host import Host
 from warrener.cluster.drivers.installation import Installation
 from warrener.cluster.drivers.installations import Candidate
+from warrener.cluster.drivers.membership import Membership
 from warrener.cluster.drivers.node import Node
 from warrener.cluster.drivers.node_config import (
     enabled_in,
@@ -175,13 +176,14 @@ class Running:
         others = await works.running_others(node)
         if not others:
             raise NotRunning(f"no other node runs whose cluster {node.short} could join")
-        await works.forget([node.name])
+        await self._membership().forget([node.name])
         await node.host.remove_folder(node.files.data)
         await node.launch()
         limit = timeout if timeout is not None else self._start_timeout
         await node.wait_serving([node.name], limit)
-        await works.join_if_alone(node, others[0])
+        await self._membership().join_if_alone(node, others[0])
         await node.wait_serving([*others, node.name], limit)
+        await self._membership().streams_follow()
 
     async def _unmake(self, name: NodeName) -> None:
         """What was begun of a new node is undone. The others may know it already."""
@@ -192,7 +194,7 @@ class Running:
         await node.client.close()
         self._write_configs()
         try:
-            await self._works().forget([name])
+            await self._membership().forget([name])
             await node.host.remove_folder(node.files.folder)
         except ClusterError as error:  # ``joining`` stays: the next start clears it away
             self._on_event(Event("node.not_cleared_away", name, detail={"error": str(error)}))
@@ -243,9 +245,10 @@ class Running:
                 f"{node.short} can't be stopped: its host {node.host.address} is not reached over "
                 f"SSH, and the node serves all the same"
             )
+        await self._membership().streams_follow()
         self._remember(leaving=node.name)
         await node.stop()
-        await works.forget([node.name])
+        await self._membership().forget([node.name])
 
     async def replace_node(self, name: NodeName, timeout: float | None = None) -> None:
         """Makes a node anew: stopped if it runs, forgotten by the others, its data removed, joined
@@ -262,6 +265,7 @@ class Running:
                     f"join"
                 )
             await node.host.has_data(node.files, name)  # raises if its host isn't reached
+            await self._membership().streams_follow()
             self._remember(joining=name)
             await node.stop()
             try:
@@ -415,6 +419,9 @@ class Running:
     def _works(self) -> Upkeep:
         assert self._upkeep is not None, "prepare() first"
         return self._upkeep
+
+    def _membership(self) -> Membership:
+        return Membership(self._works(), self._nodes, self._progress, self._on_event)
 
     # -- where it is
 

@@ -39,7 +39,7 @@ from warrener.cluster.errors import (
 )
 from warrener.cluster.observe import observe
 from warrener.facts.happenings import Progress, ProgressSink
-from warrener.facts.ids import NodeName, short_name
+from warrener.facts.ids import NodeName
 from warrener.facts.leaders import LeaderMove, NotMoved
 from warrener.facts.reasons import NodeState
 from warrener.management.client import ManagementError
@@ -77,8 +77,6 @@ is asked to stop waits for the end of its boot first; and one that hangs in it h
 
 _OPEN_WITHIN: Final = 2.0
 _OPEN_POLL: Final = 0.1
-_FORGET_TRIES: Final = 3
-_FORGET_PAUSE: Final = 1.0
 
 _T = TypeVar("_T")
 
@@ -159,7 +157,7 @@ class Upkeep:
         printed = await node.evaluate(f"rabbit_maintenance:{what}().", TOOL_TIMEOUT)
         if printed == "ok":
             return
-        await self._tool(node, "rabbitmq-upgrade", what)
+        await self.tool(node, "rabbitmq-upgrade", what)
 
     # -- RabbitMQ inside its Erlang VM
 
@@ -167,14 +165,14 @@ class Upkeep:
         """RabbitMQ's own. Raises NotRunning or ToolFailed."""
         self._must_run(node)
         self._progress(Progress(node.short, "stops RabbitMQ"))
-        await self._tool(node, "rabbitmqctl", "-q", "stop_app")
+        await self.tool(node, "rabbitmqctl", "-q", "stop_app")
         self._progress(Progress(node.short, "has stopped; its process stays", done=True))
 
     async def start_app(self, node: Node) -> None:
         """RabbitMQ's own. Raises NotRunning or ToolFailed."""
         self._must_run(node)
         self._progress(Progress(node.short, "starts RabbitMQ"))
-        await self._tool(node, "rabbitmqctl", "-q", "start_app")
+        await self.tool(node, "rabbitmqctl", "-q", "start_app")
         node.drained = False  # it forgets maintenance mode as at a boot
         self._progress(Progress(node.short, "serves again", done=True))
 
@@ -184,14 +182,14 @@ class Upkeep:
 
         Raises ToolFailed, or NotRunning if there is nobody to ask.
         """
-        asked = next((node for node in self._nodes.values() if self._answers(node)), None)
+        asked = next((node for node in self._nodes.values() if self.answers(node)), None)
         if asked is None:
             raise NotRunning("no node runs that could be asked which are in maintenance mode")
         drained = drained_in(await asked.evaluate(MAINTENANCE, ASK_TIMEOUT) or "")
         if drained is not None:
             return frozenset(name for name in self._nodes if name in drained)
         words = ("-q", "cluster_status", "--formatter=json", "--timeout", f"{ASK_TIMEOUT:g}")
-        text = await self._tool(asked, "rabbitmq-diagnostics", *words, timeout=ASK_TIMEOUT)
+        text = await self.tool(asked, "rabbitmq-diagnostics", *words, timeout=ASK_TIMEOUT)
         try:
             found = nodes_in_maintenance(text)
         except ValueError as error:
@@ -204,7 +202,7 @@ class Upkeep:
     async def move_leaders(self, moves: Sequence[LeaderMove]) -> list[NotMoved]:
         """Other nodes lead these quorum queues; those that RabbitMQ says it didn't move. Raises
         ToolFailed, or NotRunning if there is nobody to ask."""
-        asked = next((node for node in self._nodes.values() if self._answers(node)), None)
+        asked = next((node for node in self._nodes.values() if self.answers(node)), None)
         if asked is None:
             raise NotRunning("no node runs that could be asked to move leaders")
         left = []
@@ -216,15 +214,15 @@ class Upkeep:
     async def set_plugins(self, names: Sequence[str]) -> None:
         """Exactly these on every node that runs, one after the other: all share one file that says
         which are enabled. Raises ToolFailed, or NotRunning if no node runs."""
-        running = [node for node in self._nodes.values() if self._answers(node)]
+        running = [node for node in self._nodes.values() if self.answers(node)]
         if not running:
             raise NotRunning("no node runs whose plugins could be set")
         for node in running:
             self._progress(Progress(node.short, "sets its plugins"))
-            await self._tool(node, "rabbitmq-plugins", "--online", "set", *names)
+            await self.tool(node, "rabbitmq-plugins", "--online", "set", *names)
             self._progress(Progress(node.short, "has its plugins", done=True))
 
-    def _answers(self, node: Node) -> bool:
+    def answers(self, node: Node) -> bool:
         return node.state is NodeState.RUNNING and node.reachable and not node.frozen
 
     def _must_run(self, node: Node) -> None:
@@ -281,7 +279,7 @@ class Upkeep:
 
     async def _stop_limit(self, node: Node) -> float:
         """Seconds that it gets to stop in order."""
-        if self._answers(node):
+        if self.answers(node):
             with contextlib.suppress(ClusterError):
                 if await node.evaluate(BOOT_STATE, QUIET_TIMEOUT) == "booting":
                     return BOOTING_STOP
@@ -304,7 +302,7 @@ class Upkeep:
         three nodes the only one left has stopped serving (pause_minority) and waits for this one.
         """
         others = [
-            other for other in self._nodes.values() if other is not node and self._answers(other)
+            other for other in self._nodes.values() if other is not node and self.answers(other)
         ]
         if not others:
             return []
@@ -316,52 +314,6 @@ class Upkeep:
         names = {view.name for view in seen.nodes if view.running}
         return [other.name for other in others if other.name in names]
 
-    # -- membership
-
-    async def forget(self, names: Sequence[NodeName]) -> None:
-        """Has the cluster that runs forget nodes that don't, so far as it knows them; replicas of
-        quorum queues on them are forgotten too. Raises NotRunning or ToolFailed."""
-        asked = next(
-            (n for n in self._nodes.values() if n.name not in names and self._answers(n)), None
-        )
-        if asked is None:
-            raise NotRunning("no node runs that could forget another one")
-        try:
-            known = {node.name for node in await asked.client.nodes()}
-        except ManagementError as error:
-            raise NotRunning(f"{asked.short} doesn't tell which nodes it knows: {error}") from None
-        for name in names:
-            if name in known:
-                self._progress(Progress(short_name(name), "is forgotten by the others"))
-                await self._forget(asked, name)
-
-    async def _forget(self, asked: Node, name: NodeName) -> None:
-        """Tried again: just after its end a node may still count as running."""
-        for attempt in range(_FORGET_TRIES):
-            try:
-                await self._tool(asked, "rabbitmqctl", "-q", "forget_cluster_node", name)
-                return
-            except ToolFailed:
-                if attempt + 1 == _FORGET_TRIES:
-                    raise
-                await asyncio.sleep(_FORGET_PAUSE)
-
-    async def join_if_alone(self, node: Node, other: NodeName) -> None:
-        """Joins a node that serves as a cluster of its own. Peer discovery is only for a node whose
-        folder is empty when RabbitMQ looks, and the coordinator of streams puts the replicas back
-        that it remembers there as soon as the Erlang VM is up (3.10.8). Raises ToolFailed."""
-        try:
-            seen = {one.name for one in await node.client.nodes()}
-        except ManagementError:
-            return
-        if seen != {node.name}:
-            return
-        self._progress(Progress(node.short, "joins the others"))
-        await self._tool(node, "rabbitmqctl", "-q", "stop_app")
-        await self._tool(node, "rabbitmqctl", "-q", "reset")
-        await self._tool(node, "rabbitmqctl", "-q", "join_cluster", other)
-        await self._tool(node, "rabbitmqctl", "-q", "start_app")
-
     # -- replicas
 
     async def eval_somewhere(self, text: str, without: NodeName | None = None) -> str:
@@ -371,11 +323,11 @@ class Upkeep:
         By RabbitMQ's tool, which takes a second for it: said the quick way, one step after the
         other, a stream was left without its new replica in two of seven runs (3.10.8).
         """
-        able = [node for node in self._nodes.values() if self._answers(node)]
+        able = [node for node in self._nodes.values() if self.answers(node)]
         able.sort(key=lambda node: node.name == without)
         if not able:
             raise NotRunning("no node runs")
-        return await self._tool(able[0], "rabbitmqctl", "-q", "eval", text)
+        return await self.tool(able[0], "rabbitmqctl", "-q", "eval", text)
 
     # -- tools
 
@@ -388,7 +340,7 @@ class Upkeep:
         printed = await node.evaluate(text, timeout)
         if printed is not None:
             return printed
-        return await self._tool(node, "rabbitmqctl", "-q", "eval", text, timeout=timeout)
+        return await self.tool(node, "rabbitmqctl", "-q", "eval", text, timeout=timeout)
 
     async def ask(self, name: NodeName, text: str) -> str:
         """The same of a node that may hang. Raises NotRunning or ToolFailed."""
@@ -408,11 +360,11 @@ class Upkeep:
                 answer = await node.evaluate(erl_call.of_file(path), TOOL_TIMEOUT)
                 if answer is not None:
                     return answer
-            return await self._tool(node, "rabbitmqctl", "-q", "eval_file", str(path))
+            return await self.tool(node, "rabbitmqctl", "-q", "eval_file", str(path))
         finally:
             await node.host.remove_file(script)
 
-    async def _tool(
+    async def tool(
         self, node: Node, name: str, *arguments: str, timeout: float = TOOL_TIMEOUT
     ) -> str:
         return await run_tool(

@@ -105,7 +105,7 @@ def test_holdings_are_read_line_by_line() -> None:
 @given(st.text())
 def test_no_other_answer_is_a_list_of_holdings(text: str) -> None:
     if not text.strip().startswith("<<"):
-        with pytest.raises(ValueError, match="not a list of queues"):
+        with pytest.raises(ValueError, match="not a text in base64"):
             holdings(text)
     with pytest.raises(ValueError, match="not a"):
         holdings(listed(text.replace("\n", "") + " too many words here\n"))
