@@ -18,7 +18,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from warrener.cluster.drivers import driven
+from warrener.cluster.drivers import node as node_module
 from warrener.cluster.drivers.leftovers import find_leftovers, stop_leftovers
 from warrener.cluster.drivers.local import LocalCluster
 from warrener.cluster.drivers.node import LocalNode
@@ -326,7 +326,7 @@ async def test_a_node_that_says_nothing_gets_a_second_try(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its VM stands still before its first line."""
-    monkeypatch.setattr(driven, "SILENCE", 15.0)
+    monkeypatch.setattr(node_module, "SILENCE", 15.0)
     told = Told()
     stopped: list[int] = []
 

@@ -59,10 +59,11 @@ class MembersDiffer(ClusterError):
 
 
 class StartFailed(ClusterError):
-    """A node didn't come up. ``lines`` are the last telling lines of its log."""
+    """A node didn't come up. ``text``: how; ``lines`` are the last telling lines of its log."""
 
     def __init__(self, node: str, text: str, lines: Sequence[str], log: Path) -> None:
         self.node = node
+        self.text = text
         self.lines = tuple(lines)
         self.log = log
         told = "".join(f"\n    {line}" for line in lines)
@@ -70,7 +71,11 @@ class StartFailed(ClusterError):
 
 
 class BootFailed(StartFailed):
-    """A node's process ended by itself while it booted, or never began to."""
+    """A node's process ended by itself while it booted."""
+
+
+class BootSilent(BootFailed):
+    """A node's process is there and has said nothing since it was started."""
 
 
 class ToolFailed(ClusterError):

@@ -16,7 +16,6 @@ on which machines the nodes are (``local``, ``ssh``); what is done to a cluster 
 
 import asyncio
 import contextlib
-import math
 import os
 import secrets
 from abc import abstractmethod
@@ -58,6 +57,7 @@ from warrener.cluster.drivers.survivors import going_on_without
 from warrener.cluster.drivers.upkeep import Upkeep
 from warrener.cluster.errors import (
     BootFailed,
+    BootSilent,
     ClusterError,
     StartFailed,
 )
@@ -77,10 +77,6 @@ from warrener.management.client import ManagementClient
 START_TIMEOUT: Final = 120.0
 """Seconds for the whole cluster to come up. Three nodes take 8 to 25 s on two cores; a restart
 after a crash replays what the queues hold."""
-
-SILENCE: Final = 40.0
-"""Seconds until a node of several that has said nothing at all gets a second try; the first line
-comes after 3, or 10 on two cores with a load of 25. One was seen that said nothing for 120."""
 
 UNCERTAIN_TIMEOUT: Final = 60.0
 """Seconds, once the others serve, for a node to turn out to be a member. One that is boots as they
@@ -334,8 +330,8 @@ class DrivenCluster(Running):
         for node in nodes:
             await node.launch()
         limit = max(1.0, deadline - asyncio.get_running_loop().time())
-        tries = 2 if len(expected) > 1 else 1
-        coming = _all([self._come_up(node, expected, limit, tries) for node in nodes])
+        alone = len(expected) == 1
+        coming = _all([self._come_up(node, expected, limit, alone) for node in nodes])
         if not without:
             return await coming
         ask = self._works().evaluate_on
@@ -343,21 +339,16 @@ class DrivenCluster(Running):
             await coming
 
     async def _come_up(
-        self, node: Node, expected: Sequence[NodeName], limit: float, tries: int
+        self, node: Node, expected: Sequence[NodeName], limit: float, alone: bool
     ) -> None:
-        for left in reversed(range(tries)):
-            try:
-                return await node.wait_serving(
-                    expected, limit, silence=SILENCE if left else math.inf
-                )
-            except BootFailed as error:
-                if left == 0:
-                    raise
-                await node.stop(0)  # one that has said nothing is still there
-                self._on_event(
-                    Event("node.boot_repeated", node.name, detail={"why": "; ".join(error.lines)})
-                )
-            await node.launch()
+        try:
+            return await node.wait_serving(expected, limit, once=False)
+        except BootFailed as error:
+            if alone and not isinstance(error, BootSilent):
+                raise
+            await node.end_to_repeat(error)
+        await node.launch()
+        await node.wait_serving(expected, limit)
 
     # -- what runs beside the nodes
 

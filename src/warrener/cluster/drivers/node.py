@@ -25,6 +25,7 @@ from warrener.cluster.drivers.ports import NodePorts
 from warrener.cluster.drivers.processes import mark
 from warrener.cluster.errors import (
     BootFailed,
+    BootSilent,
     ClusterError,
     HostUnreachable,
     StartFailed,
@@ -38,6 +39,10 @@ from warrener.management.verify import Verify, options
 
 STOP_TIMEOUT: Final = 30.0
 """Seconds a node gets to stop in order. With 5,000 queues it takes 20 s on a busy machine."""
+
+SILENCE: Final = 40.0
+"""Seconds without any word from a node that boots until it gets a second try. The first line comes
+after 3, or 10 on two cores with a load of 25; one was seen that said nothing for 120."""
 
 NO_STATISTICS: Final = "gen_event:delete_handler(rabbit_event, rabbit_mgmt_db_handler, [])."
 """What is evaluated before a node is stopped. RabbitMQ 3.10 takes 6 s to stop even when idle: when
@@ -205,18 +210,35 @@ class Node:
         self._progress(Progress(self.short, "starts"))
         self._watch = asyncio.create_task(self._watch_end(self._child), name=f"watch:{self.short}")
 
+    async def boot(self, members: Sequence[NodeName], timeout: float) -> None:
+        """``launch`` and ``wait_serving``; one that says nothing at all gets a second try."""
+        await self.launch()
+        try:
+            await self.wait_serving(members, timeout, once=False)
+        except BootSilent as error:
+            await self.end_to_repeat(error)
+            await self.launch()
+            await self.wait_serving(members, timeout)
+
+    async def end_to_repeat(self, error: BootFailed) -> None:
+        """Before a boot is repeated: that is told, and a process that is still there is ended."""
+        why = "; ".join(error.lines) or error.text
+        self._on_event(Event("node.boot_repeated", self.name, detail={"why": why}))
+        await self.stop(0)
+
     async def wait_serving(
-        self, members: Sequence[NodeName], timeout: float, *, silence: float = math.inf
+        self, members: Sequence[NodeName], timeout: float, *, once: bool = True
     ) -> None:
         """Returns once the node serves AMQP and sees all of ``members`` running.
 
-        Raises BootFailed if its process ends or has said nothing at all for ``silence`` seconds,
-        StartFailed after ``timeout`` seconds.
+        Raises BootFailed if its process ends, StartFailed after ``timeout`` seconds. ``once``
+        False: there will be another try, so BootSilent if it says nothing for ``SILENCE`` s.
         """
         child = self._child
         if child is None and self.state is NodeState.DOWN:  # ended before anybody waited for it
             raise await self._failed("ended while it booted", BootFailed)
         assert child is not None, "launch() first"
+        silence = math.inf if once else SILENCE
         try:
             async with asyncio.timeout(timeout):
                 serving = asyncio.create_task(
@@ -249,7 +271,7 @@ class Node:
         while True:
             if loop.time() > silent_until:
                 if await self._has_said_nothing():
-                    raise await self._failed(f"has said nothing for {silence:g} s", BootFailed)
+                    raise await self._failed(f"has said nothing for {silence:g} s", BootSilent)
                 silent_until = math.inf
             now_at = stage((await self._new_log())[1])
             if now_at and now_at != self.stage:

@@ -178,9 +178,8 @@ class Running:
             raise NotRunning(f"no other node runs whose cluster {node.short} could join")
         await self._membership().forget([node.name])
         await node.host.remove_folder(node.files.data)
-        await node.launch()
         limit = timeout if timeout is not None else self._start_timeout
-        await node.wait_serving([node.name], limit)
+        await node.boot([node.name], limit)
         await self._membership().join_if_alone(node, others[0])
         await node.wait_serving([*others, node.name], limit)
         await self._membership().streams_follow()

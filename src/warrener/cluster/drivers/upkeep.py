@@ -267,8 +267,7 @@ class Upkeep:
         try:
             await node.stop(await self._stop_limit(node))
             await self._must_have_data(node)
-            await node.launch()
-            await node.wait_serving([*await self.running_others(node), node.name], timeout)
+            await node.boot([*await self.running_others(node), node.name], timeout)
         except DataLost:
             raise
         except BaseException as error:

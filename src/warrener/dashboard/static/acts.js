@@ -1,8 +1,8 @@
 // What a viewer can do: the buttons, the requests they come to, and the line at the bottom that says
 // what is being done, whoever began it. The daemon keeps that, so it is there after a reload.
 
-import { ActDialog, coded, END, ending, sentence } from "./dialog.js";
-import { h, setAttribute, setText } from "./dom.js";
+import { ActDialog, END, ending, sentence } from "./dialog.js";
+import { coded, h, setAttribute, setText } from "./dom.js";
 import { token } from "./stream.js";
 
 /** A request that acts; {status: 0} if nobody answers. */

@@ -3,7 +3,7 @@
 // It is a modal <dialog>: the browser keeps the focus in it and closes it on Esc. Closing it ends
 // nothing that goes on. What was focused before gets the focus back.
 
-import { clock, h, setText } from "./dom.js";
+import { clock, coded, h, setText } from "./dom.js";
 
 const WAIT = 250; // ms after the last key in the field for a number
 
@@ -277,11 +277,6 @@ export function ending(act) {
 
 export function sentence(text) {
   return text[0].toUpperCase() + text.slice(1);
-}
-
-/** Text with `commands` in it as elements. */
-export function coded(text) {
-  return text.split("`").map((part, index) => (index % 2 ? h("code", {}, part) : part));
 }
 
 function sheet(told) {

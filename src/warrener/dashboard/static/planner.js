@@ -3,7 +3,7 @@
 // the newest one is asked as soon as the last is answered.
 
 import { ask, NoAnswer } from "./ask.js";
-import { clock, count, h, meter, rate, setText, share, span, Table } from "./dom.js";
+import { clock, coded, count, h, meter, rate, setText, share, span, Table } from "./dom.js";
 import { WhatIf } from "./what_if.js";
 
 const REST = 350; // ms without a change until everything is asked, and said aloud
@@ -398,7 +398,7 @@ function tile(title, side, calibrated) {
       meter(side.published, side.capacity, `${rate(side.published)} of ${rate(side.capacity)}`, level),
       h("p", { class: "headroom" }, side.breaks_at < 1 ? "More than it carries: " : "Headroom: ", h("strong", {}, times(side.breaks_at)), side.breaks_at < 1 ? " of this load is all it takes" : " this load"),
       h("p", {}, h("strong", {}, "First to break: "), side.first, calibrated ? "" : " (of consumers alone)"),
-      h("p", {}, h("strong", {}, "What helps: "), side.remedy),
+      h("p", {}, h("strong", {}, "What helps: "), ...coded(side.remedy)),
     );
     if (side.cut_total)
       parts.push(h("p", { class: "quiet" }, `Min-cut: ${side.cut.join(", ")}${side.cut_total > side.cut.length ? ` and ${count(side.cut_total - side.cut.length)} more` : ""}`));
@@ -436,7 +436,7 @@ function list(element, lines) {
   if (element.dataset.sign === sign) return;
   element.dataset.sign = sign;
   element.hidden = lines.length === 0;
-  element.replaceChildren(...lines.map((line) => h("li", {}, line)));
+  element.replaceChildren(...lines.map((line) => h("li", {}, ...coded(line))));
 }
 
 function upper(text) {

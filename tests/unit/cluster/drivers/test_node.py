@@ -9,17 +9,22 @@ from pathlib import Path
 import pytest
 
 from warrener.cluster.drivers import host as module
+from warrener.cluster.drivers import node as node_module
 from warrener.cluster.drivers.host import LocalHost
 from warrener.cluster.drivers.node import Node
 from warrener.cluster.drivers.node_config import node_files
 from warrener.cluster.drivers.ports import NodePorts
 from warrener.cluster.drivers.processes import mark
+from warrener.cluster.errors import StartFailed
+from warrener.facts.happenings import Event, EventSink
 from warrener.facts.ids import NodeName
 from warrener.facts.reasons import NodeState
 from warrener.management.client import ManagementClient
 
 
-def node_that_runs(script: str, folder: Path, **environment: str) -> Node:
+def node_that_runs(
+    script: str, folder: Path, on_event: EventSink = lambda _: None, **environment: str
+) -> Node:
     """Its server is this script."""
     server = folder / "server"
     server.write_text(f"#!/bin/sh\n{script}\n")
@@ -44,7 +49,7 @@ def node_that_runs(script: str, folder: Path, **environment: str) -> Node:
         cluster_mark=cluster,
         client=ManagementClient("http://127.0.0.1:2", "user", "secret"),
         progress=lambda _: None,
-        on_event=lambda _: None,
+        on_event=on_event,
     )
 
 
@@ -163,4 +168,32 @@ async def test_without_erl_call_it_is_not_tried_again(tmp_path: Path) -> None:
     assert await node.evaluate("ok.", 5) is None
     await node.stop()
     assert (tmp_path / "story").read_text().split() == ["up", "tried", "terminated"]
+    await node.client.close()
+
+
+BEGUN = 'echo "Error: not this time"; exec sleep 60'
+
+
+@pytest.mark.parametrize(
+    ("script", "tries"),
+    [
+        (f"test -e tried || {{ touch tried; exec sleep 60; }}; {BEGUN}", 2),
+        (BEGUN, 1),
+        ("exec sleep 60", 2),
+    ],
+)
+async def test_one_that_says_nothing_is_started_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, tries: int
+) -> None:
+    """And no more often; one that says anything at all is waited for."""
+    monkeypatch.setattr(node_module, "SILENCE", 0.5)
+    events: list[Event] = []
+    begun = tmp_path / "begun"
+    node = node_that_runs(f"echo >> {begun}; {script}", tmp_path, events.append)
+    with pytest.raises(StartFailed, match=r"did not come up within 1.5 s"):
+        await node.boot([node.name], 1.5)
+    repeated = [event.detail for event in events if event.kind == "node.boot_repeated"]
+    assert repeated == [{"why": "has said nothing for 0.5 s"}] * (tries - 1)
+    assert begun.read_text() == "\n" * tries
+    await node.stop(0)
     await node.client.close()

@@ -41,11 +41,8 @@ class FakeNode:
     async def stop(self, timeout: float) -> None:
         self.story.append(f"stopped within {timeout:g} s")
 
-    async def launch(self) -> None:
-        self.story.append("started")
-
-    async def wait_serving(self, members: list[NodeName], timeout: float) -> None:
-        self.story.append(f"serves with {', '.join(members)}")
+    async def boot(self, members: list[NodeName], timeout: float) -> None:
+        self.story.append(f"boots with {', '.join(members)}")
 
 
 async def restarted(node: Any) -> list[str]:
@@ -60,8 +57,7 @@ async def test_a_node_that_boots_gets_less_time_than_one_that_runs() -> None:
     assert await restarted(FakeNode("booting")) == [
         "asked",
         f"stopped within {BOOTING_STOP:g} s",
-        "started",
-        "serves with n1@localhost",
+        "boots with n1@localhost",
     ]
 
 
