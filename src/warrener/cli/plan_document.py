@@ -58,7 +58,7 @@ class QueueLine(msgspec.Struct, frozen=True, kw_only=True):
     response_time: float | None
     response_time_measured: float | None
     length: float | None
-    length_measured: float
+    length_measured: float | None
     grows: float
     memory_alarm_in: float | None
     stalls: StallLine | None = None

@@ -83,7 +83,7 @@ def _cores(value: float | None) -> str:
 
 def _queues(console: Console, queues: Sequence[QueueLine], limit: int) -> None:
     active = sorted(
-        (queue for queue in queues if queue.arrival_rate > 0 or queue.length_measured > 0),
+        (queue for queue in queues if queue.arrival_rate > 0 or queue.length_measured),
         key=lambda queue: -(queue.utilisation or 0.0),
     )
     console.print(f"[bold]Queues[/] {len(queues):,}, {len(active):,} of them active")
@@ -101,7 +101,7 @@ def _queues(console: Console, queues: Sequence[QueueLine], limit: int) -> None:
             duration(queue.response_time, queue.grows),
             duration(queue.response_time_measured),
             "-" if queue.length is None else amount(queue.length),
-            amount(queue.length_measured),
+            "-" if queue.length_measured is None else amount(queue.length_measured),
         )
     console.print(table)
     if len(active) > limit:

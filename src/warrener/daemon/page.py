@@ -197,7 +197,7 @@ def measured(load: Load, plan: Plan, at: float) -> Measured:
         key = (queue.vhost, queue.name)
         far = [*queue.entering, *queue.leaving]
         told = predicted.get(key)
-        lies = queue.ready + queue.unacked
+        lies = queue.backlog
         queues[key] = QueueMeasure(
             published=queue.published,
             delivered=queue.delivered,
@@ -207,7 +207,11 @@ def measured(load: Load, plan: Plan, at: float) -> Measured:
             predicted_time=(math.inf if told.grows else told.time) if told else None,
             predicted_length=(math.inf if told.grows else told.length) if told else None,
             measured_time=(
-                told.measured_time if told else lies / queue.acked if queue.acked > 0 else None
+                told.measured_time
+                if told
+                else lies / queue.acked
+                if lies is not None and queue.acked > 0
+                else None
             ),
             measured_length=told.measured_length if told else lies,
         )

@@ -154,7 +154,7 @@ class Reckoning:
         active = [
             (one, after.get(one.load.full_name))
             for one in self._now.queues
-            if one.load.published > 0 or one.measured_length > 0
+            if one.load.published > 0 or one.measured_length
         ]
 
         def order(pair: tuple[QueueOutlook, QueueOutlook | None]) -> tuple[bool, float, float]:
@@ -223,8 +223,9 @@ class Reckoning:
             arrivals = sum(one.load.published for one in mine)
             part = found.reckoned.node(node.name) if self._calibrated else None
             steady = [one for one in mine if _finite(one.response_time) is not None]
-            acked = sum(one.load.acked for one in mine)
-            lies = sum(one.measured_length for one in mine)
+            waited = [one for one in mine if one.measured_length is not None]
+            acked = sum(one.load.acked for one in waited)
+            lies = sum(one.measured_length or 0.0 for one in waited)
             sides.append(
                 NodeSide(
                     name=short_name(node.name),

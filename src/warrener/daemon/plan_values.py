@@ -112,7 +112,7 @@ def plan_values(found: Outlook, at: float) -> PlanValues:
         predicted_time=_mean([(one.load.published, one.response_time) for one in found.queues]),
         measured_time=_mean([(one.load.acked, time) for one, time in measured]),
         predicted_length=sum(one.length or 0.0 for one in steady),
-        measured_length=sum(one.measured_length for one in found.queues),
+        measured_length=sum(one.measured_length or 0.0 for one in found.queues),
         growing=sum(one.grows > 0 for one in found.queues),
         memory_alarm_in=min(alarms, default=None),
         queues={(one.load.vhost, one.load.name): _queue(one) for one in found.queues},

@@ -116,7 +116,7 @@ class QueueFigures(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     length: float | None
     grows: bool
     measured_time: float | None
-    measured_length: float
+    measured_length: float | None
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

@@ -51,6 +51,12 @@ class QueueLoad:
         """As it is said: without the default virtual host."""
         return self.name if self.vhost == "/" else f"{self.vhost}/{self.name}"
 
+    @property
+    def backlog(self) -> float | None:
+        """L, measured: messages that wait or are being worked on. None of a stream: it keeps what
+        was read, so what is in it says nothing of what waits."""
+        return None if self.type == QueueType.STREAM else self.ready + self.unacked
+
 
 @dataclass(frozen=True, slots=True)
 class NodeLoad:

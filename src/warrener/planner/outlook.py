@@ -113,14 +113,16 @@ class QueueOutlook:
         return min(rates, default=None)
 
     @property
-    def measured_length(self) -> float:
-        """L, measured: ready and unacked."""
-        return self.load.ready + self.load.unacked
+    def measured_length(self) -> float | None:
+        """L, measured: ready and unacked; None of a stream."""
+        return self.load.backlog
 
     @property
     def measured_response_time(self) -> float | None:
-        """R = L / X, measured (Little's law); None without traffic."""
-        return self.measured_length / self.load.acked if self.load.acked > 0 else None
+        """R = L / X, measured (Little's law); None without traffic, and of a stream."""
+        if self.measured_length is None or self.load.acked <= 0:
+            return None
+        return self.measured_length / self.load.acked
 
 
 @dataclass(frozen=True, slots=True)

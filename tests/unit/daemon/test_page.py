@@ -23,6 +23,7 @@ from warrener.dashboard.plan import Plan, QueueFigures
 from warrener.facts.happenings import Event
 from warrener.facts.ids import short_name
 from warrener.facts.reasons import NodeState
+from warrener.planner.costs import QueueType
 from warrener.planner.load import HostLoad, Load, NodeLoad, QueueLoad
 
 
@@ -168,6 +169,9 @@ def test_without_calibration_nothing_is_predicted_and_what_was_measured_is_told(
     assert (a.rho, a.predicted_time) == (None, None)
     assert (a.measured_time, a.measured_length) == (0.5, 4.0)  # L / X
     assert (c.measured_time, c.measured_length) == (None, 0.0)
+    stream = replace(LOAD, queues=(queue("a", type=QueueType.STREAM, ready=3.0),))
+    a = measured(stream, Plan(), 5.0).queues["/", "a"]
+    assert (a.measured_time, a.measured_length) == (None, None), "it keeps what was read"
 
 
 async def test_a_question_without_history_is_answered_with_why(tmp_path: Path) -> None:

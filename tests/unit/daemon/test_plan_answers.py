@@ -62,6 +62,16 @@ def test_as_it_is_are_the_figures_of_the_outlook() -> None:
     assert first.time_measured == pytest.approx(0.03)
 
 
+def test_what_lies_in_streams_counts_for_no_node() -> None:
+    log = queue("log", 50, N1, type=QueueType.STREAM, consumers=2, ready=9_000.0)
+    told = reckoning(replace(shop(), queues=(*shop().queues, log))).answer(Question())
+    first = told.before.nodes[0]
+    assert (first.queues, first.arrivals, first.length_measured) == (3, 150, 3.0)
+    assert first.time_measured == pytest.approx(0.03)
+    line = next(one for one in told.queues if one.name == "log")
+    assert (line.time_measured, line.length_measured) == (None, None)
+
+
 def test_brokers_that_stall_are_told_the_worst_first() -> None:
     jobs, others = shop().queues[0], shop().queues[1:]
     bad, worse = Stalls(0.004, 0.02), Stalls(0.02, 0.05)

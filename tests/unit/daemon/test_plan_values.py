@@ -9,6 +9,7 @@ from tests.unit.planner.scene import N1, N2, N3, calibration, load, queue
 from warrener.control.wire import Refusal, Refused
 from warrener.daemon.plan_values import OLD, SELDOM, Planned, plan_values
 from warrener.planner.calibration_file import write_calibration
+from warrener.planner.costs import QueueType
 from warrener.planner.load import Load
 from warrener.planner.outlook import outlook
 
@@ -39,6 +40,12 @@ def test_figures_are_those_of_the_outlook() -> None:
         station.utilisation for station in (a.process, a.consumers) if station is not None
     )
     assert values.queues["/", "b"].response_time == math.inf == b.response_time
+
+
+def test_what_lies_in_a_stream_is_no_length() -> None:
+    log = queue("log", 10.0, type=QueueType.STREAM, consumers=1, ready=9_000.0)
+    values = plan_values(outlook(load(*busy().queues, log), calibration()), 1.0)
+    assert values.measured_length == 13.0
 
 
 def test_without_load_nothing_is_divided_by_nothing() -> None:

@@ -80,6 +80,12 @@ def test_a_stream_keeps_what_it_has() -> None:
     assert (found.consumers, found.response_time, found.grows) == (None, None, 0)
 
 
+def test_what_lies_in_a_stream_is_no_backlog() -> None:
+    one = queue("s", 10, type=QueueType.STREAM, consumers=1, acked=10, ready=5_000)
+    found = outlook(load(one), calibration()).queues[0]
+    assert (found.measured_length, found.measured_response_time) == (None, None)
+
+
 def test_the_first_thing_that_breaks_and_at_which_load() -> None:
     found = outlook(load(queue("jobs", 4_000), queue("logs", 100, N2)), calibration())
     assert found.reckoned.breaks_at == pytest.approx(2)

@@ -252,12 +252,12 @@ export class PlannerView {
     const text = body.number
       ? [
           h("h3", {}, "What a message costs here isn't known"),
-          h("p", {}, `${upper(why)}. In a terminal, `, command, " does, in a minute and a half (it loads the cluster meanwhile). Then this view says what the cluster carries, what breaks first and what if."),
+          h("p", {}, ...coded(upper(why)), ". In a terminal, ", command, " does, in a minute and a half (it loads the cluster meanwhile). Then this view says what the cluster carries, what breaks first and what if."),
           h("p", { class: "quiet" }, "Below is what is measured without it; what is said of consumers is by how long they were seen at work."),
         ]
       : [
           h("h3", {}, "Nothing to plan with yet"),
-          h("p", {}, `${upper(why)}.`),
+          h("p", {}, ...coded(upper(why)), "."),
           h("p", { class: "quiet" }, "The planner needs some seconds of history, and ", command, " once, for what a message costs."),
         ];
     this.empty.replaceChildren(gauge(), h("div", {}, ...text));
