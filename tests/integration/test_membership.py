@@ -83,7 +83,7 @@ def coordinator_follows(warren: Warren) -> bool:
     answer = evaluate(node, FOLLOW) or tool(node, "rabbitmqctl", "-q", "eval", FOLLOW)
     found = seen(answer)
     assert found is not None
-    return found.follows and found.members == set(known(warren))
+    return found.follows() and found.members == set(known(warren))
 
 
 def test_three_five_and_three_nodes_under_load(warren: Warren, tmp_path: Path) -> None:

@@ -91,16 +91,18 @@ class Membership:
     ) -> bool:
         """Whether the coordinator of streams has all nodes that run, and none that is no more;
         waits for it up to ``timeout`` s. If not, that is told as an event, and RabbitMQ goes on
-        trying by itself. ``without``: nodes that are not to be asked."""
+        trying by itself. ``without``: nodes that go, which are neither asked nor waited for."""
         clock = asyncio.get_running_loop().time
         began, told = clock(), False
         while True:
             found: Coordinator | None
             try:
                 found = await self._coordinator(without)
-                if found is None or found.follows:
+                if found is None or found.follows(without):
                     return True
-                why = f"{_names(found.missing)} missing, {_names(found.left_over)} left over"
+                why = (
+                    f"{_names(found.missing(without))} missing, {_names(found.left_over)} left over"
+                )
                 if not found.led:
                     why = "it has no leader"
             except (ClusterError, ValueError) as error:

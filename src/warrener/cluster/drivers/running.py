@@ -244,7 +244,7 @@ class Running:
                 f"{node.short} can't be stopped: its host {node.host.address} is not reached over "
                 f"SSH, and the node serves all the same"
             )
-        await self._membership().streams_follow()
+        await self._membership().streams_follow(without=[node.name])
         self._remember(leaving=node.name)
         await node.stop()
         await self._membership().forget([node.name])
@@ -264,7 +264,7 @@ class Running:
                     f"join"
                 )
             await node.host.has_data(node.files, name)  # raises if its host isn't reached
-            await self._membership().streams_follow()
+            await self._membership().streams_follow(without=[name])
             self._remember(joining=name)
             await node.stop()
             try:

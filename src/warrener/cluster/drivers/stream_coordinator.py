@@ -13,6 +13,7 @@ the look is asked for after each step (the word is the same from 3.9 to 4.3), an
 for before the next one.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -55,20 +56,15 @@ class Coordinator:
     running: frozenset[NodeName]
     known: frozenset[NodeName]
 
-    @property
-    def follows(self) -> bool:
-        """Whether all nodes that run take part, and nobody who is no member of the cluster."""
-        return (
-            self.led
-            and self.members <= self.known
-            and self.running <= self.members
-            and self.running <= self.alive
-        )
+    def follows(self, without: Collection[NodeName] = ()) -> bool:
+        """Whether all nodes that run take part, apart from those ``without`` which it goes, and
+        nobody who is no member of the cluster."""
+        return self.led and not self.left_over and not self.missing(without)
 
-    @property
-    def missing(self) -> tuple[NodeName, ...]:
+    def missing(self, without: Collection[NodeName] = ()) -> tuple[NodeName, ...]:
         """Nodes that run and don't take part."""
-        return tuple(sorted(self.running - (self.members & self.alive)))
+        taking_part = self.members & self.alive
+        return tuple(sorted(self.running - taking_part - frozenset(without)))
 
     @property
     def left_over(self) -> tuple[NodeName, ...]:

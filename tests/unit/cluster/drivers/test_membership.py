@@ -77,6 +77,13 @@ async def test_one_that_does_not_is_told_and_that_is_all(
     assert (event.kind, event.detail) == ("streams.coordinator_behind", {"why": why})
 
 
+async def test_a_node_that_goes_is_not_waited_for(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, MISSING)
+    assert await cluster.membership.streams_follow(timeout=0, without=[N2])
+    assert not await cluster.membership.streams_follow(timeout=0, without=[N1])
+    assert cluster.asked == 1, "nobody but it is there to be asked"
+
+
 async def test_what_takes_longer_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(membership, "_FOLLOW_TOLD", -1.0)
     cluster = Cluster(tmp_path, BEHIND, BEHIND, FOLLOWS)
