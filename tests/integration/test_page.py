@@ -40,6 +40,8 @@ from warrener.planner.costs import Act, Calibration, Cost, Limit, QueueType
 VIEWS = ("map", "nodes", "queues", "sessions", "events", "planner")
 SIZES = {"wide": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+expect.set_options(timeout=15_000)  # as patient as ``support.eventually``
+
 SEEN = 3.0
 """Seconds until a node that is killed is shown."""
 

@@ -89,7 +89,11 @@ def test_status_tells_of_nodes_balancer_queues_and_view(cluster: Warren) -> None
         channel = connection.channel()
         channel.queue_declare("status-test", durable=True, arguments={"x-queue-type": "quorum"})
         try:
-            status = eventually("statistics of all nodes, and the queue", complete)
+            # RabbitMQ's may be ten seconds old, and a look of ours two, on a machine with time.
+            status = eventually("statistics of all nodes, and the queue", complete, 40)
+        except AssertionError:
+            print(cluster.run("status").stdout, cluster.run("events").stdout)
+            raise
         finally:
             channel.queue_delete("status-test")
     nodes = status["nodes"]

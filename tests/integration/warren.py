@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -70,7 +71,8 @@ class Warren:
 
 @contextlib.contextmanager
 def running(folder: Path, *options: str) -> Iterator[Warren]:
-    """``up -d`` in ``folder``/state, purged afterwards; nothing may be left."""
+    """``up -d`` in ``folder``/state, purged afterwards; nothing may be left. Logs are kept in
+    ``folder``/logs, and what the daemon didn't expect is printed."""
     folder.mkdir(parents=True, exist_ok=True)
     state = folder / "state"
     try:
@@ -79,9 +81,24 @@ def running(folder: Path, *options: str) -> Iterator[Warren]:
         url = warrener("--state", state, "url", cwd=folder)
         yield Warren(state, url.stdout.strip())
     finally:
+        keep_logs(state, folder / "logs")
         warrener("--state", state, "down", "--purge", cwd=folder)
     assert not state.exists()
     assert_gone(state)
+
+
+def keep_logs(state: Path, kept: Path) -> None:
+    """The daemon's and the nodes', for who looks into why a test failed."""
+    for log in (*state.glob("log/*"), *state.glob("nodes/*/log/*.log")):
+        if log.is_file():
+            to = kept / log.relative_to(state)
+            to.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(OSError):  # replaced just now
+                shutil.copyfile(log, to)
+    for log in kept.glob("log/daemon.log*"):
+        text = log.read_text(errors="replace")
+        if (at := text.find("Traceback (most recent call last)")) >= 0:
+            print(f"{log}: {text[at : at + 3000]}")
 
 
 def processes_of(state: Path) -> list[str]:

@@ -171,7 +171,7 @@ class Page:
         now = self._service.monotonic()
         try:
             lines = [report.channel(one, now) for one in balancer.explain(SessionId(session))]
-        except Unsupported:
+        except (Unsupported, KeyError):
             return []
         return sorted(lines, key=lambda line: line.channel)
 

@@ -430,6 +430,8 @@ class FakeBalancer:
         return self.rebalanced
 
     def explain(self, session: SessionId | None) -> tuple[ChannelStatistics, ...]:
+        if session is not None and session not in {one.id for one in self.open}:
+            raise KeyError(session)
         return tuple(one for one in self.channels if session in (None, one.session))
 
     async def figures(self) -> BalancerFigures:
