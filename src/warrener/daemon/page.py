@@ -197,7 +197,6 @@ def measured(load: Load, plan: Plan, at: float) -> Measured:
         key = (queue.vhost, queue.name)
         far = [*queue.entering, *queue.leaving]
         told = predicted.get(key)
-        lies = queue.backlog
         queues[key] = QueueMeasure(
             published=queue.published,
             delivered=queue.delivered,
@@ -206,14 +205,8 @@ def measured(load: Load, plan: Plan, at: float) -> Measured:
             rho=told.rho if told else None,
             predicted_time=(math.inf if told.grows else told.time) if told else None,
             predicted_length=(math.inf if told.grows else told.length) if told else None,
-            measured_time=(
-                told.measured_time
-                if told
-                else lies / queue.acked
-                if lies is not None and queue.acked > 0
-                else None
-            ),
-            measured_length=told.measured_length if told else lies,
+            measured_time=told.measured_time if told else queue.measured_time,
+            measured_length=told.measured_length if told else queue.backlog,
         )
         if queue.leader is not None:
             for entry, rate in far:

@@ -57,6 +57,11 @@ class QueueLoad:
         was read, so what is in it says nothing of what waits."""
         return None if self.type == QueueType.STREAM else self.ready + self.unacked
 
+    @property
+    def measured_time(self) -> float | None:
+        """R = L / X, measured (Little's law), s; None without traffic, and of a stream."""
+        return self.backlog / self.acked if self.backlog is not None and self.acked > 0 else None
+
 
 @dataclass(frozen=True, slots=True)
 class NodeLoad:

@@ -119,10 +119,8 @@ class QueueOutlook:
 
     @property
     def measured_response_time(self) -> float | None:
-        """R = L / X, measured (Little's law); None without traffic, and of a stream."""
-        if self.measured_length is None or self.load.acked <= 0:
-            return None
-        return self.measured_length / self.load.acked
+        """R, measured; None without traffic, and of a stream."""
+        return self.load.measured_time
 
 
 @dataclass(frozen=True, slots=True)

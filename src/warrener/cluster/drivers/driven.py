@@ -280,7 +280,8 @@ class DrivenCluster(Running):
         if new:
             nodes = [self._nodes[name] for name in new]
             await self._boot(nodes, [*serving, *new], deadline)
-            await self._membership().streams_follow()
+            if plan.known:
+                await self._membership().streams_follow()
         members = by_number((*serving, *new, *plan.lost))
         self._write_configs()
         came = [name for name in (*plan.uncertain, *new) if name in members] if plan.known else []

@@ -41,8 +41,8 @@ STOP_TIMEOUT: Final = 30.0
 """Seconds a node gets to stop in order. With 5,000 queues it takes 20 s on a busy machine."""
 
 SILENCE: Final = 40.0
-"""Seconds without any word from a node that boots until it gets a second try. The first line comes
-after 3, or 10 on two cores with a load of 25; one was seen that said nothing for 120."""
+"""Seconds without any word from a node that boots until it gets a second try. The first line was
+seen after 3 to 4 on two cores at work with two clusters; one node said nothing for 120."""
 
 NO_STATISTICS: Final = "gen_event:delete_handler(rabbit_event, rabbit_mgmt_db_handler, [])."
 """What is evaluated before a node is stopped. RabbitMQ 3.10 takes 6 s to stop even when idle: when

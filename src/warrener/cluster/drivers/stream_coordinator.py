@@ -9,8 +9,8 @@ removed counts for the majority, and one that came doesn't take part:
     a node is made anew, and another one a quarter of a minute later:  1 of 3, for good
 
 Without a majority no replica is started, moved or noticed to be gone, and no stream is declared. So
-the look is asked for after each step (the word is the same from 3.9 to 4.3), and its end is waited
-for before the next one.
+the look is asked for after each step (the word is the same in 3.9, 3.10, 3.11, 3.13 and the
+newest), and its end is waited for before the next one.
 """
 
 from collections.abc import Collection

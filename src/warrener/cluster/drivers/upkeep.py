@@ -319,8 +319,9 @@ class Upkeep:
         """What RabbitMQ answers to a piece of Erlang on a node that runs, other than ``without``
         if there is another one. Raises NotRunning or ToolFailed.
 
-        By RabbitMQ's tool, which takes a second for it: said the quick way, one step after the
-        other, a stream was left without its new replica in two of seven runs (3.10.8).
+        By RabbitMQ's tool, which takes a second for it. Said the quick way, streams lost replicas
+        in two of seven runs; that was probably their coordinator's majority (docs/decisions/0037),
+        but the quick way wasn't tried again.
         """
         able = [node for node in self._nodes.values() if self.answers(node)]
         able.sort(key=lambda node: node.name == without)
